@@ -1,0 +1,33 @@
+//! `sandbox`: choose the recipe of a big language-model run from hundreds of tiny look-alikes.
+//!
+//! The modules stand in the order of their floors: each imports only from above itself in this list, and
+//! two modules of one floor never meet (`tests/tidy.rs` checks it). Everything down to `report` is pure:
+//! no clock, disk, environment, random source or async.
+
+// 0: words
+pub mod units;
+// 1: what a proxy is, what a record is, what a law is
+pub mod fit;
+pub mod model;
+pub mod record;
+// 2: what was asked, what to use at scale
+pub mod recipe;
+pub mod spec;
+// 3: what there is to do
+pub mod plan;
+// 4: what to do next, what a worker is told and says, what to show
+pub mod report;
+pub mod sched;
+pub mod wire;
+// 5: every path on disk
+pub mod workdir;
+// 6: text into tokens
+pub mod data;
+// 7: adapters, strangers to each other (`train`, the worker, is a binary of its own)
+pub mod draw;
+pub mod exec;
+pub mod store;
+pub mod tables;
+// 8, 9: carrying out, and the command line
+pub mod cli;
+pub mod run;

@@ -1,0 +1,3 @@
+//! The program that people type.
+
+fn main() {}

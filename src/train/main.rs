@@ -1,0 +1,3 @@
+//! The worker: trains one stage after another and writes what happened as JSON lines.
+
+fn main() {}
