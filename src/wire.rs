@@ -1,1 +1,262 @@
-//! Stub.
+//! What a worker is told (a job) and what it says (lines): the only language between the two programs.
+//!
+//! Refuses to know how jobs and lines travel. A job is a JSON file in the folder of its attempt; lines are JSON, one
+//! an event, appended to `lines.jsonl` there.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::config::RunConfig;
+use crate::units::{StageId, Steps};
+
+/// Version of this language; both programs refuse another.
+pub const PROTOCOL: u32 = 1;
+/// Name of the job file in the folder of an attempt.
+pub const JOB_FILE: &str = "job.json";
+/// Name of the file of lines in the folder of an attempt.
+pub const LINES_FILE: &str = "lines.jsonl";
+/// Name of the checkpoint in the folder of an attempt.
+pub const CHECKPOINT_FILE: &str = "state.safetensors";
+
+/// Who answers a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trainer {
+    /// A real proxy, trained.
+    Proxy,
+    /// A planted law, for tests of everything around it.
+    Toy,
+    /// Somebody else's run.
+    Imported,
+}
+
+impl Trainer {
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Toy => "toy",
+            Self::Imported => "imported",
+        }
+    }
+}
+
+/// A checkpoint that a stage starts from or leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// blake3 of the file.
+    pub hash: String,
+}
+
+/// One stage to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Must be [`PROTOCOL`].
+    pub protocol: u32,
+    /// Version of the program that wrote the job; the worker refuses another.
+    pub version: String,
+    /// The stage.
+    pub stage: StageId,
+    /// Which attempt at the stage this is, from 1.
+    pub attempt: u32,
+    /// What is trained.
+    pub config: RunConfig,
+    /// Steps done before the stage.
+    pub from: Steps,
+    /// Steps done after it.
+    pub to: Steps,
+    /// The state to start from; none: the initial weights.
+    pub parent: Option<Checkpoint>,
+    /// Whether a later stage starts from this one's end, so that a checkpoint must be left behind.
+    pub keep_state: bool,
+    /// Folder of the prepared data.
+    pub data: PathBuf,
+    /// Windows of each held-out set that are evaluated at the end, the first so many.
+    pub eval_windows: u64,
+    /// Device by libtorch's name: `cpu`, `cuda:0`.
+    pub device: String,
+}
+
+/// The split of a point.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Split(pub String);
+
+impl Split {
+    /// The training data.
+    pub fn train() -> Self {
+        Self("train".to_owned())
+    }
+}
+
+/// One measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Steps done, from the beginning of the run.
+    pub step: u64,
+    /// What the loss was measured on.
+    pub split: Split,
+    /// Nats per token.
+    pub loss: f64,
+    /// Learning rate of the embedding's group in this step; none for evaluations.
+    pub lr: Option<f64>,
+    /// Global norm of the gradient before clipping; none for evaluations.
+    pub grad_norm: Option<f64>,
+    /// Bits per byte of text; none for training.
+    pub bits_per_byte: Option<f64>,
+}
+
+/// Why an attempt ended without a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The worker went away without a word.
+    WorkerLost,
+    /// The machine or the card had no memory left.
+    OutOfMemory,
+    /// No room on the disk.
+    DiskFull,
+    /// The state to start from is not what it was.
+    DamagedCheckpoint,
+    /// The prepared data is missing or damaged.
+    Data,
+    /// The worker could not do what the job asks: another version, no such device.
+    Refused,
+    /// Anything else, as the worker put it.
+    Other,
+}
+
+impl Cause {
+    /// The name in tables and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WorkerLost => "worker_lost",
+            Self::OutOfMemory => "out_of_memory",
+            Self::DiskFull => "disk_full",
+            Self::DamagedCheckpoint => "damaged_checkpoint",
+            Self::Data => "data",
+            Self::Refused => "refused",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What a worker says, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "snake_case")]
+pub enum Line {
+    /// The stage begins.
+    Started {
+        /// The attempt of the job.
+        attempt: u32,
+        /// Process of the worker.
+        pid: u32,
+        /// Name of the machine.
+        host: String,
+        /// Device as libtorch names it, with the model of the card or processor.
+        device: String,
+        /// Version of libtorch; none for the toy trainer.
+        libtorch: Option<String>,
+    },
+    /// A measurement.
+    Point(Point),
+    /// A loss was not finite: a result, and the end of the line.
+    Diverged {
+        /// Steps done when it was seen.
+        step: u64,
+    },
+    /// The stage is complete.
+    Finished {
+        /// The state at its end, where one was asked for.
+        checkpoint: Option<Checkpoint>,
+        /// Seconds of training, without loading and evaluation.
+        seconds: f64,
+        /// Peak memory of the worker in bytes, where the system tells.
+        peak_bytes: Option<u64>,
+    },
+    /// The attempt ended without a result.
+    Failed {
+        /// The cause.
+        cause: Cause,
+        /// What to read.
+        message: String,
+    },
+    /// The worker was asked to stop and did.
+    Stopped,
+}
+
+impl Line {
+    /// Whether nothing follows.
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Started { .. } | Self::Point(_) => false,
+            Self::Diverged { .. } | Self::Finished { .. } | Self::Failed { .. } | Self::Stopped => {
+                true
+            }
+        }
+    }
+}
+
+/// A line that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("line {number} of the worker cannot be read: {source}")]
+pub struct LineError {
+    number: usize,
+    source: serde_json::Error,
+}
+
+/// Reads the complete lines of `text`, and says how many bytes they take; a torn last line is left for later.
+pub fn read_lines(text: &str) -> Result<(Vec<Line>, usize), LineError> {
+    let complete = text.rfind('\n').map_or(0, |end| end + 1);
+    let lines = text[..complete]
+        .lines()
+        .enumerate()
+        .map(|(index, line)| {
+            serde_json::from_str(line).map_err(|source| LineError {
+                number: index + 1,
+                source,
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((lines, complete))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cut_anywhere_gives_a_prefix_of_its_lines() {
+        let point = Point {
+            step: 3,
+            split: Split::train(),
+            loss: 2.5,
+            lr: Some(0.01),
+            grad_norm: Some(1.5),
+            bits_per_byte: None,
+        };
+        let lines = vec![
+            Line::Point(point),
+            Line::Diverged { step: 4 },
+            Line::Failed {
+                cause: Cause::OutOfMemory,
+                message: "é".to_owned(),
+            },
+            Line::Stopped,
+        ];
+        let text: String = lines
+            .iter()
+            .map(|line| serde_json::to_string(line).expect("a line is JSON") + "\n")
+            .collect();
+        for cut in 0..=text.len() {
+            if let Some(part) = text.get(..cut) {
+                let (read, used) = read_lines(part).expect("whole lines can be read");
+                assert_eq!(read[..], lines[..read.len()]);
+                assert!(used <= cut && (cut < text.len() || read.len() == lines.len()));
+            }
+        }
+    }
+}

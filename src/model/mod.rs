@@ -1,1 +1,12 @@
-//! Stub.
+//! What a MiniCPM proxy is: shapes, muP, schedules, cost, and the configuration that determines its training.
+//!
+//! Refuses to know about tensors, files and sweeps.
+
+pub mod config;
+
+pub mod flops;
+pub mod ladder;
+pub mod mup;
+
+pub mod schedule;
+pub mod shape;
