@@ -43,11 +43,7 @@ pub(super) struct PrepareArgs {
     force: bool,
 }
 
-pub(super) fn data(
-    _context: &Context,
-    _command: DataCommand,
-    _output: &Output,
-) -> Result<u8, Failure> {
+pub(super) fn data(_context: &Context, _command: DataCommand, _output: &Output) -> Result<u8, Failure> {
     let _ = PathBuf::new();
     Err(Failure::invalid("x", "x", "x"))
 }

@@ -41,19 +41,10 @@ struct FileView {
     rows: usize,
 }
 
-pub(super) async fn export(
-    context: &Context,
-    args: &ExportArgs,
-    output: &Output,
-) -> Result<u8, Failure> {
+pub(super) async fn export(context: &Context, args: &ExportArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     if let Some(sweep) = &args.sweep {
-        let names: Vec<String> = store
-            .sweeps()
-            .await?
-            .into_iter()
-            .map(|row| row.sweep)
-            .collect();
+        let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
         if !names.contains(sweep) {
             return Err(unknown_sweep(sweep, &names));
         }
@@ -72,10 +63,7 @@ pub(super) async fn export(
     for (name, table) in made {
         let mut table = table.map_err(table_failure)?;
         let path = args.out.join(format!("{name}.{}", format.extension()));
-        write_atomic(
-            &path,
-            &tables::bytes(&mut table, format).map_err(table_failure)?,
-        )?;
+        write_atomic(&path, &tables::bytes(&mut table, format).map_err(table_failure)?)?;
         files.push(FileView {
             table: name,
             file: path.display().to_string(),

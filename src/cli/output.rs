@@ -73,10 +73,7 @@ impl Output {
         }
         let mut text = format!("error: {}", failure.message);
         for at in &failure.at {
-            text.push_str(&format!(
-                "\n  {}:{}:{}: {}",
-                at.file, at.line, at.column, at.message
-            ));
+            text.push_str(&format!("\n  {}:{}:{}: {}", at.file, at.line, at.column, at.message));
             if let Some(suggestion) = &at.suggestion {
                 text.push_str(&format!("\n      try: {suggestion}"));
             }
@@ -104,8 +101,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     }
     let is_number = |column: usize| {
         rows.iter().all(|row| {
-            row[column].starts_with(|c: char| c.is_ascii_digit() || "-+–".contains(c))
-                || row[column].is_empty()
+            row[column].starts_with(|c: char| c.is_ascii_digit() || "-+–".contains(c)) || row[column].is_empty()
         })
     };
     let right: Vec<bool> = (0..head.len()).map(is_number).collect();

@@ -137,11 +137,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         if error.is_disk_full() {
-            return Self::environment(
-                "disk_full",
-                message,
-                "free some space, then run the same command again",
-            );
+            return Self::environment("disk_full", message, "free some space, then run the same command again");
         }
         match error {
             StoreError::Missing { .. } => Self::invalid(

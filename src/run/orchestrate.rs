@@ -195,12 +195,7 @@ fn choose(planned: &Planned) -> (Vec<&TrialPlan>, Option<&'static str>) {
             .iter()
             .map(|stage| stage.flops())
             .sum();
-        if planned
-            .sweep
-            .budget
-            .flops
-            .is_some_and(|budget| flops > budget)
-        {
+        if planned.sweep.budget.flops.is_some_and(|budget| flops > budget) {
             chosen.pop();
             return (chosen, Some("budget"));
         }
@@ -274,10 +269,7 @@ impl<'a> Orchestra<'a> {
             store,
             pool: Pool::new(program, context.workdir.home().join("workers")),
             scheduler: Scheduler::new(tasks, limits),
-            stages: stages
-                .iter()
-                .map(|stage| (stage.id.clone(), stage.clone()))
-                .collect(),
+            stages: stages.iter().map(|stage| (stage.id.clone(), stage.clone())).collect(),
             details: BTreeMap::new(),
             steps: BTreeMap::new(),
             trained: Trained::default(),
@@ -288,10 +280,7 @@ impl<'a> Orchestra<'a> {
     }
 
     /// Trains until nothing is left, or something stops it; says what.
-    async fn play(
-        &mut self,
-        observe: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Option<&'static str>, Failure> {
+    async fn play(&mut self, observe: &mut dyn FnMut(Progress<'_>)) -> Result<Option<&'static str>, Failure> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         self.take(News::Start, observe).await?;
@@ -306,11 +295,7 @@ impl<'a> Orchestra<'a> {
                 ));
                 self.stop(signal, observe).await?;
             }
-            if self
-                .deadline
-                .is_some_and(|deadline| Instant::now() > deadline)
-                && self.stopped_by.is_none()
-            {
+            if self.deadline.is_some_and(|deadline| Instant::now() > deadline) && self.stopped_by.is_none() {
                 observe(Progress::Stopping("the budget of hours is used up"));
                 self.stop("budget", observe).await?;
             }
@@ -321,22 +306,14 @@ impl<'a> Orchestra<'a> {
         Ok(self.stopped_by)
     }
 
-    async fn stop(
-        &mut self,
-        why: &'static str,
-        observe: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), Failure> {
+    async fn stop(&mut self, why: &'static str, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
         self.stopped_by = Some(why);
         self.pool.stop().await;
         self.take(News::Drain, observe).await
     }
 
     /// Takes what a worker said into the database, and its last word to the scheduler.
-    async fn hear(
-        &mut self,
-        news: exec::News,
-        observe: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), Failure> {
+    async fn hear(&mut self, news: exec::News, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
         let stage = news.stage;
         let mut points = Vec::new();
         let mut last = None;
@@ -360,10 +337,9 @@ impl<'a> Orchestra<'a> {
                     self.store.append(&self.context.now(), &[entry]).await?;
                 }
                 Line::Point(point) => points.push(point),
-                Line::Diverged { .. }
-                | Line::Finished { .. }
-                | Line::Failed { .. }
-                | Line::Stopped => last = Some(line),
+                Line::Diverged { .. } | Line::Finished { .. } | Line::Failed { .. } | Line::Stopped => {
+                    last = Some(line)
+                }
             }
         }
         if !points.is_empty() {
@@ -373,8 +349,7 @@ impl<'a> Orchestra<'a> {
                 observe(Progress::Point(&self.stages[&stage], point));
             }
         }
-        let Some((outcome, detail)) = ending(last, news.lost, self.steps.get(&stage).copied())
-        else {
+        let Some((outcome, detail)) = ending(last, news.lost, self.steps.get(&stage).copied()) else {
             return Ok(());
         };
         self.account(&stage, outcome, &detail);
@@ -394,9 +369,7 @@ impl<'a> Orchestra<'a> {
         let plan = &self.stages[stage];
         let tokens = match outcome {
             Outcome::Completed => plan.tokens().0,
-            Outcome::Diverged => {
-                detail.step.unwrap_or(0).saturating_sub(plan.from.0) * plan.config.batch_tokens.0
-            }
+            Outcome::Diverged => detail.step.unwrap_or(0).saturating_sub(plan.from.0) * plan.config.batch_tokens.0,
             Outcome::Faulted(_) => return,
         };
         self.trained.stages += 1;
@@ -405,19 +378,11 @@ impl<'a> Orchestra<'a> {
     }
 
     /// Tells the scheduler, and does what it answers: records first, then acts.
-    async fn take(
-        &mut self,
-        news: News,
-        observe: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), Failure> {
-        let effects = self.scheduler.handle(news).map_err(|error| {
-            Failure::new(
-                exit::INTERNAL,
-                "scheduler",
-                error.to_string(),
-                "please report this",
-            )
-        })?;
+    async fn take(&mut self, news: News, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
+        let effects = self
+            .scheduler
+            .handle(news)
+            .map_err(|error| Failure::new(exit::INTERNAL, "scheduler", error.to_string(), "please report this"))?;
         for effect in effects {
             match effect {
                 Effect::Record(stage, event) => self.record(stage, event).await?,
@@ -438,32 +403,19 @@ impl<'a> Orchestra<'a> {
     async fn record(&mut self, stage: StageId, event: StageEvent) -> Result<(), Failure> {
         let detail = match event {
             StageEvent::Launched { attempt } => StageDetail {
-                folder: Some(
-                    self.context
-                        .workdir
-                        .attempt(&stage, attempt)
-                        .display()
-                        .to_string(),
-                ),
+                folder: Some(self.context.workdir.attempt(&stage, attempt).display().to_string()),
                 worker: Some(self.pool.next_worker() as u64),
                 code_version: Some(VERSION.to_owned()),
                 ..StageDetail::default()
             },
-            StageEvent::Completed { .. }
-            | StageEvent::Diverged { .. }
-            | StageEvent::Faulted { .. } => self.details.remove(&stage).unwrap_or_default(),
+            StageEvent::Completed { .. } | StageEvent::Diverged { .. } | StageEvent::Faulted { .. } => {
+                self.details.remove(&stage).unwrap_or_default()
+            }
             StageEvent::GaveUp | StageEvent::Reopened => StageDetail::default(),
         };
         Ok(self
             .store
-            .append(
-                &self.context.now(),
-                &[Entry::Stage {
-                    stage,
-                    event,
-                    detail,
-                }],
-            )
+            .append(&self.context.now(), &[Entry::Stage { stage, event, detail }])
             .await?)
     }
 
@@ -532,11 +484,7 @@ async fn pause(interrupt: &mut Signal, terminate: &mut Signal) -> Option<&'stati
 }
 
 /// How an attempt ended, if it did.
-fn ending(
-    last: Option<Line>,
-    lost: Option<String>,
-    step: Option<u64>,
-) -> Option<(Outcome, StageDetail)> {
+fn ending(last: Option<Line>, lost: Option<String>, step: Option<u64>) -> Option<(Outcome, StageDetail)> {
     let empty = StageDetail {
         step,
         ..StageDetail::default()
@@ -576,25 +524,15 @@ fn ending(
             },
         )),
         (Some(Line::Failed { cause, message }), _) => Some(fault(cause, message)),
-        (Some(Line::Stopped), _) => Some(fault(
-            Cause::Interrupted,
-            "stopped when asked to".to_owned(),
-        )),
-        (Some(Line::Started { .. } | Line::Point(_)) | None, Some(message)) => {
-            Some(fault(Cause::WorkerLost, message))
-        }
+        (Some(Line::Stopped), _) => Some(fault(Cause::Interrupted, "stopped when asked to".to_owned())),
+        (Some(Line::Started { .. } | Line::Point(_)) | None, Some(message)) => Some(fault(Cause::WorkerLost, message)),
         (Some(Line::Started { .. } | Line::Point(_)) | None, None) => None,
     }
 }
 
 /// The stages as the scheduler sees them: with what each holds up.
-fn tasks(
-    stages: &[StagePlan],
-    attempts: &BTreeMap<StageId, u32>,
-    count_workers: bool,
-) -> Vec<Task> {
-    let ours: BTreeMap<&StageId, &StagePlan> =
-        stages.iter().map(|stage| (&stage.id, stage)).collect();
+fn tasks(stages: &[StagePlan], attempts: &BTreeMap<StageId, u32>, count_workers: bool) -> Vec<Task> {
+    let ours: BTreeMap<&StageId, &StagePlan> = stages.iter().map(|stage| (&stage.id, stage)).collect();
     let mut longest: BTreeMap<&StageId, f64> = BTreeMap::new();
     // Parents stand before children, so the way back sees every child first.
     for stage in stages.iter().rev() {
@@ -609,10 +547,7 @@ fn tasks(
         .iter()
         .map(|stage| Task {
             stage: stage.id.clone(),
-            parent: stage
-                .parent
-                .clone()
-                .filter(|parent| ours.contains_key(parent)),
+            parent: stage.parent.clone().filter(|parent| ours.contains_key(parent)),
             slots: if count_workers {
                 1
             } else {
@@ -670,12 +605,7 @@ async fn summary(
 ) -> Result<Summary, Failure> {
     let sweep = planned.plan.sweep.clone();
     let known = store.known(&sweep).await?;
-    let state = |id: &StageId| {
-        known
-            .stages
-            .get(id)
-            .map_or(StageState::Pending, |stage| stage.state)
-    };
+    let state = |id: &StageId| known.stages.get(id).map_or(StageState::Pending, |stage| stage.state);
     let states = planned.plan.trials.iter().map(|trial| {
         let stages: Vec<StageState> = trial.stages.iter().map(state).collect();
         trial_state(&stages)

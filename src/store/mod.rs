@@ -60,11 +60,9 @@ impl StoreError {
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => error.message().contains("disk is full"),
-            Self::Sql(_)
-            | Self::Missing { .. }
-            | Self::Network { .. }
-            | Self::Unreadable { .. }
-            | Self::Damaged(_) => false,
+            Self::Sql(_) | Self::Missing { .. } | Self::Network { .. } | Self::Unreadable { .. } | Self::Damaged(_) => {
+                false
+            }
         }
     }
 }

@@ -99,11 +99,9 @@ pub struct StageAttempt {
 impl Store {
     /// All sweeps, by name.
     pub async fn sweeps(&mut self) -> Result<Vec<SweepRow>, StoreError> {
-        let rows = sqlx::query(
-            "select sweep, description, target_params, spec from sweeps order by sweep",
-        )
-        .fetch_all(&mut self.connection)
-        .await?;
+        let rows = sqlx::query("select sweep, description, target_params, spec from sweeps order by sweep")
+            .fetch_all(&mut self.connection)
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(SweepRow {
@@ -121,18 +119,15 @@ impl Store {
         let row = sqlx::query("select sweep from sweeps order by planned_at desc, sweep limit 1")
             .fetch_optional(&mut self.connection)
             .await?;
-        row.map(|row| row.try_get(0).map_err(StoreError::from))
-            .transpose()
+        row.map(|row| row.try_get(0).map_err(StoreError::from)).transpose()
     }
 
     /// The trials of a sweep, or of all, in the order of their files.
     pub async fn trials(&mut self, sweep: Option<&str>) -> Result<Vec<TrialRow>, StoreError> {
-        let rows = sqlx::query(
-            "select * from v_trials where ?1 is null or sweep = ?1 order by sweep, position",
-        )
-        .bind(sweep)
-        .fetch_all(&mut self.connection)
-        .await?;
+        let rows = sqlx::query("select * from v_trials where ?1 is null or sweep = ?1 order by sweep, position")
+            .bind(sweep)
+            .fetch_all(&mut self.connection)
+            .await?;
         rows.iter().map(trial_row).collect()
     }
 
@@ -210,10 +205,11 @@ impl Store {
 
     /// The state that a stage left behind.
     pub async fn checkpoint(&mut self, stage: &StageId) -> Result<Option<Checkpoint>, StoreError> {
-        let row = sqlx::query("select checkpoint, checkpoint_hash from stages where stage = ? and checkpoint is not null")
-            .bind(&stage.0)
-            .fetch_optional(&mut self.connection)
-            .await?;
+        let row =
+            sqlx::query("select checkpoint, checkpoint_hash from stages where stage = ? and checkpoint is not null")
+                .bind(&stage.0)
+                .fetch_optional(&mut self.connection)
+                .await?;
         row.map(|row| {
             let path: String = row.try_get(0)?;
             Ok(Checkpoint {
@@ -281,11 +277,7 @@ impl Store {
     }
 
     /// What was asked of one trial, in full.
-    pub async fn settings(
-        &mut self,
-        sweep: &str,
-        trial: &str,
-    ) -> Result<serde_json::Value, StoreError> {
+    pub async fn settings(&mut self, sweep: &str, trial: &str) -> Result<serde_json::Value, StoreError> {
         let row = sqlx::query("select settings from trials where sweep = ? and trial = ?")
             .bind(sweep)
             .bind(trial)
@@ -350,10 +342,7 @@ impl Store {
     }
 
     /// Why the stages of a sweep failed: stage, cause, folder of the last attempt.
-    pub async fn failures(
-        &mut self,
-        sweep: &str,
-    ) -> Result<Vec<(String, String, String)>, StoreError> {
+    pub async fn failures(&mut self, sweep: &str) -> Result<Vec<(String, String, String)>, StoreError> {
         let rows = sqlx::query(
             "select ts.trial, coalesce(s.cause, 'other'), a.folder
              from trial_stages ts join trials t on t.sweep = ts.sweep and t.trial = ts.trial and t.asked = 1
@@ -393,16 +382,11 @@ impl Store {
     }
 
     /// The newest recipe that rests on a sweep.
-    pub async fn recipe_of(
-        &mut self,
-        sweep: &str,
-    ) -> Result<Option<serde_json::Value>, StoreError> {
-        let row = sqlx::query(
-            "select body from recipes where sweep = ? order by made_at desc, recipe limit 1",
-        )
-        .bind(sweep)
-        .fetch_optional(&mut self.connection)
-        .await?;
+    pub async fn recipe_of(&mut self, sweep: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        let row = sqlx::query("select body from recipes where sweep = ? order by made_at desc, recipe limit 1")
+            .bind(sweep)
+            .fetch_optional(&mut self.connection)
+            .await?;
         row.map(|row| json(&row, 0)).transpose()
     }
 }
@@ -423,10 +407,7 @@ pub fn rate_key(config: &RunConfig) -> String {
     )
 }
 
-pub(super) async fn stage_state(
-    tx: &mut SqliteConnection,
-    stage: &StageId,
-) -> Result<StageState, StoreError> {
+pub(super) async fn stage_state(tx: &mut SqliteConnection, stage: &StageId) -> Result<StageState, StoreError> {
     let row = sqlx::query("select state, attempts from stages where stage = ?")
         .bind(&stage.0)
         .fetch_optional(&mut *tx)
@@ -518,9 +499,7 @@ fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
         flops: row.try_get("flops")?,
         final_loss: row.try_get("final_loss")?,
         bits_per_byte: row.try_get("bits_per_byte")?,
-        diverged_at_tokens: row
-            .try_get::<Option<i64>, _>("diverged_at_tokens")?
-            .map(unsigned),
+        diverged_at_tokens: row.try_get::<Option<i64>, _>("diverged_at_tokens")?.map(unsigned),
         device: row.try_get("device")?,
         numerics: row.try_get("numerics")?,
         code_epoch: count("code_epoch")?,
@@ -528,8 +507,7 @@ fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
         data_hash: row.try_get("data_hash")?,
         config_hash: row.try_get("config_hash")?,
         seconds: row.try_get("seconds")?,
-        axes: serde_json::from_str(row.try_get("axes")?)
-            .map_err(|error| StoreError::Damaged(error.to_string()))?,
+        axes: serde_json::from_str(row.try_get("axes")?).map_err(|error| StoreError::Damaged(error.to_string()))?,
     })
 }
 
@@ -547,8 +525,7 @@ fn trial_state(name: &str) -> Result<TrialState, StoreError> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: usize) -> Result<T, StoreError> {
-    serde_json::from_str(row.try_get(column)?)
-        .map_err(|error| StoreError::Damaged(error.to_string()))
+    serde_json::from_str(row.try_get(column)?).map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
 fn unsigned(count: i64) -> u64 {
