@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use sandbox::model::config::RunConfig;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::failure::Failure;
 use crate::model::Batch;
@@ -30,7 +30,7 @@ impl Feed {
         let tokens: Vec<i64> = (0..rows * width)
             .map(|i| (((i + step * 7919) * 2_654_435_761 >> 7) % config.vocab.min(97)) as i64)
             .collect();
-        Ok(to_batch(&tokens, width, device))
+        Ok(Batch::from_windows(&tokens, width - 1, device))
     }
     pub(crate) fn held_out(&self) -> Vec<String> {
         vec!["held_out".to_owned()]
@@ -47,20 +47,9 @@ impl Feed {
         let tokens: Vec<i64> = (0..count * width)
             .map(|i| ((i + first) % config.vocab) as i64)
             .collect();
-        Ok(Some(to_batch(&tokens, width, device)))
+        Ok(Some(Batch::from_windows(&tokens, width - 1, device)))
     }
     pub(crate) fn bytes_per_token(&self, _set: &str) -> f64 {
         1.0
-    }
-}
-
-fn to_batch(tokens: &[i64], width: u64, device: Device) -> Batch {
-    let width = width as i64;
-    let windows = Tensor::from_slice(tokens)
-        .view([-1, width])
-        .to_device(device);
-    Batch {
-        inputs: windows.narrow(1, 0, width - 1).contiguous(),
-        targets: windows.narrow(1, 1, width - 1).contiguous(),
     }
 }

@@ -3,6 +3,7 @@
 //! A program of its own, because one that is linked to libtorch starts slowly. It reads job files from standard
 //! input, leaves lines and checkpoints beside them, and never opens the database.
 
+mod bench;
 mod checkpoint;
 mod failure;
 mod feed;
@@ -50,6 +51,8 @@ enum Command {
         /// Job files.
         files: Vec<PathBuf>,
     },
+    /// Measure how fast a shape trains here.
+    Bench(bench::Options),
     /// Say what this worker can use.
     Info {
         /// As JSON.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         match arguments.command.unwrap_or(Command::Serve) {
             Command::Serve => serve(),
             Command::Job { files } => do_jobs(&files),
+            Command::Bench(options) => bench(&options),
             Command::Info { json } => say(&info(json)),
         }
     };
@@ -125,6 +129,17 @@ fn do_job(path: &Path, shelf: &mut Shelf, stopped: &dyn Fn() -> bool) -> Result<
             })
         }
     }
+}
+
+/// Measures a shape and says the result.
+fn bench(options: &bench::Options) -> Result<(), Failure> {
+    let report = bench::measure(options)?;
+    let text = if options.json {
+        serde_json::to_string(&report)
+    } else {
+        serde_json::to_string_pretty(&report)
+    };
+    say(&text.map_err(|error| Failure::from_message(error.to_string()))?)
 }
 
 /// What this worker can use.

@@ -25,6 +25,20 @@ pub(crate) struct Batch {
     pub(crate) targets: Tensor,
 }
 
+impl Batch {
+    /// A batch of windows one after another, each of `context + 1` tokens.
+    pub(crate) fn from_windows(tokens: &[i64], context: u64, device: Device) -> Self {
+        let context = dim(context);
+        let windows = Tensor::from_slice(tokens)
+            .view([-1, context + 1])
+            .to_device(device);
+        Self {
+            inputs: windows.narrow(1, 0, context).contiguous(),
+            targets: windows.narrow(1, 1, context).contiguous(),
+        }
+    }
+}
+
 /// A model: its parameters and what they are multiplied by.
 pub(crate) struct Model {
     /// Where each parameter lies.

@@ -34,31 +34,29 @@ fn observe(trainer: &Trainer, batch: &Batch) -> Vec<Tensor> {
     })
 }
 
-/// For each width, the change of the stream after the last layer and of the logits over some steps.
-fn changes(parametrization: Parametrization, steps: u64) -> Vec<[f64; 2]> {
-    WIDTHS
-        .iter()
-        .map(|&width| {
-            let mut sums = [0.0; 2];
-            for seed in 1..=2 {
-                let mut run = config(width, 2, width / 32);
-                run.parametrization = parametrization;
-                run.seed = seed;
-                run.optimizer.lr = 0.003;
-                let batch = batch(&run, seed);
-                let mut trainer = Trainer::new(&run, Device::Cpu);
-                let before = observe(&trainer, &batch);
-                for _ in 0..steps {
-                    trainer.step(&batch).expect("finite");
-                }
-                let after = observe(&trainer, &batch);
-                let last = before.len() - 1;
-                sums[0] += rms(&(&after[last - 1] - &before[last - 1]));
-                sums[1] += rms(&(&after[last] - &before[last]));
+/// How many steps have been done when the changes are measured.
+const STEPS: [u64; 3] = [1, 4, 10];
+
+/// For each number of steps and each width, the change of the stream after the last layer and of the logits.
+fn changes(parametrization: Parametrization) -> Vec<Vec<[f64; 2]>> {
+    let mut changes = vec![Vec::new(); STEPS.len()];
+    for width in WIDTHS {
+        let mut run = config(width, 2, width / 32);
+        run.parametrization = parametrization;
+        run.optimizer.lr = 3e-4;
+        let batch = batch(&run, 1);
+        let mut trainer = Trainer::new(&run, Device::Cpu);
+        let before = observe(&trainer, &batch);
+        let last = before.len() - 1;
+        for (steps, changes) in STEPS.iter().zip(&mut changes) {
+            while trainer.done.0 < *steps {
+                trainer.step(&batch).expect("finite");
             }
-            sums
-        })
-        .collect()
+            let after = observe(&trainer, &batch);
+            changes.push([last - 1, last].map(|which| rms(&(&after[which] - &before[which]))));
+        }
+    }
+    changes
 }
 
 /// How many times larger the largest of the changes is than the smallest, for the stream and for the logits.
@@ -69,20 +67,26 @@ fn spread(changes: &[[f64; 2]]) -> [f64; 2] {
     })
 }
 
+// Measured: with muP the stream 1.1, the logits 1.8 to 2.3 (the noise of the loud tied head falls with the root of
+// the width; it does not grow); with the standard parametrisation 50 to 230 and 13 to 50.
+
 #[test]
-fn with_mup_changes_do_not_depend_on_the_width() {
-    for steps in [1, 4, 10] {
-        let changes = changes(Parametrization::Mup, steps);
+fn with_mup_changes_do_not_grow_with_the_width() {
+    for (steps, changes) in STEPS.iter().zip(changes(Parametrization::Mup)) {
         let [stream, logits] = spread(&changes);
-        assert!(stream < 2.0 && logits < 2.0, "{steps} steps: {changes:?}");
+        assert!(stream < 1.5 && logits < 2.8, "{steps} steps: {changes:?}");
+        assert!(changes[3][1] < changes[0][1], "{steps} steps: {changes:?}");
     }
 }
 
 #[test]
 fn with_the_standard_parametrisation_changes_grow_with_the_width() {
-    for steps in [1, 4] {
-        let changes = changes(Parametrization::Standard, steps);
+    for (steps, changes) in STEPS.iter().zip(changes(Parametrization::Standard)) {
         let [stream, logits] = spread(&changes);
-        assert!(stream > 2.0 && logits > 4.0, "{steps} steps: {changes:?}");
+        assert!(stream > 20.0 && logits > 8.0, "{steps} steps: {changes:?}");
+        assert!(
+            changes.is_sorted_by(|a, b| a[0] < b[0] && a[1] < b[1]),
+            "{changes:?}"
+        );
     }
 }

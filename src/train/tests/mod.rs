@@ -54,12 +54,7 @@ pub(crate) fn batch(config: &RunConfig, seed: u64) -> Batch {
     let tokens: Vec<i64> = (0..count)
         .map(|_| rng.random_range(0..i64::try_from(config.vocab).expect("small")))
         .collect();
-    let windows = Tensor::from_slice(&tokens).view([-1, crate::layout::dim(config.context) + 1]);
-    let context = crate::layout::dim(config.context);
-    Batch {
-        inputs: windows.narrow(1, 0, context),
-        targets: windows.narrow(1, 1, context).contiguous(),
-    }
+    Batch::from_windows(&tokens, config.context, tch::Device::Cpu)
 }
 
 /// The largest absolute value of a tensor.

@@ -12,15 +12,15 @@ use crate::step::{NotFinite, Trainer};
 #[test]
 fn the_first_loss_of_wide_shapes_is_that_of_a_loud_tied_head() {
     for (width, heads) in [(320, 5), (512, 8)] {
-        let mut run = config(width, 4, heads);
-        run.vocab = 512;
-        run.context = 128;
+        let mut run = config(width, 8, heads);
+        run.vocab = 2048;
+        run.context = 64;
         run.batch_tokens = Tokens(1024);
         let trainer = Trainer::new(&run, Device::Cpu);
         let batch = batch(&run, 3);
         let loss = no_grad(|| trainer.model.loss_sum(&batch)).double_value(&[]) / 1024.0;
         // Logits have the variance (256 · init_std)² / d, so the mean of the exponentials adds half of it.
-        let expected = 512f64.ln() + (256.0f64 * 0.1).powi(2) / (2.0 * width as f64);
+        let expected = 2048f64.ln() + (256.0f64 * 0.1).powi(2) / (2.0 * width as f64);
         assert!(
             (loss - expected).abs() < 0.15,
             "{width}: {loss} against {expected}"
