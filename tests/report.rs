@@ -237,7 +237,7 @@ fn the_words_of_a_report_are_known() {
             panels.iter_mut().for_each(|panel| panel.marks.clear());
         }
     }
-    insta::assert_json_snapshot!(view);
+    insta::assert_compact_json_snapshot!(view);
 }
 
 /// Every element that is opened is closed, in order.

@@ -5,6 +5,7 @@
 
 mod canvas;
 mod compose;
+mod geometry;
 mod page;
 mod palette;
 mod panel;

@@ -131,7 +131,7 @@ fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
         escape(&recipe.title),
         badge(&recipe.verdict)
     )?;
-    table(page, &recipe.items, "")?;
+    table(page, &recipe.items, "wide-table")?;
     if !recipe.gates.is_empty() {
         page.push_str("<h3>What was checked</h3>\n<ul class=\"list\">\n");
         for gate in &recipe.gates {
@@ -143,7 +143,7 @@ fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
                 escape(&gate.why)
             )?;
             if let Some(next) = &gate.next {
-                write!(page, " Run next: <code>{}</code>", escape(next))?;
+                write!(page, "<br>Run next: <code>{}</code>", escape(next))?;
             }
             page.push_str("</li>\n");
         }

@@ -3,6 +3,7 @@
 //! Refuses to know what the numbers mean.
 
 use crate::draw::canvas::{Canvas, Drawn, Rect, Surface, Words};
+use crate::draw::geometry::{clip, spread};
 use crate::draw::palette::Role;
 use crate::draw::ticks::{Tick, minor, share, ticks};
 use crate::draw::typeface::{Align, Weight, width};
@@ -69,7 +70,7 @@ impl<'a> Frame<'a> {
         let strip_height = if strip.is_empty() {
             0.0
         } else {
-            STRIP_ROW * strip.len() as f64 + 8.0
+            (STRIP_ROW * strip.len() as f64).max(LABEL_LINE * strip_words(panel).len() as f64) + 8.0
         };
         let top = rect.top + title + 24.0 + strip_height;
         let bottom = rect.bottom - 42.0;
@@ -195,6 +196,10 @@ impl<'a> Frame<'a> {
         if !self.strip.is_empty() {
             let y = top - 4.0;
             canvas.dashes(&[[left, y], [right, y]], Role::Axis, 1.0, [2.0, 3.0])?;
+            for (word, row) in strip_words(self.panel).into_iter().rev().zip(0..) {
+                let baseline = y - 4.0 - LABEL_LINE * f64::from(row);
+                canvas.words(word, [right + 8.0, baseline], &numbers)?;
+            }
         }
         canvas.line(&[[left, bottom], [right, bottom]], Role::Axis, 1.0)?;
         for value in minor(&self.panel.x) {
@@ -270,10 +275,14 @@ impl<'a> Frame<'a> {
         let right = self.plot.right;
         for label in &self.labels {
             let [x, y] = label.end;
-            if right - x > 3.0 || (label.y - y).abs() > 4.0 {
-                let knee = [(right - 8.0).max(x + 4.0).min(right), label.y];
-                let leader = [[x + 5.0, y], knee, [right + 5.0, label.y]];
-                canvas.dashes(&leader, Role::tint_of(label.ink), 1.0, [1.5, 2.5])?;
+            let role = Role::tint_of(label.ink);
+            let start = (x + 5.0).min(right + 1.0);
+            if right - x > 24.0 {
+                let knee = [right - 6.0, y];
+                let leader = [[start, y], knee, [right + 5.0, label.y]];
+                canvas.dashes(&leader, role, 1.0, [1.5, 2.5])?;
+            } else if (label.y - y).abs() > 3.0 {
+                canvas.line(&[[start, y], [right + 6.0, label.y]], role, 1.0)?;
             }
             let style = Words::new(SMALL, text_role(label.ink)).semi_bold();
             canvas.words(label.text, [right + 8.0, label.y + 4.2], &style)?;
@@ -282,8 +291,26 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// What the strip above a panel holds, in words.
+fn strip_words(panel: &Panel) -> Vec<&'static str> {
+    let holds = |sought: Beyond| {
+        panel
+            .marks
+            .iter()
+            .any(|mark| matches!(mark, Mark::Off { why, .. } if *why == sought))
+    };
+    [(Beyond::Diverged, "diverged"), (Beyond::Above, "above")]
+        .into_iter()
+        .filter_map(|(why, word)| holds(why).then_some(word))
+        .collect()
+}
+
 /// Room for the labels right of the plot.
 fn label_room(panel: &Panel) -> f64 {
+    let strip = strip_words(panel)
+        .into_iter()
+        .map(|word| width(word, SMALL, Weight::Regular).ceil() + 12.0)
+        .fold(12.0, f64::max);
     panel
         .marks
         .iter()
@@ -297,7 +324,7 @@ fn label_room(panel: &Panel) -> f64 {
             | Mark::Off { .. }
             | Mark::Level { .. } => None,
         })
-        .fold(12.0, f64::max)
+        .fold(strip, f64::max)
 }
 
 /// Lines in the background have labels in the colour of small words.
@@ -383,120 +410,6 @@ fn beyond<S: Surface>(
         Beyond::Above => {
             let corners = [[x, y - 4.0], [x + 4.2, y + 3.2], [x - 4.2, y + 3.2]];
             canvas.fill(&corners, role)
-        }
-    }
-}
-
-/// The parts of a polyline inside a rectangle (Liang and Barsky 1984, segment by segment).
-fn clip(points: &[[f64; 2]], plot: Rect) -> Vec<Vec<[f64; 2]>> {
-    let mut parts: Vec<Vec<[f64; 2]>> = Vec::new();
-    let mut open = false;
-    for pair in points.windows(2) {
-        let ([x, y], [to_x, to_y]) = (pair[0], pair[1]);
-        let (dx, dy) = (to_x - x, to_y - y);
-        let edges = [
-            (-dx, x - plot.left),
-            (dx, plot.right - x),
-            (-dy, y - plot.top),
-            (dy, plot.bottom - y),
-        ];
-        let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
-        for (towards, room) in edges {
-            if towards == 0.0 {
-                if room < 0.0 {
-                    leave = -1.0;
-                }
-            } else if towards < 0.0 {
-                enter = enter.max(room / towards);
-            } else {
-                leave = leave.min(room / towards);
-            }
-        }
-        if enter > leave {
-            open = false;
-            continue;
-        }
-        let at = |share: f64| [x + share * dx, y + share * dy];
-        match parts.last_mut() {
-            Some(part) if open => part.push(at(leave)),
-            Some(_) | None => parts.push(vec![at(enter), at(leave)]),
-        }
-        open = leave >= 1.0;
-    }
-    parts
-}
-
-/// Moves sorted values apart until no two are nearer than `gap`, all within `from..=to`, as little as possible.
-fn spread(wanted: &[f64], gap: f64, from: f64, to: f64) -> Vec<f64> {
-    // Groups of neighbours that touch: the sum of where their first members want to be, and how many they are.
-    let mut groups: Vec<(f64, usize)> = Vec::new();
-    let start = |&(sum, count): &(f64, usize)| {
-        let length = gap * (count - 1) as f64;
-        (sum / count as f64).min(to - length).max(from)
-    };
-    for &value in wanted {
-        groups.push((value, 1));
-        while groups.len() > 1 {
-            let last = groups[groups.len() - 1];
-            let before = groups[groups.len() - 2];
-            if start(&before) + gap * before.1 as f64 <= start(&last) {
-                break;
-            }
-            groups.pop();
-            groups.pop();
-            let shift = gap * (before.1 * last.1) as f64;
-            groups.push((before.0 + last.0 - shift, before.1 + last.1));
-        }
-    }
-    groups
-        .iter()
-        .flat_map(|group| {
-            let start = start(group);
-            (0..group.1).map(move |at| start + gap * at as f64)
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const PLOT: Rect = Rect {
-        left: 0.0,
-        top: 0.0,
-        right: 10.0,
-        bottom: 10.0,
-    };
-
-    #[test]
-    fn a_line_that_leaves_and_returns_is_two_parts() {
-        let parts = clip(&[[1.0, 5.0], [3.0, -5.0], [5.0, 5.0], [20.0, 5.0]], PLOT);
-        assert_eq!(
-            parts,
-            vec![
-                vec![[1.0, 5.0], [2.0, 0.0]],
-                vec![[4.0, 0.0], [5.0, 5.0], [10.0, 5.0]]
-            ]
-        );
-        assert!(clip(&[[-5.0, -1.0], [20.0, -1.0]], PLOT).is_empty());
-    }
-
-    #[test]
-    fn labels_that_touch_move_apart_around_their_middle() {
-        assert_eq!(spread(&[5.0, 5.0], 2.0, 0.0, 10.0), vec![4.0, 6.0]);
-        assert_eq!(spread(&[0.0, 0.0], 2.0, 0.0, 10.0), vec![0.0, 2.0]);
-        assert_eq!(spread(&[1.0, 9.0], 2.0, 0.0, 10.0), vec![1.0, 9.0]);
-    }
-
-    proptest! {
-        #[test]
-        fn labels_never_touch(mut wanted in proptest::collection::vec(0.0f64..100.0, 1..12)) {
-            wanted.sort_by(f64::total_cmp);
-            let placed = spread(&wanted, 8.0, 0.0, 100.0);
-            prop_assert_eq!(placed.len(), wanted.len());
-            prop_assert!(placed.windows(2).all(|pair| pair[1] - pair[0] > 8.0 - 1e-9));
-            prop_assert!(placed.iter().all(|y| (-1e-9..=100.0 + 1e-9).contains(y)));
         }
     }
 }

@@ -56,8 +56,7 @@ pub(crate) fn minor(axis: &Axis) -> Vec<f64> {
 }
 
 fn inside(axis: &Axis, value: f64) -> bool {
-    let slack = 1e-9 * (axis.to - axis.from).abs();
-    (axis.from - slack..=axis.to + slack).contains(&value)
+    (-1e-9..=1.0 + 1e-9).contains(&share(axis, value))
 }
 
 /// `multiples` of every `every`-th power of ten.

@@ -156,8 +156,8 @@ impl BackendTextStyle for Type {
             let bounds = outline.px_bounds();
             outline.draw(|x, y, coverage| {
                 if result.is_ok() && coverage > 0.0 {
-                    let x = bounds.min.x as i32 + x as i32;
-                    let y = bounds.min.y as i32 + y as i32;
+                    let x = bounds.min.x as i32 + x.cast_signed();
+                    let y = bounds.min.y as i32 + y.cast_signed();
                     let colour = self.color().mix(f64::from(coverage.min(1.0)));
                     result = draw(x, y, colour);
                 }

@@ -34,7 +34,7 @@ pub(crate) fn log_axis(label: &str, numbers: Numbers, [low, high]: [f64; 2]) -> 
     let low = low.max(f64::MIN_POSITIVE);
     let spread = (high / low).ln().max(0.2);
     let pad = (spread * PADDING).exp();
-    let middle = (low.ln() + high.ln()) / 2.0;
+    let middle = f64::midpoint(low.ln(), high.ln());
     Axis {
         label: label.to_owned(),
         scale: Scale::Log,
@@ -200,7 +200,7 @@ pub(crate) fn group(reasons: impl IntoIterator<Item = String>) -> Vec<Omitted> {
         .into_iter()
         .map(|(reason, trials)| Omitted { trials, reason })
         .collect();
-    groups.sort_by(|a, b| b.trials.cmp(&a.trials));
+    groups.sort_by_key(|group| std::cmp::Reverse(group.trials));
     groups
 }
 

@@ -9,7 +9,7 @@ use crate::report::axes::{Budgets, Sizes, group, linear_axis, log_axis, range};
 use crate::report::view::{
     Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke,
 };
-use crate::report::{LrBowl, LrPoint, Study, text};
+use crate::report::{BestLr, LrBowl, LrPoint, Study, text};
 use crate::units::human_count;
 
 /// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
@@ -49,7 +49,8 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
             .iter()
             .filter(|trial| !shown.contains(&trial.trial))
             .map(|trial| {
-                text::why_left_out(trial).unwrap_or_else(|| "of other settings".to_owned())
+                text::why_left_out(trial)
+                    .unwrap_or_else(|| "of another schedule or other settings".to_owned())
             }),
     );
     let content = match (rates, loss_range(bowls, top)) {
@@ -116,7 +117,12 @@ fn marks_of(bowl: &LrBowl, ink: Ink, top: f64) -> Vec<Mark> {
             text::number(point.lr, 3)
         ))
     };
-    let line = mean_by_lr(bowl);
+    let line = mean_by_lr(
+        bowl.points
+            .iter()
+            .filter_map(|point| Some([point.lr, point.loss?]))
+            .collect(),
+    );
     let drawn: Vec<[f64; 2]> = line.iter().copied().filter(|p| p[1] <= top).collect();
     if !drawn.is_empty() {
         marks.push(Mark::Line {
@@ -152,51 +158,48 @@ fn marks_of(bowl: &LrBowl, ink: Ink, top: f64) -> Vec<Mark> {
             },
         });
     }
-    if let Some(best) = bowl.best {
-        let name = format!(
-            "best learning rate of {label}: {}",
-            text::number(best.lr, 3)
-        );
-        let hover = best.ci95.map_or(name.clone(), |[low, high]| {
-            let (low, high) = (text::number(low, 3), text::number(high, 3));
-            format!("{name} (95 % interval {low} to {high})")
-        });
-        marks.extend(best.ci95.map(|[low, high]| Mark::Span {
-            from: [low, best.loss],
-            to: [high, best.loss],
-            ink,
-            hover: Some(hover.clone()),
-        }));
-        marks.push(Mark::Dot {
-            at: [best.lr, best.loss],
-            ink,
-            shape: Shape::Diamond,
-            hover: Some(hover),
-        });
-    }
+    marks.extend(
+        bowl.best
+            .iter()
+            .flat_map(|best| marks_of_best(best, &label, ink)),
+    );
     marks
 }
 
+/// A best learning rate as a diamond on its interval.
+fn marks_of_best(best: &BestLr, label: &str, ink: Ink) -> Vec<Mark> {
+    let name = format!(
+        "best learning rate of {label}: {}",
+        text::number(best.lr, 3)
+    );
+    let hover = best.ci95.map_or(name.clone(), |[low, high]| {
+        let (low, high) = (text::number(low, 3), text::number(high, 3));
+        format!("{name} (95 % interval {low} to {high})")
+    });
+    let diamond = Mark::Dot {
+        at: [best.lr, best.loss],
+        ink,
+        shape: Shape::Diamond,
+        hover: Some(hover.clone()),
+    };
+    let interval = best.ci95.map(|[low, high]| Mark::Span {
+        from: [low, best.loss],
+        to: [high, best.loss],
+        ink,
+        hover: Some(hover),
+    });
+    interval.into_iter().chain([diamond]).collect()
+}
+
 /// The mean over seeds at each learning rate.
-fn mean_by_lr(bowl: &LrBowl) -> Vec<[f64; 2]> {
-    let mut sums: Vec<(f64, f64, f64)> = Vec::new();
-    let mut points: Vec<(f64, f64)> = bowl
-        .points
-        .iter()
-        .filter_map(|point| point.loss.map(|loss| (point.lr, loss)))
-        .collect();
-    points.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    for (lr, loss) in points {
-        match sums.last_mut() {
-            Some((at, sum, count)) if at.total_cmp(&lr).is_eq() => {
-                *sum += loss;
-                *count += 1.0;
-            }
-            Some(_) | None => sums.push((lr, loss, 1.0)),
-        }
-    }
-    sums.into_iter()
-        .map(|(lr, sum, count)| [lr, sum / count])
+fn mean_by_lr(mut points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
+    points.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
+    points
+        .chunk_by(|a, b| a[0].total_cmp(&b[0]).is_eq())
+        .map(|runs| {
+            let sum: f64 = runs.iter().map(|run| run[1]).sum();
+            [runs[0][0], sum / runs.len() as f64]
+        })
         .collect()
 }
 
@@ -365,7 +368,7 @@ fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Sizes<'_>) -> Vec<P
     }
     let mut panels: Vec<Panel> = (0..budgets.len())
         .map(|at| Panel {
-            title: budgets.title(at),
+            title: budgets.title(at) + &mean_of(&dots[at]),
             x: rate_axis(rates),
             y: linear_axis(
                 "WSD minus cosine (nats per token)",
@@ -378,10 +381,9 @@ fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Sizes<'_>) -> Vec<P
             }],
         })
         .collect();
-    for ((at, params, model), mut points) in lines {
-        points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    for ((at, params, model), points) in lines {
         panels[at].marks.push(Mark::Line {
-            points,
+            points: mean_by_lr(points),
             ink: sizes.ink_of(params, &model),
             stroke: Stroke::Thin,
             label: Some(text::size_label(&model, params)),
@@ -394,12 +396,31 @@ fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Sizes<'_>) -> Vec<P
     panels
 }
 
+/// `: mean -0.008`, of the heights of dots.
+fn mean_of(dots: &[Mark]) -> String {
+    let heights: Vec<f64> = dots
+        .iter()
+        .filter_map(|mark| match mark {
+            Mark::Dot { at, .. } => Some(at[1]),
+            Mark::Line { .. } | Mark::Span { .. } | Mark::Off { .. } | Mark::Level { .. } => None,
+        })
+        .collect();
+    let mean = heights.iter().sum::<f64>() / heights.len() as f64;
+    format!(": mean {mean:+.3}").replace('-', "\u{2212}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn seeds_of_one_learning_rate_are_averaged_and_diverged_ones_are_no_numbers() {
+    fn seeds_of_one_learning_rate_are_averaged() {
+        let runs = vec![[0.01, 4.0], [0.001, 6.0], [0.01, 5.0]];
+        assert_eq!(mean_by_lr(runs), vec![[0.001, 6.0], [0.01, 4.5]]);
+    }
+
+    #[test]
+    fn a_diverged_run_stands_above_the_panel_and_is_no_number() {
         let point = |lr, loss| LrPoint {
             trial: "t".to_owned(),
             lr,
@@ -410,13 +431,23 @@ mod tests {
             params: 9,
             tokens: 1,
             points: vec![
-                point(0.1, None),
                 point(0.01, Some(4.0)),
-                point(0.01, Some(5.0)),
-                point(0.001, Some(6.0)),
+                point(0.1, None),
+                point(0.03, Some(9.0)),
             ],
             best: None,
         };
-        assert_eq!(mean_by_lr(&bowl), vec![[0.001, 6.0], [0.01, 4.5]]);
+        let top = top_of(std::slice::from_ref(&bowl));
+        let marks = marks_of(&bowl, Ink::Plain, top);
+        let off: Vec<(f64, Beyond)> = marks
+            .iter()
+            .filter_map(|mark| match mark {
+                Mark::Off { x, why, .. } => Some((*x, *why)),
+                Mark::Line { .. } | Mark::Dot { .. } | Mark::Span { .. } | Mark::Level { .. } => {
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(off, [(0.1, Beyond::Diverged), (0.03, Beyond::Above)]);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::record::{PointRow, TrialRow, TrialState};
 
 /// Most buckets of one curve.
-const BUCKETS_MAX: usize = 300;
+const BUCKETS_MAX: usize = 160;
 /// Fewest buckets of one curve, however many curves there are.
 const BUCKETS_MIN: usize = 48;
 /// Buckets of all curves together, roughly: what keeps a page light.

@@ -1,34 +1,29 @@
-//! Figures of the scaling law: its data with its curves, its residuals, and where compute is best spent.
+//! Figures of the scaling law: its data with its curves, and its residuals.
 //!
 //! Refuses to fit: laws come in with their predictions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
+use crate::report::allocation::{FLOPS_PER_PARAM_TOKEN, best_params};
 use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, range};
-use crate::report::view::{
-    Axis, Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke,
-};
+use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
 use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, text};
 use crate::units::human_count;
 
 /// Points of a drawn curve.
-const CURVE_POINTS: u32 = 96;
+pub(crate) const CURVE_POINTS: u32 = 96;
 /// How far curves reach beyond the data in tokens: enough to see where they go.
 const LOOK_AHEAD: f64 = 2.5;
-/// FLOPs for each parameter and token (Kaplan et al. 2020, eq. 2.2).
-const FLOPS_PER_PARAM_TOKEN: f64 = 6.0;
-/// Equal-loss lines of the allocation figure.
-const CONTOURS: u32 = 7;
 
 /// A law that can be drawn.
-struct Drawable<'a> {
-    law: &'a LawInput<'a>,
-    predict: Predict<'a>,
+pub(crate) struct Drawable<'a> {
+    pub(crate) law: &'a LawInput<'a>,
+    pub(crate) predict: Predict<'a>,
 }
 
 /// The first law with a prediction and observations.
-fn drawable<'a>(study: &Study<'a>) -> Option<Drawable<'a>> {
+pub(crate) fn drawable<'a>(study: &Study<'a>) -> Option<Drawable<'a>> {
     study.laws.iter().find_map(|law| {
         let predict = law.predict?;
         (law.refused.is_none() && !law.points.is_empty()).then_some(Drawable { law, predict })
@@ -36,7 +31,7 @@ fn drawable<'a>(study: &Study<'a>) -> Option<Drawable<'a>> {
 }
 
 /// Why there is no law to draw.
-fn no_law(study: &Study<'_>) -> String {
+pub(crate) fn no_law(study: &Study<'_>) -> String {
     match study.laws.iter().find_map(|law| law.refused) {
         Some(why) => format!("No law was fitted: {why}"),
         None => "No law was fitted to these runs.".to_owned(),
@@ -54,9 +49,14 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
                     .recipe
                     .and_then(|recipe| compute_panel(&drawn, recipe, &sizes)),
             );
+            let out = if panels.len() > 1 {
+                " Right: the same law at its best split of compute; the diamond is the recipe with its 95 % interval."
+            } else {
+                ""
+            };
             let caption = format!(
                 "Dots are measured losses at the end of finished schedules; rings were held out from the fit. Curves \
-                 are {}, dashed beyond the tokens of their data.",
+                 are {}, dashed beyond the tokens of their data.{out}",
                 drawn.law.formula
             );
             (
@@ -143,7 +143,7 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
     }
 }
 
-fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
+pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
     Mark::Dot {
         at,
         ink: sizes.ink_named(&point.model),
@@ -164,7 +164,7 @@ fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
 }
 
 /// A curve at equal factors of x; where the law does not speak there is no point.
-fn curve(from: f64, to: f64, y: impl Fn(f64) -> Option<f64>) -> Vec<[f64; 2]> {
+pub(crate) fn curve(from: f64, to: f64, y: impl Fn(f64) -> Option<f64>) -> Vec<[f64; 2]> {
     (0..=CURVE_POINTS)
         .map(|at| from * (to / from).powf(f64::from(at) / f64::from(CURVE_POINTS)))
         .filter_map(|x| Some([x, y(x).filter(|y| y.is_finite())?]))
@@ -190,7 +190,7 @@ fn item(recipe: &RecipeInput, name: &str) -> Option<(f64, Option<[f64; 2]>)> {
 }
 
 /// The tokens of a recipe.
-fn recipe_tokens(recipe: &RecipeInput) -> Option<f64> {
+pub(crate) fn recipe_tokens(recipe: &RecipeInput) -> Option<f64> {
     recipe
         .tokens
         .or_else(|| item(recipe, "tokens").map(|(tokens, _)| tokens))
@@ -264,22 +264,12 @@ fn human_factor(factor: f64) -> String {
     }
 }
 
-/// The parameters of least loss at so much compute, and that loss, on a grid of 1/40 decade.
-fn best_params(predict: Predict<'_>, flops: f64, [from, to]: [f64; 2]) -> Option<(f64, f64)> {
-    let steps = ((to / from).log10() * 40.0).ceil().clamp(1.0, 2000.0) as u32;
-    (0..=steps)
-        .map(|at| from * (to / from).powf(f64::from(at) / f64::from(steps)))
-        .filter_map(|params| {
-            let tokens = flops / (FLOPS_PER_PARAM_TOKEN * params);
-            Some((params, predict(params, tokens)?))
-        })
-        .filter(|(_, loss)| loss.is_finite())
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-}
+/// The best run at each number of tokens, by size.
+type BestRuns<'a> = BTreeMap<(u64, &'a str), BTreeMap<u64, &'a TrialRow>>;
 
 /// Without a law: measured losses by tokens, the best learning rate of each size and budget.
 fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitted>) {
-    let mut best: BTreeMap<(u64, &str), BTreeMap<u64, &TrialRow>> = BTreeMap::new();
+    let mut best = BestRuns::new();
     for trial in study.trials {
         let Some(loss) = trial.final_loss else {
             continue;
@@ -308,6 +298,25 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
                     .unwrap_or_else(|| "not the best of their size and tokens".to_owned())
             }),
     );
+    let marks = marks_of_best(&best, sizes);
+    let caption = format!(
+        "The best measured loss of each size at each number of tokens. {}",
+        no_law(study)
+    );
+    let content = match (range_of_marks(&marks, 0), range_of_marks(&marks, 1)) {
+        (Some(tokens), Some(losses)) => Content::Panels(vec![Panel {
+            title: String::new(),
+            x: log_axis("tokens", Numbers::Counts, tokens),
+            y: loss_axis("final loss (nats per token)", losses),
+            marks,
+        }]),
+        _ => Content::Missing("No run has finished its schedule.".to_owned()),
+    };
+    (content, caption, omitted)
+}
+
+/// A thin line through the best runs of each size, with their dots.
+fn marks_of_best(best: &BestRuns<'_>, sizes: &Sizes<'_>) -> Vec<Mark> {
     let mut marks = Vec::new();
     let mut dots = Vec::new();
     for runs in best.values() {
@@ -337,21 +346,8 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
             hover: None,
         });
     }
-    let caption = format!(
-        "The best measured loss of each size at each number of tokens. {}",
-        no_law(study)
-    );
     marks.extend(dots);
-    let content = match (range_of_marks(&marks, 0), range_of_marks(&marks, 1)) {
-        (Some(tokens), Some(losses)) => Content::Panels(vec![Panel {
-            title: String::new(),
-            x: log_axis("tokens", Numbers::Counts, tokens),
-            y: loss_axis("final loss (nats per token)", losses),
-            marks,
-        }]),
-        _ => Content::Missing("No run has finished its schedule.".to_owned()),
-    };
-    (content, caption, omitted)
+    marks
 }
 
 /// Measured minus predicted loss, by tokens and by parameters.
@@ -417,176 +413,4 @@ fn residual_panels(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Content {
         panel("By tokens", "tokens", &|point| point.tokens),
         panel("By parameters", "parameters", &|point| point.params),
     ])
-}
-
-/// Equal-loss lines over parameters and tokens, with the compute-optimal line.
-pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
-    let content = match drawable(study) {
-        None => Content::Missing(no_law(study)),
-        Some(drawn) => allocation_panel(&drawn, study.recipe, &Sizes::of(study.trials))
-            .map_or_else(
-                || {
-                    Content::Missing(
-                        "The law has no loss to draw between its data and the recipe.".to_owned(),
-                    )
-                },
-                |panel| Content::Panels(vec![panel]),
-            ),
-    };
-    FigureView {
-        name: "allocation",
-        title: "Where to spend compute".to_owned(),
-        caption: "Thin lines join equal predicted losses (nats per token, at their right ends). The strong line is \
-            the split of compute between parameters and tokens that the law finds best; dots are the runs that it \
-            rests on, the diamond is the recipe."
-            .to_owned(),
-        key: Vec::new(),
-        content,
-        omitted: Vec::new(),
-    }
-}
-
-fn allocation_panel(
-    drawn: &Drawable<'_>,
-    recipe: Option<&RecipeInput>,
-    sizes: &Sizes<'_>,
-) -> Option<Panel> {
-    let points = drawn.law.points;
-    let target = recipe.and_then(|recipe| Some([recipe.params as f64, recipe_tokens(recipe)?]));
-    let reach = |values: [f64; 2], axis: usize| {
-        range(values.into_iter().chain(target.map(|target| target[axis])))
-    };
-    let params = reach(range(points.iter().map(|point| point.params))?, 0)?;
-    let tokens = reach(range(points.iter().map(|point| point.tokens))?, 1)?;
-    let x = log_axis(
-        "parameters N",
-        Numbers::Counts,
-        [params[0] / 1.6, params[1] * 1.6],
-    );
-    let y = log_axis(
-        "tokens D",
-        Numbers::Counts,
-        [tokens[0] / 1.6, tokens[1] * 1.6],
-    );
-    let mut marks = contours(drawn.predict, &x, &y);
-    marks.push(optimal_line(drawn.predict, &x, &y)?);
-    marks.extend(
-        points
-            .iter()
-            .map(|point| dot(point, [point.params, point.tokens], sizes)),
-    );
-    marks.extend(target.map(|at| Mark::Dot {
-        at,
-        ink: Ink::Plain,
-        shape: Shape::Diamond,
-        hover: Some(format!(
-            "the recipe: {} parameters, {} tokens",
-            human_count(at[0]),
-            human_count(at[1])
-        )),
-    }));
-    Some(Panel {
-        title: String::new(),
-        x,
-        y,
-        marks,
-    })
-}
-
-/// Lines of equal loss that end at the right edge, where their losses stand.
-fn contours(predict: Predict<'_>, x: &Axis, y: &Axis) -> Vec<Mark> {
-    let mut levels = BTreeSet::new();
-    for at in 1..=CONTOURS {
-        let share = f64::from(at) / f64::from(CONTOURS + 1);
-        let tokens = y.from * (y.to / y.from).powf(share);
-        let level = predict(x.to, tokens).map(|loss| format!("{loss:.2}"));
-        levels.extend(level);
-    }
-    levels
-        .into_iter()
-        .filter_map(|level| {
-            let loss: f64 = level.parse().ok()?;
-            let points = curve(x.from, x.to, |params| {
-                tokens_of_loss(predict, params, loss, [y.from, y.to])
-            });
-            (points.len() > 1).then_some(Mark::Line {
-                points,
-                ink: Ink::Quiet,
-                stroke: Stroke::Thin,
-                hover: Some(format!("predicted loss {level}")),
-                label: Some(level),
-            })
-        })
-        .collect()
-}
-
-/// The tokens at which `params` reach `loss`, by bisection of a law that falls with tokens; none outside the range.
-fn tokens_of_loss(
-    predict: Predict<'_>,
-    params: f64,
-    loss: f64,
-    [from, to]: [f64; 2],
-) -> Option<f64> {
-    let (mut low, mut high) = (from.ln(), to.ln());
-    if predict(params, from)? < loss || predict(params, to)? > loss {
-        return None;
-    }
-    for _ in 0..40 {
-        let middle = f64::midpoint(low, high);
-        if predict(params, middle.exp())? > loss {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    Some(f64::midpoint(low, high).exp())
-}
-
-fn optimal_line(predict: Predict<'_>, x: &Axis, y: &Axis) -> Option<Mark> {
-    let flops = |params: f64, tokens: f64| FLOPS_PER_PARAM_TOKEN * params * tokens;
-    let (from, to) = (flops(x.from, y.from), flops(x.to, y.to));
-    let points: Vec<[f64; 2]> = (0..=CURVE_POINTS)
-        .map(|at| from * (to / from).powf(f64::from(at) / f64::from(CURVE_POINTS)))
-        .filter_map(|flops| {
-            let (params, _) = best_params(predict, flops, [x.from / 100.0, x.to * 100.0])?;
-            Some([params, flops / (FLOPS_PER_PARAM_TOKEN * params)])
-        })
-        .filter(|at| (x.from..=x.to).contains(&at[0]) && (y.from..=y.to).contains(&at[1]))
-        .collect();
-    (points.len() > 1).then(|| Mark::Line {
-        points,
-        ink: Ink::Plain,
-        stroke: Stroke::Strong,
-        label: Some("best split".to_owned()),
-        hover: Some("compute-optimal parameters and tokens".to_owned()),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Chinchilla as published (Hoffmann et al. 2022, approach 3).
-    fn chinchilla(params: f64, tokens: f64) -> Option<f64> {
-        Some(1.69 + 406.4 / params.powf(0.34) + 410.7 / tokens.powf(0.28))
-    }
-
-    #[test]
-    fn the_best_split_is_the_one_of_the_closed_form() {
-        let flops: f64 = 5.76e23;
-        let (alpha, beta): (f64, f64) = (0.34, 0.28);
-        // N_opt = G (C/6)^(beta/(alpha+beta)), G = (alpha A / beta B)^(1/(alpha+beta)).
-        let g = (alpha * 406.4 / (beta * 410.7)).powf(1.0 / (alpha + beta));
-        let exact = g * (flops / 6.0).powf(beta / (alpha + beta));
-        let (params, _) = best_params(&chinchilla, flops, [1e6, 1e14]).expect("a minimum");
-        assert!((params / exact).ln().abs() < 0.06, "{params} {exact}");
-    }
-
-    #[test]
-    fn tokens_of_a_loss_lead_back_to_the_loss() {
-        let tokens = tokens_of_loss(&chinchilla, 1e9, 2.5, [1e8, 1e13]).expect("in range");
-        let loss = chinchilla(1e9, tokens).expect("a loss");
-        assert!((loss - 2.5).abs() < 1e-6);
-        assert_eq!(tokens_of_loss(&chinchilla, 1e9, 1.5, [1e8, 1e13]), None);
-    }
 }

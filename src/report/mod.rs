@@ -3,6 +3,7 @@
 //! A pure function, linear in the rows. Laws and recipes come in as plain inputs of their own, so that any law can
 //! be shown. Refuses to know where rows come from, and how anything is drawn or marked up.
 
+pub mod allocation;
 pub mod axes;
 pub mod bowls;
 pub mod curves;
@@ -285,7 +286,7 @@ pub fn build(study: &Study<'_>) -> ReportView {
         bowls::lr_bowls(study),
         laws::law(study),
         laws::residuals(study),
-        laws::allocation(study),
+        allocation::allocation(study),
         runs::schedules(study),
         bowls::wsd_vs_cosine(study),
     ];

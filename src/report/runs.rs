@@ -14,10 +14,10 @@ use crate::report::view::{
 };
 
 /// How training curves are thinned, in words.
-pub(crate) const THINNING: &str = "Each curve is the mean of the training losses that fall into one of up to 300 \
+pub(crate) const THINNING: &str = "Each curve is the mean of the training losses that fall into one of up to 160 \
     buckets of equal width in log tokens (fewer when there are many curves). Above 400 curves an even choice is \
     drawn in the order of final loss within each size, and always the best of each size. \
-    Every recorded point is in `sandbox export`.";
+    sandbox export writes every recorded point.";
 
 /// Training loss by tokens; and how many points it shows.
 pub(crate) fn loss_curves(study: &Study<'_>) -> (FigureView, u64) {
@@ -26,6 +26,7 @@ pub(crate) fn loss_curves(study: &Study<'_>) -> (FigureView, u64) {
     let mut thin = Vec::new();
     let mut strong = Vec::new();
     let mut ends = Vec::new();
+    let mut best_ends = Vec::new();
     let mut off = Vec::new();
     let mut omitted = Vec::new();
     let mut shown = 0;
@@ -34,7 +35,8 @@ pub(crate) fn loss_curves(study: &Study<'_>) -> (FigureView, u64) {
             Ok(points) => {
                 shown += points.len() as u64;
                 let marked = best.contains(&at);
-                ends.extend(end_of(trial, marked, &sizes));
+                let end = end_of(trial, marked, &sizes);
+                if marked { &mut best_ends } else { &mut ends }.extend(end);
                 off.extend(divergence_of(trial, &sizes));
                 let line = line_of(trial, points, marked, &sizes);
                 if marked { &mut strong } else { &mut thin }.push(line);
@@ -42,6 +44,8 @@ pub(crate) fn loss_curves(study: &Study<'_>) -> (FigureView, u64) {
             Err(reason) => omitted.push(reason),
         }
     }
+    // Strong dots last, above the others.
+    ends.append(&mut best_ends);
     let shown = shown + ends.len() as u64;
     let content = panel_of_curves(thin, strong, ends, off);
     let figure = FigureView {

@@ -46,8 +46,8 @@ pub(crate) fn summary(trials: &[TrialRow]) -> Vec<(String, String)> {
     if let Some((loss, trial)) = best {
         let size = size_label(&trial.model, trial.params_non_embedding);
         rows.push((
-            "lowest final loss".to_owned(),
-            format!("{} nats per token ({size})", text::loss(loss)),
+            "lowest final loss, nats per token".to_owned(),
+            format!("{} ({size})", text::loss(loss)),
         ));
     }
     rows
@@ -98,7 +98,7 @@ pub(crate) fn notices(study: &Study<'_>) -> Vec<String> {
 
 /// A recipe as a table.
 pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
-    let rows = recipe.items.iter().map(item_row).collect();
+    let rows = recipe.items.iter().flat_map(item_rows).collect();
     RecipeView {
         title: format!(
             "Recipe for {} parameters",
@@ -111,8 +111,7 @@ pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
                 Column::numbers("value"),
                 Column::numbers("95 % interval"),
                 Column::words("source"),
-                Column::words("law"),
-                Column::words("fit"),
+                Column::words("law, fit"),
                 Column::numbers("trials"),
                 Column::words("beyond the data"),
             ],
@@ -123,7 +122,8 @@ pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
     }
 }
 
-fn item_row(item: &RecipeItem) -> Vec<Cell> {
+/// The row of an item; the interval of one new run, where it differs, is a row of its own.
+fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
     let show = |value: f64| match item.unit.as_str() {
         "tokens" | "parameters" if value >= 1e4 => human_count(value),
         "nats" | "nats per token" | "nats/token" => text::loss(value),
@@ -138,12 +138,8 @@ fn item_row(item: &RecipeItem) -> Vec<Cell> {
     } else {
         format!(" {}", item.unit)
     };
-    let mut interval = item.ci95.map_or_else(String::new, |[low, high]| {
-        format!("{} to {}", show(low), show(high))
-    });
-    if let Some([low, high]) = item.ci95_new_run {
-        interval = format!("{interval}; one new run {} to {}", show(low), show(high));
-    }
+    let interval = |ci95: [f64; 2]| format!("{} to {}", show(ci95[0]), show(ci95[1]));
+    let law = [&item.law, &item.fit].into_iter().flatten();
     let beyond = item
         .extrapolation
         .map_or_else(String::new, |[params, tokens]| {
@@ -153,18 +149,25 @@ fn item_row(item: &RecipeItem) -> Vec<Cell> {
                 number(tokens, 2)
             )
         });
-    vec![
-        item.name.replace('_', " ").into(),
+    let name = item.name.replace('_', " ");
+    let mut rows = vec![vec![
+        name.clone().into(),
         format!("{value}{unit}").into(),
-        interval.into(),
+        item.ci95.map_or_else(String::new, interval).into(),
         item.source.clone().into(),
-        item.law.clone().unwrap_or_default().into(),
-        item.fit.clone().unwrap_or_default().into(),
+        law.cloned().collect::<Vec<_>>().join(" ").into(),
         item.trials
             .map_or_else(String::new, |n| n.to_string())
             .into(),
         beyond.into(),
-    ]
+    ]];
+    if let Some(ci95) = item.ci95_new_run {
+        let mut row: Vec<Cell> = vec!["".into(); 7];
+        row[0] = format!("{name} of one new run").into();
+        row[2] = interval(ci95).into();
+        rows.push(row);
+    }
+    rows
 }
 
 /// A law as a table of its constants.
@@ -351,22 +354,8 @@ pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
     if finished.is_empty() {
         return Vec::new();
     }
-    let mut rows = Vec::new();
+    let mut rows = law_answers(study);
     let mut add = |question: &str, answer: String| rows.push((question.to_owned(), answer));
-    let law = study.laws.iter().find(|law| law.refused.is_none());
-    add(
-        "Form of the law",
-        law.map_or_else(|| "none fitted".to_owned(), |law| law.formula.to_owned()),
-    );
-    if let Some(law) = law {
-        add("What N counts", law.params_are.replace('_', " "));
-        let held_out = law.points.iter().filter(|point| point.held_out).count();
-        let seen = law.points.len() - held_out;
-        add(
-            "Observations",
-            format!("{seen} fitted, {held_out} held out"),
-        );
-    }
     let of = |read: fn(&TrialRow) -> f64| range(finished.iter().map(|trial| read(trial)));
     let sizes: BTreeSet<u64> = finished.iter().map(|t| t.params_non_embedding).collect();
     if let Some([low, high]) = of(|t| t.params_non_embedding as f64) {
@@ -413,6 +402,27 @@ pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
         "Runs without a number",
         plural(study.trials.len() - finished.len(), "run"),
     );
+    rows
+}
+
+/// What the first fitted law says of itself.
+fn law_answers(study: &Study<'_>) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let mut add = |question: &str, answer: String| rows.push((question.to_owned(), answer));
+    let law = study.laws.iter().find(|law| law.refused.is_none());
+    add(
+        "Form of the law",
+        law.map_or_else(|| "none fitted".to_owned(), |law| law.formula.to_owned()),
+    );
+    if let Some(law) = law {
+        add("What N counts", law.params_are.replace('_', " "));
+        let held_out = law.points.iter().filter(|point| point.held_out).count();
+        let seen = law.points.len() - held_out;
+        add(
+            "Observations",
+            format!("{seen} fitted, {held_out} held out"),
+        );
+    }
     rows
 }
 

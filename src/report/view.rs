@@ -219,10 +219,17 @@ impl FigureView {
     /// `12 trials are not shown: 8 diverged, 4 still running.`; none when all are.
     pub fn omitted_sentence(&self) -> Option<String> {
         let total: usize = self.omitted.iter().map(|group| group.trials).sum();
+        let alone = self.omitted.len() == 1;
         let reasons: Vec<String> = self
             .omitted
             .iter()
-            .map(|group| format!("{} {}", group.trials, group.reason))
+            .map(|group| {
+                if alone {
+                    group.reason.clone()
+                } else {
+                    format!("{} {}", group.trials, group.reason)
+                }
+            })
             .collect();
         let verb = if total == 1 { "trial is" } else { "trials are" };
         (total > 0).then(|| format!("{total} {verb} not shown: {}.", reasons.join(", ")))

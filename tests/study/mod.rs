@@ -19,18 +19,18 @@ const BATCH: u64 = 4096;
 const BEST_RATE: f64 = 1.1e-2;
 
 /// The planted law, nats per token.
-pub fn chinchilla(params: f64, tokens: f64) -> f64 {
+pub(crate) fn chinchilla(params: f64, tokens: f64) -> f64 {
     0.9 + 18.0 / params.powf(0.28) + 150.0 / tokens.powf(0.37)
 }
 
 /// Rows of a planted study.
-pub struct Planted {
-    pub trials: Vec<TrialRow>,
-    pub points: Vec<PointRow>,
+pub(crate) struct Planted {
+    pub(crate) trials: Vec<TrialRow>,
+    pub(crate) points: Vec<PointRow>,
 }
 
 impl Planted {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut study = Self {
             trials: Vec::new(),
             points: Vec::new(),
@@ -84,7 +84,7 @@ impl Planted {
         }
     }
 
-    pub fn law_points(&self) -> Vec<LawPoint> {
+    pub(crate) fn law_points(&self) -> Vec<LawPoint> {
         let mut best: BTreeMap<(u64, u64), &TrialRow> = BTreeMap::new();
         for trial in self.trials.iter().filter(|t| t.schedule == "wsd") {
             let Some(loss) = trial.final_loss else {
@@ -109,7 +109,7 @@ impl Planted {
             .collect()
     }
 
-    pub fn bowls(&self) -> Vec<LrBowl> {
+    pub(crate) fn bowls(&self) -> Vec<LrBowl> {
         let mut bowls = sandbox::report::bowls::bowls_of(&self.trials);
         for bowl in &mut bowls {
             let best = bowl
@@ -126,7 +126,7 @@ impl Planted {
         bowls
     }
 
-    pub fn facts(&self) -> Vec<(String, String)> {
+    pub(crate) fn facts(&self) -> Vec<(String, String)> {
         [
             (
                 "method",
@@ -141,7 +141,7 @@ impl Planted {
         .to_vec()
     }
 
-    pub fn constants(&self) -> Vec<Constant> {
+    pub(crate) fn constants(&self) -> Vec<Constant> {
         [
             ("E", 0.9, [0.61, 1.12], "nats per token"),
             ("A", 18.0, [12.4, 27.9], ""),
@@ -158,7 +158,7 @@ impl Planted {
         .to_vec()
     }
 
-    pub fn recipe(&self) -> RecipeInput {
+    pub(crate) fn recipe(&self) -> RecipeInput {
         let (params, tokens) = (2_442_057_984, 4.88e10);
         let loss = chinchilla(params as f64, tokens);
         let number = |name: &str, value: f64, ci95: Option<[f64; 2]>, unit: &str, source: &str| {
