@@ -212,7 +212,7 @@ fn cut(points: &[[f64; 2]], on: f64, off: f64) -> Vec<Vec<[f64; 2]>> {
         let ([mut x, mut y], [to_x, to_y]) = (pair[0], pair[1]);
         loop {
             let rest = (to_x - x).hypot(to_y - y);
-            if rest <= left {
+            if rest < left {
                 left -= rest;
                 if drawing {
                     dash.push([to_x, to_y]);

@@ -89,7 +89,7 @@ impl Role {
             Self::Axis => (150, 157, 167),
             Self::Grid => (233, 236, 240),
             // The smallest is coral (contrast 3:1 with white), the largest dark blue.
-            Self::Size(step) => plasma(0.66 - 0.66 * share(step)),
+            Self::Size(step) => plasma(0.64 - 0.64 * share(step)),
             Self::SizeTint(step) => mix(Self::Size(step).light(), Self::Paper.light(), 0.52),
             Self::Kind(kind) => KINDS[kind].0,
             Self::Quiet => (168, 175, 184),
