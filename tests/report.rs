@@ -102,15 +102,9 @@ fn equal_rows_give_equal_bytes_in_whatever_order_points_come() {
     let drawn = figures(&first).expect("figures");
     assert_eq!(drawn, figures(&first).expect("figures"));
     let second = view_of(&planted.trials, &planted.points);
-    assert_eq!(
-        page(&first, &drawn),
-        page(&second, &figures(&second).expect("figures"))
-    );
+    assert_eq!(page(&first, &drawn), page(&second, &figures(&second).expect("figures")));
     assert_eq!(first.points_total, planted.points.len() as u64);
-    assert_eq!(
-        view_of(&planted.trials, &reversed).points_shown,
-        first.points_shown
-    );
+    assert_eq!(view_of(&planted.trials, &reversed).points_shown, first.points_shown);
 }
 
 #[test]
@@ -184,10 +178,7 @@ fn each_figure_counts_the_trials_it_leaves_out() {
     );
     let pairs = view.figures.last().expect("figures");
     let omitted = pairs.omitted_sentence().expect("a sentence");
-    assert!(
-        omitted.contains(&format!("{diverged} diverged")),
-        "{omitted}"
-    );
+    assert!(omitted.contains(&format!("{diverged} diverged")), "{omitted}");
 }
 
 #[test]

@@ -44,11 +44,7 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
     let (content, caption, omitted) = match drawable(study) {
         Some(drawn) => {
             let mut panels = vec![law_panel(&drawn, &sizes)];
-            panels.extend(
-                study
-                    .recipe
-                    .and_then(|recipe| compute_panel(&drawn, recipe, &sizes)),
-            );
+            panels.extend(study.recipe.and_then(|recipe| compute_panel(&drawn, recipe, &sizes)));
             let out = if panels.len() > 1 {
                 " Right: the same law at its best split of compute; the diamond is the recipe with its 95 % interval."
             } else {
@@ -83,9 +79,7 @@ fn not_in_law(trials: &[TrialRow], points: &[LawPoint]) -> Vec<Omitted> {
         trials
             .iter()
             .filter(|trial| !used.contains(trial.trial.as_str()))
-            .map(|trial| {
-                text::why_left_out(trial).unwrap_or_else(|| "not used by the fit".to_owned())
-            }),
+            .map(|trial| text::why_left_out(trial).unwrap_or_else(|| "not used by the fit".to_owned())),
     )
 }
 
@@ -111,8 +105,7 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
         let Some([from, to]) = range(group.iter().map(|point| point.tokens)) else {
             continue;
         };
-        let curve =
-            |from: f64, to: f64| curve(from, to, |tokens| (drawn.predict)(first.params, tokens));
+        let curve = |from: f64, to: f64| curve(from, to, |tokens| (drawn.predict)(first.params, tokens));
         let hover = format!("{} at {label} parameters", drawn.law.law);
         marks.push(Mark::Line {
             points: curve(from, to),
@@ -129,11 +122,7 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
             hover: Some(format!("{hover}, beyond its data")),
         });
     }
-    marks.extend(
-        points
-            .iter()
-            .map(|point| dot(point, [point.tokens, point.loss], sizes)),
-    );
+    marks.extend(points.iter().map(|point| dot(point, [point.tokens, point.loss], sizes)));
     let losses = range_of_marks(&marks, 1).unwrap_or([1.0, 10.0]);
     Panel {
         title: "By tokens".to_owned(),
@@ -147,11 +136,7 @@ pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
     Mark::Dot {
         at,
         ink: sizes.ink_named(&point.model),
-        shape: if point.held_out {
-            Shape::Ring
-        } else {
-            Shape::Disc
-        },
+        shape: if point.held_out { Shape::Ring } else { Shape::Disc },
         hover: Some(format!(
             "{}: {}, {} tokens\nfinal loss {}{}",
             point.trial,
@@ -210,9 +195,7 @@ fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Sizes<'_>) 
         ink: Ink::Plain,
         stroke,
         label: label.map(str::to_owned),
-        hover: Some(
-            "the law at its best split of compute between parameters and tokens".to_owned(),
-        ),
+        hover: Some("the law at its best split of compute between parameters and tokens".to_owned()),
     };
     let end = target.max(high) * 1.5;
     let mut marks = vec![
@@ -275,11 +258,7 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
             continue;
         };
         let size = (trial.params_non_embedding, trial.model.as_str());
-        let slot = best
-            .entry(size)
-            .or_default()
-            .entry(trial.tokens)
-            .or_insert(trial);
+        let slot = best.entry(size).or_default().entry(trial.tokens).or_insert(trial);
         if slot.final_loss.is_none_or(|held| loss < held) {
             *slot = trial;
         }
@@ -294,8 +273,7 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
             .iter()
             .filter(|trial| !shown.contains(trial.trial.as_str()))
             .map(|trial| {
-                text::why_left_out(trial)
-                    .unwrap_or_else(|| "not the best of their size and tokens".to_owned())
+                text::why_left_out(trial).unwrap_or_else(|| "not the best of their size and tokens".to_owned())
             }),
     );
     let marks = marks_of_best(&best, sizes);
@@ -327,17 +305,12 @@ fn marks_of_best(best: &BestRuns<'_>, sizes: &Sizes<'_>) -> Vec<Mark> {
         let Some(trial) = runs.values().next() else {
             continue;
         };
-        dots.extend(
-            points
-                .iter()
-                .zip(runs.values())
-                .map(|(&at, trial)| Mark::Dot {
-                    at,
-                    ink: sizes.ink(trial),
-                    shape: Shape::Disc,
-                    hover: Some(text::trial_hover(trial)),
-                }),
-        );
+        dots.extend(points.iter().zip(runs.values()).map(|(&at, trial)| Mark::Dot {
+            at,
+            ink: sizes.ink(trial),
+            shape: Shape::Disc,
+            hover: Some(text::trial_hover(trial)),
+        }));
         marks.push(Mark::Line {
             points,
             ink: sizes.ink(trial),

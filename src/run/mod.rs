@@ -2,8 +2,10 @@
 //!
 //! Refuses to know flags and how results are printed.
 
+pub mod advising;
 pub mod context;
 pub mod failure;
+pub mod fitting;
 pub mod orchestrate;
 pub mod planning;
 pub mod toy;
