@@ -1,1 +1,4 @@
-//! Stub.
+//! Temporary.
+pub mod error;
+pub mod manifest;
+pub mod shards;
