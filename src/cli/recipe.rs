@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::fit::count;
 use crate::cli::output::{Output, table};
 use crate::recipe::build::Ask;
-use crate::recipe::{Item, Recipe};
+use crate::recipe::{ITEMS, Item, Recipe};
 use crate::run::advising;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -44,20 +44,6 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
     output.result(&recipe, std::slice::from_ref(&recipe.recipe), || human(&sweep, &recipe))?;
     Ok(0)
 }
-
-/// Items in the order in which people read them.
-const ORDER: [&str; 10] = [
-    "lr",
-    "lr_hidden",
-    "batch_tokens",
-    "warmup_tokens",
-    "schedule",
-    "decay_fraction",
-    "tokens",
-    "tokens_compute_optimal",
-    "flops",
-    "loss",
-];
 
 fn human(sweep: &str, recipe: &Recipe) -> String {
     let shape = &recipe.shape;

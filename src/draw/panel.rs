@@ -14,6 +14,8 @@ const TITLE: f64 = 13.5;
 const SMALL: f64 = 12.0;
 /// Height of a label at the end of a line.
 const LABEL_LINE: f64 = 15.0;
+/// Widest label; longer ones are cut.
+const LABEL_WIDTH_MAX: f64 = 150.0;
 /// Height of a row of the strip above the panel.
 const STRIP_ROW: f64 = 11.0;
 /// More dots than this are drawn smaller.
@@ -26,13 +28,13 @@ struct Frame<'a> {
     x: Vec<Tick>,
     y: Vec<Tick>,
     strip: Vec<Ink>,
-    labels: Vec<Label<'a>>,
+    labels: Vec<Label>,
     dots: usize,
 }
 
 /// A label at the end of a line.
-struct Label<'a> {
-    text: &'a str,
+struct Label {
+    text: String,
     ink: Ink,
     /// Where the line ends.
     end: [f64; 2],
@@ -125,8 +127,8 @@ impl<'a> Frame<'a> {
     }
 
     /// The end of each labelled line, its label beside it, moved apart where two would touch.
-    fn placed_labels(&self) -> Vec<Label<'a>> {
-        let mut labels: Vec<Label<'a>> = self
+    fn placed_labels(&self) -> Vec<Label> {
+        let mut labels: Vec<Label> = self
             .panel
             .marks
             .iter()
@@ -139,7 +141,7 @@ impl<'a> Frame<'a> {
                 } => {
                     let end = *self.inside(points).last()?.last()?;
                     Some(Label {
-                        text,
+                        text: shorten(text),
                         ink: *ink,
                         end,
                         y: end[1],
@@ -247,12 +249,15 @@ impl<'a> Frame<'a> {
                     .try_for_each(|part| canvas.line(part, Role::of(*ink), 2.0))
             }),
             Mark::Off { x, why, ink, hover } => {
+                if !placeable(&self.panel.x, *x) {
+                    return Ok(());
+                }
                 let row = self.strip.iter().position(|held| held == ink).unwrap_or(0);
                 let y = self.plot.top - 8.0 - STRIP_ROW * (row as f64 + 0.5) + 2.0;
                 let at = [self.x_of(*x).clamp(self.plot.left, self.plot.right), y];
                 canvas.hover(hover.as_deref(), |canvas| beyond(canvas, at, Role::of(*ink), *why))
             }
-            Mark::Level { y, .. } => {
+            Mark::Level { y } => {
                 let (left, right) = (self.plot.left, self.plot.right);
                 let y = self.y_of(*y);
                 canvas.line(&[[left, y], [right, y]], Role::Axis, 1.2)
@@ -274,7 +279,7 @@ impl<'a> Frame<'a> {
                 canvas.line(&[[start, y], [right + 6.0, label.y]], role, 1.0)?;
             }
             let style = Words::new(SMALL, text_role(label.ink)).semi_bold();
-            canvas.words(label.text, [right + 8.0, label.y + 4.2], &style)?;
+            canvas.words(&label.text, [right + 8.0, label.y + 4.2], &style)?;
         }
         Ok(())
     }
@@ -304,7 +309,7 @@ fn label_room(panel: &Panel) -> f64 {
         .marks
         .iter()
         .filter_map(|mark| match mark {
-            Mark::Line { label: Some(text), .. } => Some(width(text, SMALL, Weight::SemiBold).ceil() + 12.0),
+            Mark::Line { label: Some(text), .. } => Some(width(&shorten(text), SMALL, Weight::SemiBold).ceil() + 12.0),
             Mark::Line { label: None, .. }
             | Mark::Dot { .. }
             | Mark::Span { .. }
@@ -312,6 +317,22 @@ fn label_room(panel: &Panel) -> f64 {
             | Mark::Level { .. } => None,
         })
         .fold(strip, f64::max)
+}
+
+/// A label as far as there is room for it.
+fn shorten(text: &str) -> String {
+    if width(text, SMALL, Weight::SemiBold) <= LABEL_WIDTH_MAX {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for letter in text.chars() {
+        short.push(letter);
+        if width(&short, SMALL, Weight::SemiBold) > LABEL_WIDTH_MAX - SMALL {
+            short.pop();
+            break;
+        }
+    }
+    short + "\u{2026}"
 }
 
 /// Lines in the background have labels in the colour of small words.

@@ -2,9 +2,8 @@
 //!
 //! A pure choice: as many round numbers as fit, the roundest first. Refuses to know pixels other than lengths.
 
-use crate::report::text::number;
+use crate::report::text::{count, number};
 use crate::report::view::{Axis, Numbers, Scale};
-use crate::units::human_count;
 
 /// Most numbers on one axis.
 const LABELS_MAX: usize = 8;
@@ -123,7 +122,7 @@ fn write(axis: &Axis, values: &[f64]) -> Vec<Tick> {
         })
         .unwrap_or(6) as usize;
     let text = |value: f64| match (axis.numbers, axis.scale) {
-        (Numbers::Counts, _) => human_count(value),
+        (Numbers::Counts, _) => count(value),
         (Numbers::Plain, Scale::Log) => number(value, 3),
         (Numbers::Plain, Scale::Linear) => format!("{value:.decimals$}"),
         (Numbers::Signed, _) if value.abs() < step * 1e-6 => "0".to_owned(),

@@ -79,6 +79,20 @@ pub struct ShapeItem {
     pub context: u64,
 }
 
+/// The items in the order in which people read them.
+pub const ITEMS: [&str; 10] = [
+    "lr",
+    "lr_hidden",
+    "batch_tokens",
+    "warmup_tokens",
+    "schedule",
+    "decay_fraction",
+    "tokens",
+    "tokens_compute_optimal",
+    "flops",
+    "loss",
+];
+
 /// muP's constants.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Mup {

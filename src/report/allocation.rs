@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::report::axes::{Sizes, log_axis, range};
+use crate::report::axes::{Sizes, log_axis, positive_range};
 use crate::report::laws::{CURVE_POINTS, Drawable, curve, dot, drawable, no_law, recipe_tokens};
+use crate::report::text;
 use crate::report::view::{Axis, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
 use crate::report::{Predict, RecipeInput, Study};
-use crate::units::human_count;
 
 /// FLOPs for each parameter and token (Kaplan et al. 2020, eq. 2.2).
 pub(crate) const FLOPS_PER_PARAM_TOKEN: f64 = 6.0;
@@ -40,9 +40,10 @@ pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
 fn allocation_panel(drawn: &Drawable<'_>, recipe: Option<&RecipeInput>, sizes: &Sizes<'_>) -> Option<Panel> {
     let points = drawn.law.points;
     let target = recipe.and_then(|recipe| Some([recipe.params as f64, recipe_tokens(recipe)?]));
-    let reach = |values: [f64; 2], axis: usize| range(values.into_iter().chain(target.map(|target| target[axis])));
-    let params = reach(range(points.iter().map(|point| point.params))?, 0)?;
-    let tokens = reach(range(points.iter().map(|point| point.tokens))?, 1)?;
+    let reach =
+        |values: [f64; 2], axis: usize| positive_range(values.into_iter().chain(target.map(|target| target[axis])));
+    let params = reach(positive_range(points.iter().map(|point| point.params))?, 0)?;
+    let tokens = reach(positive_range(points.iter().map(|point| point.tokens))?, 1)?;
     let x = log_axis("parameters N", Numbers::Counts, [params[0] / 1.6, params[1] * 1.6]);
     let y = log_axis("tokens D", Numbers::Counts, [tokens[0] / 1.6, tokens[1] * 1.6]);
     let mut marks = contours(drawn.predict, &x, &y);
@@ -58,8 +59,8 @@ fn allocation_panel(drawn: &Drawable<'_>, recipe: Option<&RecipeInput>, sizes: &
         shape: Shape::Diamond,
         hover: Some(format!(
             "the recipe: {} parameters, {} tokens",
-            human_count(at[0]),
-            human_count(at[1])
+            text::count(at[0]),
+            text::count(at[1])
         )),
     }));
     Some(Panel {

@@ -5,10 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
-use crate::report::axes::{Budgets, Sizes, group, linear_axis, log_axis, range};
+use crate::report::axes::{Budgets, Sizes, group, linear_axis, log_axis, positive_range, range};
 use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
 use crate::report::{BestLr, LrBowl, LrPoint, Study, text};
-use crate::units::human_count;
 
 /// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
 /// so many nats. A run beyond is marked above the panel.
@@ -26,7 +25,7 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     let sizes = Sizes::of(study.trials);
     let budgets = Budgets::of(bowls.iter().map(|bowl| (bowl.params, bowl.tokens)));
     let mut panels: Vec<(Vec<Mark>, BTreeSet<String>)> = vec![Default::default(); budgets.len()];
-    let rates = range(bowls.iter().flat_map(|bowl| bowl.points.iter().map(|p| p.lr)));
+    let rates = positive_range(bowls.iter().flat_map(|bowl| bowl.points.iter().map(|p| p.lr)));
     let top = top_of(bowls);
     for bowl in bowls {
         if let Some(at) = budgets.index(bowl.params, bowl.tokens) {
@@ -106,7 +105,7 @@ fn marks_of(bowl: &LrBowl, ink: Ink, top: f64) -> Vec<Mark> {
         Some(format!(
             "{}: {label}, {} tokens, lr {}\n{end}",
             point.trial,
-            human_count(bowl.tokens as f64),
+            text::count(bowl.tokens as f64),
             text::number(point.lr, 3)
         ))
     };
@@ -123,7 +122,7 @@ fn marks_of(bowl: &LrBowl, ink: Ink, top: f64) -> Vec<Mark> {
             ink,
             stroke: Stroke::Strong,
             label: Some(label.clone()),
-            hover: Some(format!("{label}, {} tokens", human_count(bowl.tokens as f64))),
+            hover: Some(format!("{label}, {} tokens", text::count(bowl.tokens as f64))),
         });
     }
     for point in &bowl.points {
@@ -313,7 +312,7 @@ fn difference((wsd, cosine): &(&TrialRow, &TrialRow)) -> Option<f64> {
 
 fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Sizes<'_>) -> Vec<Panel> {
     let budgets = Budgets::of(pairs.iter().map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens)));
-    let rates = range(pairs.iter().map(|(wsd, _)| wsd.lr)).unwrap_or([1e-3, 1e-2]);
+    let rates = positive_range(pairs.iter().map(|(wsd, _)| wsd.lr)).unwrap_or([1e-3, 1e-2]);
     let differences = range(pairs.iter().filter_map(difference).chain([0.0])).unwrap_or([-0.1, 0.1]);
     let mut lines: BTreeMap<(usize, u64, String), Vec<[f64; 2]>> = BTreeMap::new();
     let mut dots: Vec<Vec<Mark>> = vec![Vec::new(); budgets.len()];
@@ -336,10 +335,7 @@ fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Sizes<'_>) -> Vec<P
             title: budgets.title(at) + &mean_of(&dots[at]),
             x: rate_axis(rates),
             y: linear_axis("WSD minus cosine (nats per token)", Numbers::Signed, differences),
-            marks: vec![Mark::Level {
-                y: 0.0,
-                label: String::new(),
-            }],
+            marks: vec![Mark::Level { y: 0.0 }],
         })
         .collect();
     for ((at, params, model), points) in lines {

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::allocation::{FLOPS_PER_PARAM_TOKEN, best_params};
-use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, range};
+use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, positive_range, range};
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
 use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, text};
-use crate::units::human_count;
 
 /// Points of a drawn curve.
 pub(crate) const CURVE_POINTS: u32 = 96;
@@ -95,14 +94,14 @@ fn by_size(points: &[LawPoint]) -> Vec<Vec<&LawPoint>> {
 
 fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
     let points = drawn.law.points;
-    let [low, high] = range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
+    let [low, high] = positive_range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
     let end = high * LOOK_AHEAD;
     let mut marks = Vec::new();
     for group in by_size(points) {
         let Some(first) = group.first() else { continue };
         let ink = sizes.ink_named(&first.model);
         let label = text::size_label(&first.model, first.params as u64);
-        let Some([from, to]) = range(group.iter().map(|point| point.tokens)) else {
+        let Some([from, to]) = positive_range(group.iter().map(|point| point.tokens)) else {
             continue;
         };
         let curve = |from: f64, to: f64| curve(from, to, |tokens| (drawn.predict)(first.params, tokens));
@@ -141,7 +140,7 @@ pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
             "{}: {}, {} tokens\nfinal loss {}{}",
             point.trial,
             point.model,
-            human_count(point.tokens),
+            text::count(point.tokens),
             text::loss(point.loss),
             if point.held_out { ", held out" } else { "" }
         )),
@@ -186,8 +185,8 @@ fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Sizes<'_>) 
     let (loss, interval) = item(recipe, "loss")?;
     let target = FLOPS_PER_PARAM_TOKEN * recipe.params as f64 * recipe_tokens(recipe)?;
     let compute = |point: &LawPoint| FLOPS_PER_PARAM_TOKEN * point.params * point.tokens;
-    let [low, high] = range(drawn.law.points.iter().map(compute))?;
-    let params = range(drawn.law.points.iter().map(|point| point.params))?;
+    let [low, high] = positive_range(drawn.law.points.iter().map(compute))?;
+    let params = positive_range(drawn.law.points.iter().map(|point| point.params))?;
     let params = [params[0] / 30.0, recipe.params as f64 * 30.0];
     let best = |flops: f64| best_params(drawn.predict, flops, params).map(|(_, loss)| loss);
     let line = |from: f64, to: f64, stroke: Stroke, label: Option<&str>| Mark::Line {
@@ -361,16 +360,13 @@ fn residual_panels(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Content {
     };
     let reach = low.abs().max(high.abs()).max(1e-4);
     let panel = |title: &str, label: &str, x: &dyn Fn(&LawPoint) -> f64| {
-        let mut marks = vec![Mark::Level {
-            y: 0.0,
-            label: String::new(),
-        }];
+        let mut marks = vec![Mark::Level { y: 0.0 }];
         marks.extend(
             residuals
                 .iter()
                 .map(|&(point, residual)| dot(point, [x(point), residual], sizes)),
         );
-        let values = range(residuals.iter().map(|&(point, _)| x(point))).unwrap_or([1.0, 10.0]);
+        let values = positive_range(residuals.iter().map(|&(point, _)| x(point))).unwrap_or([1.0, 10.0]);
         Panel {
             title: title.to_owned(),
             x: log_axis(label, Numbers::Counts, values),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::record::{TrialRow, TrialState};
 use crate::report::Study;
-use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, range};
+use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, positive_range, range};
 use crate::report::curves::{CURVES_MAX, best_by_size, schedule_name, schedule_trials};
 use crate::report::text;
 use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Scale, Shape, Stroke};
@@ -117,7 +117,7 @@ fn panel_of_curves(thin: Vec<Mark>, strong: Vec<Mark>, ends: Vec<Mark>, off: Vec
         .flatten()
         .map(|values| values[0])
         .fold(f64::INFINITY, f64::min);
-    let tokens = range(
+    let tokens = positive_range(
         [of(&thin, 0), of(&strong, 0), of(&ends, 0)]
             .into_iter()
             .flatten()

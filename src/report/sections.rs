@@ -9,7 +9,7 @@ use crate::report::axes::range;
 use crate::report::text::{number, plural, size_label};
 use crate::report::view::{Cell, Column, Table};
 use crate::report::{ItemValue, LawInput, LawView, LeftOut, RecipeInput, RecipeItem, RecipeView, Study, text};
-use crate::units::{human_count, human_seconds};
+use crate::units::human_seconds;
 
 /// Most trials that the table lists.
 pub const TRIALS_SHOWN_MAX: usize = 1000;
@@ -24,11 +24,11 @@ pub(crate) fn summary(trials: &[TrialRow]) -> Vec<(String, String)> {
     }
     let sizes = range(trials.iter().map(|t| t.params_non_embedding as f64));
     if let Some([low, high]) = sizes {
-        let span = span(low, high, human_count);
+        let span = span(low, high, text::count);
         rows.push(("parameters, without embedding".to_owned(), span));
     }
     if let Some([low, high]) = range(trials.iter().map(|trial| trial.tokens as f64)) {
-        rows.push(("tokens of a run".to_owned(), span(low, high, human_count)));
+        rows.push(("tokens of a run".to_owned(), span(low, high, text::count)));
     }
     let seconds: f64 = trials.iter().filter_map(|trial| trial.seconds).sum();
     if seconds > 0.0 {
@@ -89,7 +89,7 @@ pub(crate) fn notices(study: &Study<'_>) -> Vec<String> {
 pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
     let rows = recipe.items.iter().flat_map(item_rows).collect();
     RecipeView {
-        title: format!("Recipe for {} parameters", human_count(recipe.params as f64)),
+        title: format!("Recipe for {} parameters", text::count(recipe.params as f64)),
         verdict: recipe.verdict.clone(),
         items: Table {
             columns: vec![
@@ -111,7 +111,7 @@ pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
 /// The row of an item; the interval of one new run, where it differs, is a row of its own.
 fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
     let show = |value: f64| match item.unit.as_str() {
-        "tokens" | "parameters" if value >= 1e4 => human_count(value),
+        "tokens" | "parameters" if value >= 1e4 => text::count(value),
         "nats" | "nats per token" | "nats/token" => text::loss(value),
         _ => number(value, 3),
     };
@@ -222,13 +222,13 @@ pub(crate) fn trials(trials: &[TrialRow]) -> (Table, usize) {
 }
 
 fn trial_row(trial: &TrialRow) -> Vec<Cell> {
-    let count = |value: u64| Cell::number(human_count(value as f64), value as f64);
+    let count = |value: u64| Cell::number(text::count(value as f64), value as f64);
     let some = |value: Option<f64>, show: &dyn Fn(f64) -> String| {
         value.map_or_else(|| "".into(), |value| Cell::number(show(value), value))
     };
     let state = match (trial.state, trial.diverged_at_tokens) {
         (TrialState::Diverged, Some(tokens)) => {
-            format!("diverged at {}", human_count(tokens as f64))
+            format!("diverged at {}", text::count(tokens as f64))
         }
         (state, _) => state.name().to_owned(),
     };
@@ -256,7 +256,7 @@ pub(crate) fn left_out(trials: &[TrialRow]) -> Vec<LeftOut> {
         .filter_map(|trial| {
             let mut reason = text::why_left_out(trial)?;
             if let (TrialState::Diverged, Some(tokens)) = (trial.state, trial.diverged_at_tokens) {
-                reason = format!("diverged at {} tokens", human_count(tokens as f64));
+                reason = format!("diverged at {} tokens", text::count(tokens as f64));
             }
             Some(LeftOut {
                 trial: trial.trial.clone(),
@@ -329,7 +329,7 @@ pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
     let of = |read: fn(&TrialRow) -> f64| range(finished.iter().map(|trial| read(trial)));
     let sizes: BTreeSet<u64> = finished.iter().map(|t| t.params_non_embedding).collect();
     if let Some([low, high]) = of(|t| t.params_non_embedding as f64) {
-        add("Sizes", format!("{}: {}", sizes.len(), span(low, high, human_count)));
+        add("Sizes", format!("{}: {}", sizes.len(), span(low, high, text::count)));
     }
     if let Some([low, high]) = of(|t| t.tokens as f64 / t.params_non_embedding.max(1) as f64) {
         add("Tokens per parameter", span(low, high, |x| number(x, 2)));

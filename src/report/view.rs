@@ -114,8 +114,6 @@ pub enum Mark {
     Level {
         /// Where.
         y: f64,
-        /// Text at its left end.
-        label: String,
     },
 }
 

@@ -8,4 +8,5 @@ pub mod failure;
 pub mod fitting;
 pub mod orchestrate;
 pub mod planning;
+pub mod reporting;
 pub mod toy;
