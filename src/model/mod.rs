@@ -4,11 +4,9 @@
 
 pub mod config;
 pub mod data_info;
-
 pub mod flops;
 pub mod ladder;
 pub mod mup;
 pub mod order;
-
 pub mod schedule;
 pub mod shape;

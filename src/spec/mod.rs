@@ -146,3 +146,33 @@ pub struct ScheduleSettings {
     /// Share of the peak at the end.
     pub final_fraction: f64,
 }
+/// stub
+#[derive(Debug)]
+pub struct Mistake {
+    #[expect(missing_docs)]
+    pub file: String,
+    #[expect(missing_docs)]
+    pub line: usize,
+    #[expect(missing_docs)]
+    pub column: usize,
+    #[expect(missing_docs)]
+    pub key: String,
+    #[expect(missing_docs)]
+    pub message: String,
+    #[expect(missing_docs)]
+    pub suggestion: Option<String>,
+}
+/// stub
+#[derive(Debug)]
+pub struct Note {
+    #[expect(missing_docs)]
+    pub line: usize,
+    #[expect(missing_docs)]
+    pub text: String,
+}
+/// stub
+pub fn read(_t: &str, _f: &str, _s: &[String]) -> Result<(Sweep, Vec<Note>), Vec<Mistake>> {
+    Err(vec![])
+}
+/// stub
+pub const TEMPLATE: &str = "";
