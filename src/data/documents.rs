@@ -142,7 +142,7 @@ fn visit_rows(
         });
     }
     let texts = texts.str().map_err(bad)?;
-    texts.into_iter().flatten().try_for_each(visit)
+    texts.iter().flatten().try_for_each(visit)
 }
 
 /// Names for a message.

@@ -2,6 +2,7 @@
 //!
 //! Refuses to read what is in the files.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::data::error::DataError;
@@ -32,6 +33,16 @@ impl Source {
             return MarkovSpec::parse(text).map(Self::Markov);
         }
         Ok(Self::Path(PathBuf::from(text)))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::RustSources => f.write_str(RUST_SOURCES),
+            Self::Markov(spec) => f.write_str(&spec.canonical()),
+        }
     }
 }
 

@@ -174,24 +174,19 @@ impl Markov {
         self.parts.iter().map(entropy).sum()
     }
 
-    /// A stretch of the chain; equal (specification, stream) give equal tokens, streams are independent.
-    pub fn sample(&self, stream: u64, tokens: u64) -> Vec<u32> {
+    /// A walk along the chain without end; equal (specification, stream) walk alike, streams are independent.
+    pub fn walk(&self, stream: u64) -> Walk<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.spec.seed);
         // Stream 0 has dealt the table.
         rng.set_stream(stream + 1);
         let contexts = self.successors.len() as u64 / self.spec.vocab;
-        // The beginning is not drawn from the stationary distribution: the entropy of a context does not depend on it.
-        let mut context = rng.next_u64() % contexts;
-        let mut out = Vec::new();
-        for _ in 0..tokens {
-            let draw = u64::from(rng.next_u32());
-            let rank = self.sums.partition_point(|&sum| sum <= draw) as u64;
-            let place = context * self.spec.vocab + rank;
-            let token = self.successors[usize::try_from(place).expect("a place in the table")];
-            out.push(token);
-            context = (context * self.spec.vocab + u64::from(token)) % contexts;
+        Walk {
+            chain: self,
+            contexts,
+            // Not drawn from the stationary distribution: the entropy of a context does not depend on it.
+            context: rng.next_u64() % contexts,
+            rng,
         }
-        out
     }
 
     /// The probability of a token after a context of `order` tokens.
@@ -204,6 +199,29 @@ impl Markov {
             .iter()
             .position(|&successor| successor == token);
         rank.map_or(0.0, |rank| self.parts[rank] as f64 / PARTS as f64)
+    }
+}
+
+/// An endless walk along a chain.
+pub struct Walk<'a> {
+    chain: &'a Markov,
+    contexts: u64,
+    /// The last tokens, as a number in base `vocab`.
+    context: u64,
+    rng: ChaCha8Rng,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let draw = u64::from(self.rng.next_u32());
+        let rank = self.chain.sums.partition_point(|&sum| sum <= draw) as u64;
+        let vocab = self.chain.spec.vocab;
+        let place = usize::try_from(self.context * vocab + rank).expect("a place in the table");
+        let token = self.chain.successors[place];
+        self.context = (self.context * vocab + u64::from(token)) % self.contexts;
+        Some(token)
     }
 }
 
@@ -230,6 +248,10 @@ mod tests {
         Markov::new(&MarkovSpec::parse(text).unwrap())
     }
 
+    fn sample(chain: &Markov, stream: u64, tokens: usize) -> Vec<u32> {
+        chain.walk(stream).take(tokens).collect()
+    }
+
     /// Mean of `-ln q` over a sample, for a model that sees the last token.
     fn loss(sample: &[u32], q: impl Fn(u32, u32) -> f64) -> f64 {
         let losses: f64 = sample
@@ -242,7 +264,7 @@ mod tests {
     #[test]
     fn the_true_model_loses_exactly_the_entropy_rate() {
         let chain = chain("synthetic:markov?vocab=32&seed=7");
-        let sample = chain.sample(0, 200_000);
+        let sample = sample(&chain, 0, 200_000);
         let truth = loss(&sample, |context, token| {
             chain.probability(&[context], token)
         });
@@ -253,13 +275,13 @@ mod tests {
     #[test]
     fn a_model_learned_from_one_stretch_stays_above_the_rate_on_another() {
         let chain = chain("synthetic:markov?vocab=16&seed=3");
-        let learn = |tokens: u64| {
+        let learn = |tokens: usize| {
             let mut counts = vec![1.0; 256];
-            for pair in chain.sample(1, tokens).windows(2) {
+            for pair in sample(&chain, 1, tokens).windows(2) {
                 counts[pair[0] as usize * 16 + pair[1] as usize] += 1.0;
             }
             let row = |context: u32| counts[context as usize * 16..][..16].iter().sum::<f64>();
-            let sample = chain.sample(2, 100_000);
+            let sample = sample(&chain, 2, 100_000);
             loss(&sample, |context, token| {
                 counts[(context * 16 + token) as usize] / row(context)
             })
@@ -288,7 +310,7 @@ mod tests {
     #[test]
     fn an_order_of_two_needs_both_tokens() {
         let chain = chain("synthetic:markov?vocab=8&order=2&seed=1");
-        let sample = chain.sample(0, 50_000);
+        let sample = sample(&chain, 0, 50_000);
         let losses: f64 = sample
             .windows(3)
             .map(|w| -chain.probability(&w[..2], w[2]).ln())
@@ -300,9 +322,9 @@ mod tests {
     #[test]
     fn streams_are_repeatable_and_apart() {
         let chain = chain("synthetic:markov?vocab=16");
-        assert_eq!(chain.sample(1, 100), chain.sample(1, 100));
-        assert_eq!(chain.sample(1, 50), chain.sample(1, 100)[..50]);
-        assert_ne!(chain.sample(1, 100), chain.sample(2, 100));
+        assert_eq!(sample(&chain, 1, 100), sample(&chain, 1, 100));
+        assert_eq!(sample(&chain, 1, 50), sample(&chain, 1, 100)[..50]);
+        assert_ne!(sample(&chain, 1, 100), sample(&chain, 2, 100));
     }
 
     #[test]

@@ -5,12 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, Model, Tokenizer as HuggingFace, TokenizerImpl, Trainer};
+use tokenizers::{AddedToken, NormalizerWrapper, PostProcessorWrapper, Tokenizer as HuggingFace, TokenizerImpl};
 
 use crate::data::error::DataError;
+use crate::data::manifest::BYTE;
 use crate::units;
 
 /// The token after each document in a BPE trained here.
@@ -30,6 +30,10 @@ const BPE_VOCAB_MIN: u64 = 257;
 /// Largest BPE that is trained here.
 const BPE_VOCAB_MAX: u64 = 1 << 20;
 
+/// A byte-level BPE in training.
+type BpeTokenizer =
+    TokenizerImpl<BPE, NormalizerWrapper, ByteLevel, PostProcessorWrapper, ByteLevel>;
+
 /// The tokenizer that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenizerSpec {
@@ -45,7 +49,7 @@ impl TokenizerSpec {
     /// Reads `byte`, `bpe:VOCAB` or the path of a `.json` file.
     pub fn parse(text: &str) -> Result<Self, DataError> {
         let wrong = |why: String| bad(text, why);
-        if text == "byte" {
+        if text == BYTE {
             return Ok(Self::Byte);
         }
         if let Some(vocab) = text.strip_prefix("bpe:") {
@@ -67,7 +71,7 @@ impl TokenizerSpec {
     /// The name in manifests: it tells nothing of folders.
     pub fn name(&self) -> String {
         match self {
-            Self::Byte => "byte".to_owned(),
+            Self::Byte => BYTE.to_owned(),
             Self::Bpe(vocab) => format!("bpe:{vocab}"),
             Self::File(path) => {
                 let file = path.file_name().unwrap_or_default();
@@ -110,10 +114,9 @@ impl Tokenizer {
             .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
             .build();
-        let splitter = TokenizerImpl::<BPE, tokenizers::NormalizerWrapper, ByteLevel, tokenizers::PostProcessorWrapper, ByteLevelDecoder>::new(BPE::default());
-        let mut splitter = splitter;
+        let mut splitter = BpeTokenizer::new(BPE::default());
         splitter.with_pre_tokenizer(Some(byte_level()));
-        splitter.with_decoder(Some(ByteLevelDecoder::default()));
+        splitter.with_decoder(Some(ByteLevel::default()));
         splitter
             .train(&mut trainer, texts.iter())
             .map_err(wrong)?;
