@@ -2,14 +2,16 @@
 //! prepared data is opened and cut into batches.
 //!
 //! ```text
-//! source ─ files ─ documents ─ fates ─ tokenizer ─ shards ─ manifest        prepare
-//!                                                  dataset ─ windows        training
+//! source ─ documents ─ corpus (fates) ─ tokenizer ─ encode ─ shards ─ manifest    prepare
+//!                                                             dataset ─ batches    training
 //! ```
 //! A document is in training or in one held-out set, never in both, and never twice. Refuses to know what a sweep is,
 //! where the working home is, and what is done with a batch.
 
+pub mod corpus;
 pub mod dataset;
 pub mod documents;
+pub mod encode;
 pub mod error;
 pub mod fates;
 pub mod inspect;

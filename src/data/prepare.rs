@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::corpus::Corpus;
 use crate::data::dataset::Dataset;
-use crate::data::documents;
+use crate::data::encode;
 use crate::data::error::DataError;
-use crate::data::fates::{self, Fate, HeldOut, HeldOutFrom, Seen};
+use crate::data::fates::{self, Fate, HeldOut, HeldOutFrom};
 use crate::data::manifest::{self, FORMAT, Manifest, SYNTHETIC, Split, TOKENIZER_FILE};
 use crate::data::shards::{SHARD_TOKENS, ShardWriter, Width};
 use crate::data::source::{self, Source, TextFile};
@@ -19,12 +20,10 @@ use crate::data::synthetic::{Markov, MarkovSpec};
 use crate::data::tokenizer::{Tokenizer, TokenizerSpec};
 use crate::model::data_info::TRAIN;
 
-/// Text that is turned into tokens at once, on all cores, in bytes.
-const BATCH_BYTES: usize = 8 << 20;
+/// Tokens of a synthetic source that are written at once.
+const SYNTHETIC_CHUNK: usize = 1 << 20;
 /// Most text that a BPE is trained on, in bytes; merges of a small vocabulary are settled long before.
 const BPE_SAMPLE_BYTES: u64 = 16 << 20;
-/// Tokens of a synthetic source that are written at once.
-const SYNTHETIC_CHUNK: u64 = 1 << 20;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -56,10 +55,10 @@ pub enum Progress {
     Reading(u64),
     /// A BPE is trained.
     TrainingTokenizer,
-    /// So many bytes of text, of so many, are tokens.
+    /// So much is tokens: bytes of text, or tokens of a split of a synthetic source.
     Tokenizing {
         /// Done.
-        bytes: u64,
+        done: u64,
         /// In all.
         total: u64,
     },
@@ -197,27 +196,13 @@ fn prepare_markov(
     target: &Target,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Summary, DataError> {
-    let wrong = |why: &str| DataError::BadSynthetic {
-        text: spec.canonical(),
-        why: why.to_owned(),
-    };
-    if request.tokenizer != TokenizerSpec::Byte {
-        return Err(wrong("it gives tokens and needs no tokenizer"));
-    }
-    let mut splits = vec![(TRAIN.to_owned(), 0)];
-    for set in &request.held_out {
-        let HeldOutFrom::Share(share) = set.from else {
-            return Err(wrong("a held-out set of it is a share, not a path"));
-        };
-        splits.push((set.name.clone(), (share * spec.tokens as f64).round() as u64));
-    }
-    let held_out: u64 = splits.iter().map(|(_, tokens)| tokens).sum();
-    splits[0].1 = spec.tokens.saturating_sub(held_out);
-    if splits.iter().any(|(_, tokens)| *tokens < 2) {
-        return Err(wrong("so few tokens leave a split without any"));
-    }
+    let lengths = markov_lengths(request, spec)?;
+    let names = split_names(request);
     let mut hasher = blake3::Hasher::new();
-    manifest::feed(&mut hasher, &format!("{FORMAT} {} {splits:?}", spec.canonical()));
+    manifest::feed(
+        &mut hasher,
+        &format!("{FORMAT} {} {names:?} {lengths:?}", spec.canonical()),
+    );
     let inputs_hash = manifest::short_hash(&hasher);
     let (outcome, there) = target.compare(request, &inputs_hash)?;
     if let Some(there) = there {
@@ -225,29 +210,17 @@ fn prepare_markov(
     }
     target.stage()?;
     let chain = Markov::new(spec);
-    let mut manifest = Manifest {
-        tokenizer: SYNTHETIC.to_owned(),
-        vocab: spec.vocab,
-        entropy_rate_nats: Some(chain.entropy_rate_nats()),
-        ..empty_manifest(request, inputs_hash, Width::for_vocab(spec.vocab))
-    };
-    for (stream, (name, tokens)) in (0u64..).zip(splits) {
-        let mut writer = ShardWriter::new(&target.staging, &name, Width::for_vocab(spec.vocab), SHARD_TOKENS);
+    let mut splits = Vec::new();
+    for (stream, (name, tokens)) in (0u64..).zip(names.into_iter().zip(lengths)) {
+        let width = Width::for_vocab(spec.vocab);
+        let mut writer = ShardWriter::new(&target.staging, &name, width, SHARD_TOKENS);
         let mut walk = chain.walk(stream);
-        let mut done = 0;
-        while done < tokens {
-            let chunk = SYNTHETIC_CHUNK.min(tokens - done);
-            let chunk = usize::try_from(chunk).expect("a chunk is small");
-            let drawn: Vec<u32> = walk.by_ref().take(chunk).collect();
-            writer.write(&drawn)?;
-            done += drawn.len() as u64;
-            progress(Progress::Tokenizing {
-                bytes: done,
-                total: tokens,
-            });
+        for done in (0..tokens).step_by(SYNTHETIC_CHUNK) {
+            let chunk = usize::try_from(tokens - done).map_or(SYNTHETIC_CHUNK, |left| left.min(SYNTHETIC_CHUNK));
+            writer.write(&walk.by_ref().take(chunk).collect::<Vec<u32>>())?;
+            progress(Progress::Tokenizing { done, total: tokens });
         }
-        manifest.documents += 1;
-        manifest.splits.push(Split {
+        splits.push(Split {
             name,
             documents: 1,
             tokens,
@@ -255,56 +228,118 @@ fn prepare_markov(
             shards: writer.finish()?,
         });
     }
+    let manifest = Manifest {
+        tokenizer: SYNTHETIC.to_owned(),
+        vocab: spec.vocab,
+        entropy_rate_nats: Some(chain.entropy_rate_nats()),
+        documents: splits.len() as u64,
+        splits,
+        ..empty_manifest(request, inputs_hash, Width::for_vocab(spec.vocab))
+    };
     finish(manifest, target, outcome)
 }
 
+/// Tokens of each split of a synthetic source.
+fn markov_lengths(request: &Request, spec: &MarkovSpec) -> Result<Vec<u64>, DataError> {
+    let wrong = |why: &str| DataError::BadSynthetic {
+        text: spec.canonical(),
+        why: why.to_owned(),
+    };
+    if request.tokenizer != TokenizerSpec::Byte {
+        return Err(wrong("it gives tokens and needs no tokenizer"));
+    }
+    let mut lengths = vec![spec.tokens];
+    for set in &request.held_out {
+        let HeldOutFrom::Share(share) = set.from else {
+            return Err(wrong("a held-out set of it is a share, not a path"));
+        };
+        let length = (share * spec.tokens as f64).round() as u64;
+        lengths[0] -= length;
+        lengths.push(length);
+    }
+    // A window needs a token and its target.
+    if lengths.iter().any(|length| *length < 2) {
+        return Err(wrong("so few tokens leave a split without any"));
+    }
+    Ok(lengths)
+}
+
 /// Prepares text.
-fn prepare_text(
-    request: &Request,
-    target: &Target,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Summary, DataError> {
+fn prepare_text(request: &Request, target: &Target, progress: &mut dyn FnMut(Progress)) -> Result<Summary, DataError> {
     let files = find_files(request, target)?;
-    let corpus = read_corpus(request, files, progress)?;
-    let (tokenizer_text, loaded) = match &request.tokenizer {
-        TokenizerSpec::Byte => (manifest::BYTE.to_owned(), Some(Tokenizer::Byte)),
-        TokenizerSpec::Bpe(_) => (format!("{} {BPE_SAMPLE_BYTES}", request.tokenizer.name()), None),
+    let corpus = Corpus::read(
+        files,
+        &request.text_column,
+        &request.held_out,
+        request.bytes_max,
+        &mut |documents| progress(Progress::Reading(documents)),
+    )?;
+    // A loaded tokenizer is known by what is in it, one that is still to be trained by what it will be trained on.
+    let (loaded, known_by) = match &request.tokenizer {
+        TokenizerSpec::Byte => (Some(Tokenizer::Byte), manifest::BYTE.to_owned()),
+        TokenizerSpec::Bpe(vocab) => (None, format!("bpe {vocab} of {BPE_SAMPLE_BYTES}")),
         TokenizerSpec::File(path) => {
             let tokenizer = Tokenizer::load(path)?;
-            (tokenizer.json().unwrap_or_default().to_owned(), Some(tokenizer))
+            let json = tokenizer.json().unwrap_or_default().to_owned();
+            (Some(tokenizer), json)
         }
     };
-    let inputs_hash = corpus.hash(request, &tokenizer_text);
+    let inputs_hash = text_inputs_hash(request, &known_by, &corpus);
     let (outcome, there) = target.compare(request, &inputs_hash)?;
     if let Some(there) = there {
         return Ok(summary(&there, outcome));
     }
     let tokenizer = match (loaded, &request.tokenizer) {
-        (Some(tokenizer), _) => tokenizer,
         (None, TokenizerSpec::Bpe(vocab)) => {
             progress(Progress::TrainingTokenizer);
-            Tokenizer::train(*vocab, &corpus.sample(request)?)?
+            Tokenizer::train(*vocab, &corpus.sample(BPE_SAMPLE_BYTES)?)?
         }
-        (None, TokenizerSpec::Byte | TokenizerSpec::File(_)) => unreachable!("loaded above"),
+        (loaded, _) => loaded.expect("all but a BPE are loaded"),
     };
     target.stage()?;
-    let width = Width::for_vocab(tokenizer.vocab());
-    let mut manifest = Manifest {
-        tokenizer: request.tokenizer.name(),
-        tokenizer_hash: tokenizer
-            .json()
-            .map(|json| blake3::hash(json.as_bytes()).to_hex().to_string()),
-        vocab: tokenizer.vocab(),
-        end_of_document: tokenizer.end_of_document(),
-        duplicates_dropped: corpus.count(Fate::Duplicate),
-        ..empty_manifest(request, inputs_hash, width)
-    };
     if let Some(json) = tokenizer.json() {
         fs_err::write(target.staging.join(TOKENIZER_FILE), json)?;
     }
-    manifest.splits = write_splits(request, &corpus, &tokenizer, &target.staging, progress)?;
-    manifest.documents = manifest.splits.iter().map(|split| split.documents).sum();
+    let total = corpus.bytes();
+    let splits = encode::write_splits(
+        &corpus,
+        &split_names(request),
+        &tokenizer,
+        &target.staging,
+        &mut |bytes| {
+            progress(Progress::Tokenizing { done: bytes, total });
+        },
+    )?;
+    let hash = |json: &str| blake3::hash(json.as_bytes()).to_hex().to_string();
+    let manifest = Manifest {
+        tokenizer: request.tokenizer.name(),
+        tokenizer_hash: tokenizer.json().map(hash),
+        vocab: tokenizer.vocab(),
+        end_of_document: tokenizer.end_of_document(),
+        documents: splits.iter().map(|split| split.documents).sum(),
+        duplicates_dropped: corpus.count(Fate::Duplicate),
+        splits,
+        ..empty_manifest(request, inputs_hash, Width::for_vocab(tokenizer.vocab()))
+    };
     finish(manifest, target, outcome)
+}
+
+/// Hash of everything that will determine the tokens of text.
+fn text_inputs_hash(request: &Request, tokenizer: &str, corpus: &Corpus) -> String {
+    let mut hasher = blake3::Hasher::new();
+    manifest::feed(&mut hasher, &FORMAT.to_string());
+    manifest::feed(&mut hasher, tokenizer);
+    for name in split_names(request) {
+        manifest::feed(&mut hasher, &name);
+    }
+    corpus.feed(&mut hasher);
+    manifest::short_hash(&hasher)
+}
+
+/// The names of the splits, in the order of their indices.
+fn split_names(request: &Request) -> Vec<String> {
+    let held_out = request.held_out.iter().map(|set| set.name.clone());
+    std::iter::once(TRAIN.to_owned()).chain(held_out).collect()
 }
 
 /// The files of all inputs; those of held-out sets first, so that their documents are not trained on.
@@ -320,206 +355,6 @@ fn find_files(request: &Request, target: &Target) -> Result<Vec<TextFile>, DataE
         files.extend(source::files(source, None, &request.cargo_home, &target.staging)?);
     }
     Ok(files)
-}
-
-/// What is known after the first reading.
-struct Corpus {
-    files: Vec<TextFile>,
-    /// All documents, in the order of reading.
-    seen: Vec<Seen>,
-    /// Their fates.
-    fates: Vec<Fate>,
-}
-
-/// Reads all documents once and decides their fates.
-fn read_corpus(
-    request: &Request,
-    files: Vec<TextFile>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Corpus, DataError> {
-    let mut seen = Vec::new();
-    for file in &files {
-        documents::visit(file, &request.text_column, &mut |text| {
-            seen.push(Seen {
-                hash: *blake3::hash(text.as_bytes()).as_bytes(),
-                bytes: text.len() as u64,
-                set: file.set,
-            });
-            Ok(())
-        })?;
-        progress(Progress::Reading(seen.len() as u64));
-    }
-    if seen.is_empty() {
-        let inputs: Vec<String> = request.sources.iter().map(|source| format!("`{source}`")).collect();
-        return Err(DataError::EmptyCorpus {
-            searched: format!("{} is empty", inputs.join(", ")),
-        });
-    }
-    let fates = fates::decide(&seen, &request.held_out, request.bytes_max)?;
-    Ok(Corpus { files, seen, fates })
-}
-
-impl Corpus {
-    fn count(&self, wanted: Fate) -> u64 {
-        self.fates.iter().filter(|fate| **fate == wanted).count() as u64
-    }
-
-    /// Hash of everything that will determine the tokens.
-    fn hash(&self, request: &Request, tokenizer: &str) -> String {
-        let mut hasher = blake3::Hasher::new();
-        manifest::feed(&mut hasher, &FORMAT.to_string());
-        manifest::feed(&mut hasher, tokenizer);
-        for set in &request.held_out {
-            manifest::feed(&mut hasher, &set.name);
-        }
-        for (document, fate) in self.seen.iter().zip(&self.fates) {
-            if let Some(split) = split_of(*fate) {
-                hasher.update(&(split as u64).to_le_bytes());
-                hasher.update(&document.hash);
-            }
-        }
-        manifest::short_hash(&hasher)
-    }
-
-    /// Reads the documents again, with their fates; a file that has changed meanwhile is an error.
-    fn visit(
-        &self,
-        request: &Request,
-        visit: &mut dyn FnMut(usize, &str) -> Result<(), DataError>,
-    ) -> Result<(), DataError> {
-        let mut index = 0;
-        for file in &self.files {
-            let changed = || DataError::Changed {
-                path: file.path.clone(),
-            };
-            documents::visit(file, &request.text_column, &mut |text| {
-                let seen = self.seen.get(index).ok_or_else(changed)?;
-                if seen.hash != *blake3::hash(text.as_bytes()).as_bytes() {
-                    return Err(changed());
-                }
-                index += 1;
-                visit(index - 1, text)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The training text that a BPE is trained on: documents in the order of their hashes, up to a limit.
-    fn sample(&self, request: &Request) -> Result<Vec<String>, DataError> {
-        let mut order: Vec<usize> = (0..self.seen.len())
-            .filter(|&index| self.fates[index] == Fate::Train)
-            .collect();
-        order.sort_by_key(|&index| self.seen[index].hash);
-        let mut bytes = 0;
-        let mut wanted = vec![false; self.seen.len()];
-        for index in order {
-            if bytes < BPE_SAMPLE_BYTES {
-                bytes += self.seen[index].bytes;
-                wanted[index] = true;
-            }
-        }
-        let mut texts = Vec::new();
-        self.visit(request, &mut |index, text| {
-            if wanted[index] {
-                texts.push(text.to_owned());
-            }
-            Ok(())
-        })?;
-        Ok(texts)
-    }
-}
-
-/// The split of a fate: 0 is training; none: it is left out.
-fn split_of(fate: Fate) -> Option<usize> {
-    match fate {
-        Fate::Train => Some(0),
-        Fate::HeldOut(set) => Some(set + 1),
-        Fate::Duplicate | Fate::LeftOut => None,
-    }
-}
-
-/// Turns documents into tokens, a batch at a time, and gives the finished splits.
-fn write_splits(
-    request: &Request,
-    corpus: &Corpus,
-    tokenizer: &Tokenizer,
-    folder: &Path,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Split>, DataError> {
-    let width = Width::for_vocab(tokenizer.vocab());
-    let names = request.held_out.iter().map(|set| set.name.clone());
-    let mut splits: Vec<OpenSplit> = std::iter::once(TRAIN.to_owned())
-        .chain(names)
-        .map(|name| OpenSplit {
-            writer: ShardWriter::new(folder, &name, width, SHARD_TOKENS),
-            name,
-            documents: 0,
-            tokens: 0,
-            text_bytes: 0,
-        })
-        .collect();
-    let kept = corpus.seen.iter().zip(&corpus.fates);
-    let kept = kept.filter(|(_, fate)| split_of(**fate).is_some());
-    let total = kept.map(|(document, _)| document.bytes).sum();
-    let mut batch: Vec<(usize, String)> = Vec::new();
-    let (mut waiting, mut done) = (0, 0);
-    corpus.visit(request, &mut |index, text| {
-        let Some(split) = split_of(corpus.fates[index]) else {
-            return Ok(());
-        };
-        waiting += text.len();
-        batch.push((split, text.to_owned()));
-        if waiting >= BATCH_BYTES {
-            write_batch(&mut splits, &mut batch, tokenizer)?;
-            done += waiting as u64;
-            waiting = 0;
-            progress(Progress::Tokenizing { bytes: done, total });
-        }
-        Ok(())
-    })?;
-    write_batch(&mut splits, &mut batch, tokenizer)?;
-    progress(Progress::Tokenizing { bytes: total, total });
-    splits.into_iter().map(OpenSplit::finish).collect()
-}
-
-/// A split that is being written.
-struct OpenSplit {
-    name: String,
-    writer: ShardWriter,
-    documents: u64,
-    tokens: u64,
-    text_bytes: u64,
-}
-
-impl OpenSplit {
-    fn finish(self) -> Result<Split, DataError> {
-        Ok(Split {
-            name: self.name,
-            documents: self.documents,
-            tokens: self.tokens,
-            text_bytes: Some(self.text_bytes),
-            shards: self.writer.finish()?,
-        })
-    }
-}
-
-/// Writes the documents of a batch to their splits and empties it.
-fn write_batch(
-    splits: &mut [OpenSplit],
-    batch: &mut Vec<(usize, String)>,
-    tokenizer: &Tokenizer,
-) -> Result<(), DataError> {
-    let end = tokenizer.end_of_document();
-    let tokens = tokenizer.encode(batch.iter().map(|(_, text)| text.as_str()).collect())?;
-    for ((split, text), mut tokens) in batch.drain(..).zip(tokens) {
-        tokens.extend(end);
-        let split = &mut splits[split];
-        split.documents += 1;
-        split.text_bytes += text.len() as u64;
-        split.tokens += tokens.len() as u64;
-        split.writer.write(&tokens)?;
-    }
-    Ok(())
 }
 
 /// A manifest in which nothing is counted yet.
