@@ -193,7 +193,11 @@ impl SplitTokens {
     ///
     /// A row has `context + 1` tokens; rows stand in the order of sequences.
     pub fn batch(&self, order: &WindowOrder, sequences: Range<u64>, context: u64, out: &mut Vec<i64>) {
-        assert_eq!(order.windows(), self.windows(context), "an order of this split and context");
+        assert_eq!(
+            order.windows(),
+            self.windows(context),
+            "an order of this split and context"
+        );
         for sequence in sequences {
             self.window(order.window(sequence), context, out);
         }

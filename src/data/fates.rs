@@ -53,9 +53,7 @@ impl FromStr for HeldOut {
             why: why.to_owned(),
         };
         if !is_name(name) {
-            return Err(DataError::BadName {
-                name: name.to_owned(),
-            });
+            return Err(DataError::BadName { name: name.to_owned() });
         }
         let from = match units::parse_share(value) {
             Ok(share) if share > 0.0 && share <= SHARE_MAX => HeldOutFrom::Share(share),
@@ -124,16 +122,10 @@ pub enum Fate {
 /// The corpus is ordered by hash, a fair shuffle that is the same everywhere. Its beginning, up to `bytes_max`, is
 /// kept; of that each set in turn takes documents until it has its share of the bytes. A document that is larger
 /// than the whole share stays in training, so that no single one outweighs its set.
-pub fn decide(
-    seen: &[Seen],
-    sets: &[HeldOut],
-    bytes_max: Option<u64>,
-) -> Result<Vec<Fate>, DataError> {
+pub fn decide(seen: &[Seen], sets: &[HeldOut], bytes_max: Option<u64>) -> Result<Vec<Fate>, DataError> {
     let mut fates = drop_duplicates(seen);
     let different = fates.iter().filter(|fate| **fate != Fate::Duplicate).count();
-    let mut corpus: Vec<usize> = (0..seen.len())
-        .filter(|&index| fates[index] == Fate::Train)
-        .collect();
+    let mut corpus: Vec<usize> = (0..seen.len()).filter(|&index| fates[index] == Fate::Train).collect();
     corpus.sort_by_key(|&index| seen[index].hash);
     limit(seen, &mut corpus, &mut fates, bytes_max);
     let corpus_bytes: u64 = corpus.iter().map(|&index| seen[index].bytes).sum();
@@ -253,9 +245,7 @@ mod tests {
 
     #[test]
     fn sets_hold_their_share_of_the_bytes() {
-        let documents: Vec<Seen> = (0..1000)
-            .map(|name| seen(name, 50 + u64::from(name % 100)))
-            .collect();
+        let documents: Vec<Seen> = (0..1000).map(|name| seen(name, 50 + u64::from(name % 100))).collect();
         let fates = decide(&documents, &sets(&["a=5%", "b=10%"]), None).unwrap();
         let bytes = |wanted: Fate| -> f64 {
             let of_fate = documents.iter().zip(&fates);

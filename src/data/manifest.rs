@@ -86,8 +86,7 @@ pub struct Shard {
 impl Split {
     /// Bytes of text for each token; none where there is no text.
     pub fn bytes_per_token(&self) -> Option<f64> {
-        self.text_bytes
-            .map(|bytes| bytes as f64 / self.tokens as f64)
+        self.text_bytes.map(|bytes| bytes as f64 / self.tokens as f64)
     }
 }
 
@@ -231,9 +230,6 @@ mod tests {
         let newer = Manifest::read(folder.path()).unwrap_err();
         assert_eq!(newer.code(), "newer_format");
         fs_err::write(&path, r#"{"format":1,"na"#).unwrap();
-        assert_eq!(
-            Manifest::read(folder.path()).unwrap_err().code(),
-            "damaged_data"
-        );
+        assert_eq!(Manifest::read(folder.path()).unwrap_err().code(), "damaged_data");
     }
 }

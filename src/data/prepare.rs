@@ -259,11 +259,7 @@ fn prepare_markov(
 }
 
 /// Prepares text.
-fn prepare_text(
-    request: &Request,
-    target: &Target,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Summary, DataError> {
+fn prepare_text(request: &Request, target: &Target, progress: &mut dyn FnMut(Progress)) -> Result<Summary, DataError> {
     let files = find_files(request, target)?;
     let corpus = read_corpus(request, files, progress)?;
     let (tokenizer_text, loaded) = match &request.tokenizer {

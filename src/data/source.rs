@@ -73,17 +73,10 @@ pub struct TextFile {
 /// The files of an input, in an order that is the same on every machine.
 ///
 /// `cargo_home` is where cargo keeps its registry, `work` a folder for short-lived files.
-pub fn files(
-    source: &Source,
-    set: Option<usize>,
-    cargo_home: &Path,
-    work: &Path,
-) -> Result<Vec<TextFile>, DataError> {
+pub fn files(source: &Source, set: Option<usize>, cargo_home: &Path, work: &Path) -> Result<Vec<TextFile>, DataError> {
     match source {
         Source::Path(path) if path.is_dir() => folder_files(path, set),
-        Source::Path(path) if !path.exists() => {
-            Err(DataError::MissingCorpus { path: path.clone() })
-        }
+        Source::Path(path) if !path.exists() => Err(DataError::MissingCorpus { path: path.clone() }),
         Source::Path(path) => {
             let format = match format_of(path) {
                 Some(Format::Text) => Format::LongText,
@@ -107,8 +100,7 @@ pub fn files(
         }
         Source::Markov(spec) => Err(DataError::BadSynthetic {
             text: spec.canonical(),
-            why: "a synthetic source stands alone, without other inputs and held-out paths"
-                .to_owned(),
+            why: "a synthetic source stands alone, without other inputs and held-out paths".to_owned(),
         }),
     }
 }
@@ -165,13 +157,7 @@ mod tests {
     fn folders_are_searched_to_the_ground_in_a_fixed_order() {
         let folder = tempfile::tempdir().unwrap();
         fs_err::create_dir_all(folder.path().join("b/deep")).unwrap();
-        for name in [
-            "z.txt",
-            "b/deep/a.JSONL",
-            "b/x.parquet",
-            "notes.md",
-            ".hidden.txt",
-        ] {
+        for name in ["z.txt", "b/deep/a.JSONL", "b/x.parquet", "notes.md", ".hidden.txt"] {
             fs_err::write(folder.path().join(name), "x").unwrap();
         }
         let found = paths(folder.path().to_str().unwrap()).unwrap();
@@ -179,10 +165,7 @@ mod tests {
             .iter()
             .map(|file| file.path.strip_prefix(folder.path()).unwrap())
             .collect();
-        assert_eq!(
-            names,
-            ["b/deep/a.JSONL", "b/x.parquet", "z.txt"].map(Path::new)
-        );
+        assert_eq!(names, ["b/deep/a.JSONL", "b/x.parquet", "z.txt"].map(Path::new));
     }
 
     #[test]

@@ -73,9 +73,7 @@ impl MarkovSpec {
             tokens,
             exponent,
         } = self;
-        format!(
-            "{PREFIX}markov?vocab={vocab}&order={order}&seed={seed}&tokens={tokens}&exponent={exponent}"
-        )
+        format!("{PREFIX}markov?vocab={vocab}&order={order}&seed={seed}&tokens={tokens}&exponent={exponent}")
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -191,9 +189,9 @@ impl Markov {
 
     /// The probability of a token after a context of `order` tokens.
     pub fn probability(&self, context: &[u32], token: u32) -> f64 {
-        let index = context.iter().fold(0, |index, &token| {
-            index * self.spec.vocab + u64::from(token)
-        });
+        let index = context
+            .iter()
+            .fold(0, |index, &token| index * self.spec.vocab + u64::from(token));
         let row = usize::try_from(index * self.spec.vocab).expect("a row of the table");
         let rank = self.successors[row..row + self.parts.len()]
             .iter()
@@ -227,9 +225,7 @@ impl Iterator for Walk<'_> {
 
 /// The Zipf law in whole parts of 2³², at least one each; what rounding leaves goes to the likeliest.
 fn zipf_parts(vocab: usize, exponent: f64) -> Vec<u64> {
-    let weights: Vec<f64> = (1..=vocab)
-        .map(|rank| (rank as f64).powf(-exponent))
-        .collect();
+    let weights: Vec<f64> = (1..=vocab).map(|rank| (rank as f64).powf(-exponent)).collect();
     let total: f64 = weights.iter().sum();
     let mut parts: Vec<u64> = weights
         .iter()
@@ -254,10 +250,7 @@ mod tests {
 
     /// Mean of `-ln q` over a sample, for a model that sees the last token.
     fn loss(sample: &[u32], q: impl Fn(u32, u32) -> f64) -> f64 {
-        let losses: f64 = sample
-            .windows(2)
-            .map(|pair| -q(pair[0], pair[1]).ln())
-            .sum();
+        let losses: f64 = sample.windows(2).map(|pair| -q(pair[0], pair[1]).ln()).sum();
         losses / (sample.len() - 1) as f64
     }
 
@@ -265,9 +258,7 @@ mod tests {
     fn the_true_model_loses_exactly_the_entropy_rate() {
         let chain = chain("synthetic:markov?vocab=32&seed=7");
         let sample = sample(&chain, 0, 200_000);
-        let truth = loss(&sample, |context, token| {
-            chain.probability(&[context], token)
-        });
+        let truth = loss(&sample, |context, token| chain.probability(&[context], token));
         // The deviation of -ln p is below 1.5 nats here, so that of the mean is below 0.0034.
         assert!((truth - chain.entropy_rate_nats()).abs() < 0.012, "{truth}");
     }
@@ -311,10 +302,7 @@ mod tests {
     fn an_order_of_two_needs_both_tokens() {
         let chain = chain("synthetic:markov?vocab=8&order=2&seed=1");
         let sample = sample(&chain, 0, 50_000);
-        let losses: f64 = sample
-            .windows(3)
-            .map(|w| -chain.probability(&w[..2], w[2]).ln())
-            .sum();
+        let losses: f64 = sample.windows(3).map(|w| -chain.probability(&w[..2], w[2]).ln()).sum();
         let truth = losses / (sample.len() - 2) as f64;
         assert!((truth - chain.entropy_rate_nats()).abs() < 0.02, "{truth}");
     }

@@ -31,8 +31,7 @@ const BPE_VOCAB_MIN: u64 = 257;
 const BPE_VOCAB_MAX: u64 = 1 << 20;
 
 /// A byte-level BPE in training.
-type BpeTokenizer =
-    TokenizerImpl<BPE, NormalizerWrapper, ByteLevel, PostProcessorWrapper, ByteLevel>;
+type BpeTokenizer = TokenizerImpl<BPE, NormalizerWrapper, ByteLevel, PostProcessorWrapper, ByteLevel>;
 
 /// The tokenizer that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,17 +116,15 @@ impl Tokenizer {
         let mut splitter = BpeTokenizer::new(BPE::default());
         splitter.with_pre_tokenizer(Some(byte_level()));
         splitter.with_decoder(Some(ByteLevel::default()));
-        splitter
-            .train(&mut trainer, texts.iter())
-            .map_err(wrong)?;
+        splitter.train(&mut trainer, texts.iter()).map_err(wrong)?;
         let json = splitter.to_string(false).map_err(wrong)?;
         Self::from_json(&name, json)
     }
 
     /// A tokenizer from the text of a `tokenizer.json`.
     fn from_json(name: &str, json: String) -> Result<Self, DataError> {
-        let mut inner = HuggingFace::from_bytes(&json)
-            .map_err(|error| bad(name, format!("it is no tokenizer.json: {error}")))?;
+        let mut inner =
+            HuggingFace::from_bytes(&json).map_err(|error| bad(name, format!("it is no tokenizer.json: {error}")))?;
         // Both would change texts: a document is as long as it is.
         inner.with_padding(None);
         inner
@@ -154,9 +151,7 @@ impl Tokenizer {
     pub fn end_of_document(&self) -> Option<u32> {
         match self {
             Self::Byte => Some(0),
-            Self::HuggingFace { inner, .. } => {
-                END_NAMES.iter().find_map(|name| inner.token_to_id(name))
-            }
+            Self::HuggingFace { inner, .. } => END_NAMES.iter().find_map(|name| inner.token_to_id(name)),
         }
     }
 
@@ -179,10 +174,7 @@ impl Tokenizer {
                 let encodings = inner
                     .encode_batch_fast(texts, false)
                     .map_err(|error| bad("encode", error.to_string()))?;
-                Ok(encodings
-                    .iter()
-                    .map(|encoding| encoding.get_ids().to_vec())
-                    .collect())
+                Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
             }
         }
     }
@@ -261,10 +253,7 @@ mod tests {
         fs_err::write(&path, trained.json().unwrap()).unwrap();
         let loaded = Tokenizer::load(&path).unwrap();
         let text = "fn number(x: u32)";
-        assert_eq!(
-            loaded.encode(vec![text]).unwrap(),
-            trained.encode(vec![text]).unwrap()
-        );
+        assert_eq!(loaded.encode(vec![text]).unwrap(), trained.encode(vec![text]).unwrap());
         assert_eq!(loaded.end_of_document(), Some(0));
         fs_err::write(&path, "{}").unwrap();
         let broken = Tokenizer::load(&path).err().unwrap();

@@ -309,8 +309,18 @@ fn gates(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Vec<Gate> {
     let (held, why_held) = held_out(loss);
     vec![
         gate("sizes_spanned", sizes, why_sizes, "sweeps/minicpm-data-scaling.yaml"),
-        gate("tokens_spanned", budgets, why_budgets, "sweeps/minicpm-data-scaling.yaml"),
-        gate("lr_bracketed", bracketed, why_bracketed, "sweeps/minicpm-lr-transfer.yaml"),
+        gate(
+            "tokens_spanned",
+            budgets,
+            why_budgets,
+            "sweeps/minicpm-data-scaling.yaml",
+        ),
+        gate(
+            "lr_bracketed",
+            bracketed,
+            why_bracketed,
+            "sweeps/minicpm-lr-transfer.yaml",
+        ),
         gate("lr_transfers", still, why_still, "sweeps/minicpm-lr-transfer.yaml"),
         gate(
             "batch_law",

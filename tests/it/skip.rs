@@ -12,7 +12,10 @@ use fs_err as fs;
 const ALLOWED: &str = include_str!("../allowed-skips.txt");
 
 /// Says that the test `name` is skipped and why; to be followed by `return`.
-#[expect(clippy::disallowed_methods, reason = "the one switch of the tests lives in the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one switch of the tests lives in the environment"
+)]
 #[expect(clippy::print_stderr, reason = "a skip is to be seen")]
 pub(crate) fn skip(name: &str, reason: &str) {
     let strict = std::env::var("SANDBOX_STRICT").is_ok_and(|value| value == "1");
@@ -30,11 +33,16 @@ fn verdict(name: &str, strict: bool, list: &str) -> Result<(), String> {
 }
 
 fn allowed(list: &str) -> Result<BTreeMap<&str, &str>, String> {
-    let entries = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let entries = list
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     entries
         .map(|line| match line.split_once(": ") {
             Some((name, reason)) if !reason.trim().is_empty() => Ok((name.trim(), reason.trim())),
-            Some(_) | None => Err(format!("allowed-skips.txt: `{line}` gives no reason; write `name: reason`")),
+            Some(_) | None => Err(format!(
+                "allowed-skips.txt: `{line}` gives no reason; write `name: reason`"
+            )),
         })
         .collect()
 }
@@ -78,7 +86,10 @@ fn every_allowed_skip_is_of_a_test_that_exists() {
         .collect();
     for name in allowed(ALLOWED).unwrap().into_keys() {
         let function = name.rsplit("::").next().unwrap_or(name);
-        assert!(code.contains(&format!("fn {function}(")), "allowed-skips.txt names `{name}`, which is no test");
+        assert!(
+            code.contains(&format!("fn {function}(")),
+            "allowed-skips.txt names `{name}`, which is no test"
+        );
     }
 }
 

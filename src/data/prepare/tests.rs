@@ -158,11 +158,7 @@ fn documents_of_a_held_out_path_are_held_out_alone() {
     let world = World::new();
     poems(&world, 20);
     let own = world.folder.path().join("own.jsonl");
-    fs_err::write(
-        &own,
-        "{\"text\":\"poem 003: roses are red\\n\"}\n{\"text\":\"new\"}\n",
-    )
-    .unwrap();
+    fs_err::write(&own, "{\"text\":\"poem 003: roses are red\\n\"}\n{\"text\":\"new\"}\n").unwrap();
     let set = format!("own={}", own.display());
     let summary = world.prepare(&world.request(&[&set])).unwrap();
     assert_eq!(summary.documents, 21);
@@ -181,7 +177,10 @@ fn one_long_text_is_cut_so_that_some_can_be_held_out() {
     let summary = world.prepare(&request).unwrap();
     let share = summary.tokens["held_out"] as f64 / text.len() as f64;
     assert!((0.01..0.03).contains(&share), "{share}");
-    let bytes: usize = ["train", "held_out"].iter().map(|split| world.text(split).replace('\0', "").len()).sum();
+    let bytes: usize = ["train", "held_out"]
+        .iter()
+        .map(|split| world.text(split).replace('\0', "").len())
+        .sum();
     assert_eq!(bytes, text.len());
 }
 
@@ -203,10 +202,16 @@ fn a_synthetic_source_tells_its_entropy_rate() {
     let data = inspect::open(&world.root(), "test").unwrap();
     let (mut rows, context) = (Vec::new(), 8);
     let order = data.train_order(context, 1).unwrap();
-    data.train().unwrap().batch(&order, 0..order.windows(), context, &mut rows);
+    data.train()
+        .unwrap()
+        .batch(&order, 0..order.windows(), context, &mut rows);
     let pairs = rows.chunks(9).flat_map(|row| row.windows(2));
     let losses: Vec<f64> = pairs
-        .map(|pair| -chain.probability(&[u32::try_from(pair[0]).unwrap()], u32::try_from(pair[1]).unwrap()).ln())
+        .map(|pair| {
+            -chain
+                .probability(&[u32::try_from(pair[0]).unwrap()], u32::try_from(pair[1]).unwrap())
+                .ln()
+        })
         .collect();
     let loss = losses.iter().sum::<f64>() / losses.len() as f64;
     assert!((loss - chain.entropy_rate_nats()).abs() < 0.04, "{loss}");
