@@ -30,9 +30,7 @@ fn verdict(name: &str, strict: bool, list: &str) -> Result<(), String> {
     if !strict || allowed(list)?.contains_key(name) {
         return Ok(());
     }
-    Err(format!(
-        "`{name}` skips, and tests/allowed-skips.txt does not name it"
-    ))
+    Err(format!("`{name}` skips, and tests/allowed-skips.txt does not name it"))
 }
 
 fn allowed(list: &str) -> Result<BTreeMap<&str, &str>, String> {
@@ -68,11 +66,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 fn a_strict_run_lets_only_the_listed_tests_skip() {
     let list = "# why not\nneeds_a_card: the machines of the checks have none\n";
     assert_eq!(verdict("needs_a_card", true, list), Ok(()));
-    assert!(
-        verdict("another", true, list)
-            .unwrap_err()
-            .contains("`another` skips")
-    );
+    assert!(verdict("another", true, list).unwrap_err().contains("`another` skips"));
     assert_eq!(verdict("another", false, list), Ok(()));
 }
 
@@ -105,18 +99,9 @@ fn no_test_is_ignored() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // In two halves, or this file would find itself.
     let attribute = concat!("#[", "ignore");
-    for file in ["src", "tests"]
-        .iter()
-        .flat_map(|folder| sources(&root.join(folder)))
-    {
+    for file in ["src", "tests"].iter().flat_map(|folder| sources(&root.join(folder))) {
         let text = fs::read_to_string(&file).unwrap();
-        let ignored = text
-            .lines()
-            .any(|line| line.trim_start().starts_with(attribute));
-        assert!(
-            !ignored,
-            "{} ignores a test: let it call `skip`",
-            file.display()
-        );
+        let ignored = text.lines().any(|line| line.trim_start().starts_with(attribute));
+        assert!(!ignored, "{} ignores a test: let it call `skip`", file.display());
     }
 }
