@@ -16,6 +16,7 @@ const ALLOWED: &str = include_str!("../allowed-skips.txt");
     clippy::disallowed_methods,
     reason = "the one switch of the tests lives in the environment"
 )]
+#[expect(clippy::panic, reason = "a failing test panics")]
 #[expect(clippy::print_stderr, reason = "a skip is to be seen")]
 pub(crate) fn skip(name: &str, reason: &str) {
     let strict = std::env::var("SANDBOX_STRICT").is_ok_and(|value| value == "1");
@@ -50,8 +51,8 @@ fn allowed(list: &str) -> Result<BTreeMap<&str, &str>, String> {
 /// Every Rust file below `folder`.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("a folder of this checkout") {
+        let path = entry.expect("a folder of this checkout").path();
         if path.is_dir() {
             found.extend(sources(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
