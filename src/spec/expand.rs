@@ -553,6 +553,7 @@ impl Trials<'_> {
                 );
             }
         }
+        self.note_warmups(findings);
         let mut paths: Vec<&str> = Vec::new();
         for asked in all_parameters(draft).flat_map(|parameters| &parameters.asked) {
             let path = AXES[asked.axis].path;
@@ -584,6 +585,30 @@ impl Trials<'_> {
         };
         let trials = self.settings.into_iter().map(spec).collect();
         (trials, paths.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Says so when the default warm-up keeps budgets from sharing their beginning.
+    fn note_warmups(&self, findings: &mut Findings) {
+        let given = all_parameters(self.draft).any(|parameters| {
+            parameters
+                .asked
+                .iter()
+                .any(|a| AXES[a.axis].path == "schedule.warmup")
+        });
+        let mut warmups: BTreeMap<(&str, u64), BTreeSet<u64>> = BTreeMap::new();
+        for settings in &self.settings {
+            if let Length::Count(tokens) = settings.schedule.warmup {
+                warmups
+                    .entry((settings.model.as_str(), settings.batch_tokens.0))
+                    .or_default()
+                    .insert(tokens.0);
+            }
+        }
+        if !given && warmups.values().any(|lengths| lengths.len() > 1) {
+            let text = "the default warm-up is shorter in short runs, so budgets cannot share a trunk; \
+                        give `schedule.warmup` in tokens";
+            findings.note(self.draft.place, text);
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn read_count(node: &Node, key: &str, findings: &mut Findings) -> Opt
             "expected a whole number from 1, found {}",
             node.found()
         ));
-        findings.mistake(node.place, key, wrong);
+        findings.mistake(node.place, key, wrong.with("1"));
     }
     count
 }
@@ -100,7 +100,9 @@ fn known<'n>(
             found.push(entry);
         } else {
             let message = format!("there is no `{}`; there is {}", entry.key, keys.join(", "));
-            let wrong = Wrong::new(message).maybe(closest(&entry.key, keys.iter().copied()));
+            let near = closest(&entry.key, keys.iter().copied())
+                .or_else(|| keys.iter().copied().find(|key| entry.key.contains(key)));
+            let wrong = Wrong::new(message).maybe(near);
             findings.mistake(entry.place, &join(key, &entry.key), wrong);
         }
     }
