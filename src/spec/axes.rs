@@ -266,7 +266,7 @@ impl Axis {
     }
 
     /// The value nearest to a number that was drawn, for axes that have an order.
-    pub(crate) fn from_number(&self, number: f64) -> Option<Setting> {
+    pub(crate) fn nearest(&self, number: f64) -> Option<Setting> {
         let count = || (number.round() >= 1.0).then(|| number.round() as u64);
         match self.kind {
             Kind::Count => count().map(Setting::Count),

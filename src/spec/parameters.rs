@@ -205,8 +205,7 @@ fn read_axis(
     findings: &mut Findings,
 ) -> (Choice, Vec<Condition>) {
     match &node.data {
-        Data::Scalar { .. } => (read_values(axis, node, key, findings), Vec::new()),
-        Data::List(_) => (read_values(axis, node, key, findings), Vec::new()),
+        Data::Scalar { .. } | Data::List(_) => (read_values(axis, node, key, findings), Vec::new()),
         Data::Map(entries) => {
             let mut clean = true;
             for entry in entries {
@@ -357,6 +356,22 @@ fn read_range(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> C
     let (Some(min), Some(max)) = (min, max) else {
         return Choice::Broken;
     };
+    if min > max {
+        let wrong = Wrong::new(format!("`min` {min} is above `max` {max}")).with("swap them");
+        let place = node.get("min").unwrap_or(node).place;
+        findings.mistake(place, &join(key, "min"), wrong);
+        return Choice::Broken;
+    }
+    read_distribution(node, key, (min, max), findings)
+}
+
+/// The distribution within a range; uniform if none is named.
+fn read_distribution(
+    node: &Node,
+    key: &str,
+    (min, max): (f64, f64),
+    findings: &mut Findings,
+) -> Choice {
     let distribution = node.get("distribution");
     let name = distribution.and_then(Node::text);
     let step = node.get("q").and_then(Node::text).and_then(axes::number);
@@ -368,15 +383,6 @@ fn read_range(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> C
             step,
         })
     };
-    if min > max {
-        let wrong = Wrong::new(format!("`min` {min} is above `max` {max}")).with("swap them");
-        findings.mistake(
-            node.get("min").unwrap_or(node).place,
-            &join(key, "min"),
-            wrong,
-        );
-        return Choice::Broken;
-    }
     if (step.is_none() && node.get("q").is_some()) || step.is_some_and(|step| step <= 0.0) {
         let place = node.get("q").unwrap_or(node).place;
         findings.mistake(

@@ -213,14 +213,21 @@ fn axes_of(error: &ShapeError) -> &'static [&'static str] {
 
 /// A shape spelt out: `w64-l4-h4`, with `-kv2` and `-ff160` where they are not the defaults.
 fn spell(shape: Shape) -> String {
-    let mut name = format!("w{}-l{}-h{}", shape.width, shape.layers, shape.heads);
-    if shape.kv_heads != shape.heads {
-        name.push_str(&format!("-kv{}", shape.kv_heads));
-    }
-    if shape.d_ff != shape.width * 5 / 2 {
-        name.push_str(&format!("-ff{}", shape.d_ff));
-    }
-    name
+    let part = |name: &str, value: u64, default: u64| {
+        if value == default {
+            String::new()
+        } else {
+            format!("-{name}{value}")
+        }
+    };
+    format!(
+        "w{}-l{}-h{}{}{}",
+        shape.width,
+        shape.layers,
+        shape.heads,
+        part("kv", shape.kv_heads, shape.heads),
+        part("ff", shape.d_ff, shape.width * 5 / 2),
+    )
 }
 
 /// Whether a schedule uses an axis; what it does not use keeps its default, so that equal runs are equal settings.

@@ -142,18 +142,14 @@ pub(crate) fn read_retry(node: &Node, findings: &mut Findings) -> BTreeMap<Strin
     let mut retry = BTreeMap::new();
     let example = "retry: {worker_lost: 3}";
     for entry in known(node, "retry", RETRY_CAUSES, example, findings) {
-        match entry.value.text().and_then(|text| text.parse::<u32>().ok()) {
-            Some(count) => {
-                retry.insert(entry.key.clone(), count);
-            }
-            None => {
-                let message = format!(
-                    "expected a whole number from 0, found {}",
-                    entry.value.found()
-                );
-                let key = join("retry", &entry.key);
-                findings.mistake(entry.value.place, &key, Wrong::new(message).with("2"));
-            }
+        let count = entry.value.text().and_then(|text| text.parse::<u32>().ok());
+        if let Some(count) = count {
+            retry.insert(entry.key.clone(), count);
+        } else {
+            let found = entry.value.found();
+            let wrong = Wrong::new(format!("expected a whole number from 0, found {found}"));
+            let key = join("retry", &entry.key);
+            findings.mistake(entry.value.place, &key, wrong.with("2"));
         }
     }
     retry

@@ -371,7 +371,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let alias = format!("*a{}, ", level - 1).repeat(10);
-            bomb.push_str(&format!("a{level}: &a{level} [{alias}]\n"));
+            bomb += &format!("a{level}: &a{level} [{alias}]\n");
         }
         assert!(first_mistake(&bomb).2.contains("values"));
         assert!(read("a: &x [*x]\n").is_err());
