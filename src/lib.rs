@@ -10,6 +10,7 @@ pub mod units;
 pub mod fit;
 pub mod model;
 pub mod record;
+pub mod stage;
 // 2: what was asked, what to use at scale
 pub mod recipe;
 pub mod spec;

@@ -1,3 +1,7 @@
 //! The program that people type.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sandbox::cli::main()
+}

@@ -125,11 +125,25 @@ pub enum Cause {
     Data,
     /// The worker could not do what the job asks: another version, no such device.
     Refused,
+    /// It was asked to stop; nobody's fault.
+    Interrupted,
     /// Anything else, as the worker put it.
     Other,
 }
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 8] = [
+        Self::WorkerLost,
+        Self::OutOfMemory,
+        Self::DiskFull,
+        Self::DamagedCheckpoint,
+        Self::Data,
+        Self::Refused,
+        Self::Interrupted,
+        Self::Other,
+    ];
+
     /// The name in tables and JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -139,6 +153,7 @@ impl Cause {
             Self::DamagedCheckpoint => "damaged_checkpoint",
             Self::Data => "data",
             Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
             Self::Other => "other",
         }
     }
@@ -193,9 +208,7 @@ impl Line {
     pub fn is_last(&self) -> bool {
         match self {
             Self::Started { .. } | Self::Point(_) => false,
-            Self::Diverged { .. } | Self::Finished { .. } | Self::Failed { .. } | Self::Stopped => {
-                true
-            }
+            Self::Diverged { .. } | Self::Finished { .. } | Self::Failed { .. } | Self::Stopped => true,
         }
     }
 }

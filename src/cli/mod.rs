@@ -1,1 +1,229 @@
-//! Stub.
+//! The command line: what people type, what they are shown, and the exit code.
+//!
+//! One file per command. Refuses to know how anything is carried out.
+
+mod bench;
+mod data;
+mod doctor;
+mod export;
+mod fit;
+mod init;
+mod inspect;
+mod output;
+mod plan;
+mod progress;
+mod recipe;
+mod report;
+mod run;
+mod status;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli::output::Output;
+use crate::model::config::DeviceKind;
+use crate::run::context::{Context, host_name};
+use crate::run::failure::{Failure, exit};
+use crate::wire::Trainer;
+use crate::workdir::Workdir;
+
+const ABOUT: &str = "Choose the recipe of a big language-model run from hundreds of tiny look-alikes";
+
+const LONG_ABOUT: &str = "\
+A model sandbox: it trains grids of tiny MiniCPM proxies over learning rate, batch size and schedule, records every \
+loss in SQLite, fits scaling laws, and extrapolates a recipe for the big run.
+
+  sandbox init                        write a commented sweep
+  sandbox data prepare rust-sources --name rust-sources --tokenizer byte
+  sandbox plan sweep.yaml             what it will cost, and why each trial runs
+  sandbox run sweep.yaml              train what is missing; kill it and run it again as you like
+  sandbox fit SWEEP                   the law of loss, the best learning rate by size
+  sandbox recipe --params 2.4B        what to use at scale, and how sure that is
+  sandbox report SWEEP                one page with everything";
+
+const AFTER: &str = "\
+Exit codes: 0 all complete · 1 internal · 2 usage, invalid file, bad data · 3 some trials failed · 4 fit, prediction or \
+recipe refused · 5 another process holds the home · 6 the environment (disk, permission, missing program) · 7 stopped \
+at a limit · 130/143 stopped by a signal. A diverged trial is a result, not a failure.";
+
+#[derive(Debug, Parser)]
+#[command(name = "sandbox", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The working home: database, prepared data, checkpoints, files of workers
+    #[arg(
+        long,
+        global = true,
+        env = "SANDBOX_HOME",
+        default_value = "experiments",
+        value_name = "DIR"
+    )]
+    home: PathBuf,
+    /// The database, if it is not in the home (on a local disk, please)
+    #[arg(long, global = true, env = "SANDBOX_DB", value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// Print exactly one JSON value on stdout; everything else goes to stderr
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print ids only
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Answer from a planted law instead of training (tests of everything around it)
+    #[arg(long, global = true, hide = true)]
+    toy: bool,
+    /// Where to train
+    #[arg(long, global = true, value_enum, default_value_t = DeviceArg::Auto)]
+    device: DeviceArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DeviceArg {
+    /// A GPU where there is one
+    Auto,
+    /// The processor
+    Cpu,
+    /// An NVIDIA GPU
+    Cuda,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a commented sweep that runs
+    Init(init::InitArgs),
+    /// Turn text into tokens, and look at them
+    #[command(subcommand)]
+    Data(data::DataCommand),
+    /// Show what a sweep will train, what that costs, and why each trial runs
+    Plan(plan::PlanArgs),
+    /// Train what is missing of a sweep
+    Run(run::RunArgs),
+    /// Show the sweeps of a home and what runs now
+    Status(status::StatusArgs),
+    /// Show one trial: its settings, stages and attempts
+    Show(inspect::ShowArgs),
+    /// Print what the workers of a trial said
+    Logs(inspect::LogsArgs),
+    /// Fit the law of loss and the law of the learning rate
+    Fit(fit::FitArgs),
+    /// Predict a loss from a fit
+    Predict(fit::PredictArgs),
+    /// Say what to use at scale, with the origin of every number
+    Recipe(recipe::RecipeArgs),
+    /// Write one page with everything, and the figures beside it
+    Report(report::ReportArgs),
+    /// Write the tables of trials, points and stages
+    Export(export::ExportArgs),
+    /// Measure how fast proxies train here
+    Bench(bench::BenchArgs),
+    /// Check that everything that a run needs is there
+    Doctor,
+    /// Answer jobs from a planted law
+    #[command(hide = true)]
+    ToyWorker,
+}
+
+/// Runs the command line and gives the exit code.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let wants_json = args.iter().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, wants_json),
+    };
+    let output = Output::new(cli.global.json, cli.global.quiet);
+    match dispatch(cli, &output) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+/// clap's own words on a terminal; our shape where a program listens.
+fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
+    if !error.use_stderr() || !wants_json {
+        return match error.print() {
+            Ok(()) => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::INVALID)),
+            Err(_) => ExitCode::from(exit::INTERNAL),
+        };
+    }
+    let text = error.render().to_string();
+    let first = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned();
+    let failure = Failure::invalid("usage", first, "`sandbox --help` shows the commands");
+    Output::new(true, false).failure(&failure);
+    ExitCode::from(failure.exit)
+}
+
+fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
+    let context = context(&cli.global)?;
+    match cli.command {
+        Command::Init(args) => init::init(&args, output),
+        Command::Data(command) => data::data(&context, command, output),
+        Command::Plan(args) => block_on(plan::plan(&context, &args, output)),
+        Command::Run(args) => block_on(run::run(&context, &args, output)),
+        Command::Status(args) => block_on(status::status(&context, &args, output)),
+        Command::Show(args) => block_on(inspect::show(&context, &args, output)),
+        Command::Logs(args) => block_on(inspect::logs(&context, &args, output)),
+        Command::Fit(args) => block_on(fit::fit(&context, &args, output)),
+        Command::Predict(args) => block_on(fit::predict(&context, &args, output)),
+        Command::Recipe(args) => block_on(recipe::recipe(&context, &args, output)),
+        Command::Report(args) => block_on(report::report(&context, &args, output)),
+        Command::Export(args) => block_on(export::export(&context, &args, output)),
+        Command::Bench(args) => bench::bench(&context, &args, output),
+        Command::Doctor => doctor::doctor(&context, output),
+        Command::ToyWorker => crate::run::toy::serve().map(|()| 0).map_err(Failure::from),
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
+}
+
+fn context(global: &Global) -> Result<Context, Failure> {
+    let here = std::env::current_exe()?;
+    let trainer = if global.toy { Trainer::Toy } else { Trainer::Proxy };
+    let worker = match trainer {
+        Trainer::Toy => here,
+        Trainer::Proxy | Trainer::Imported => here.with_file_name("sandbox-worker"),
+    };
+    let has_card = std::path::Path::new("/dev/nvidia0").exists();
+    let device = match global.device {
+        DeviceArg::Cuda => DeviceKind::Cuda,
+        DeviceArg::Auto if has_card && !global.toy => DeviceKind::Cuda,
+        DeviceArg::Auto | DeviceArg::Cpu => DeviceKind::Cpu,
+    };
+    if global.device == DeviceArg::Cuda && !has_card {
+        return Err(Failure::environment(
+            "no_device",
+            "there is no NVIDIA GPU here",
+            "train with `--device cpu`",
+        ));
+    }
+    Ok(Context {
+        workdir: Workdir::new(&global.home, global.db.as_deref()),
+        trainer,
+        device,
+        worker,
+        cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
+        host: host_name(),
+    })
+}

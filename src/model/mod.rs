@@ -3,10 +3,10 @@
 //! Refuses to know about tensors, files and sweeps.
 
 pub mod config;
-
+pub mod data_info;
 pub mod flops;
 pub mod ladder;
 pub mod mup;
-
+pub mod order;
 pub mod schedule;
 pub mod shape;

@@ -1,1 +1,280 @@
-//! Stub.
+//! What there is to do: trials cut into stages, equal states folded into one, and what each part costs.
+//!
+//! Refuses to know what has run beyond the plain [`Known`] that it is handed, and who will run the rest.
+
+pub mod identity;
+pub mod resolve;
+pub mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::config::RunConfig;
+use crate::model::flops;
+use crate::record::TrialState;
+use crate::spec::TrialSpec;
+use crate::stage::StageState;
+use crate::units::{StageId, Steps, Tokens, TrialId};
+
+/// What a stage is in its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageKind {
+    /// Warm-up and stable part, shared by whatever follows it.
+    Trunk,
+    /// The decay at the end of a trunk.
+    Decay,
+    /// A run that cannot be shared: its learning rate knows its end from the beginning.
+    Whole,
+}
+
+impl StageKind {
+    /// The name in the database and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trunk => "trunk",
+            Self::Decay => "decay",
+            Self::Whole => "whole",
+        }
+    }
+}
+
+/// One stage of the tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StagePlan {
+    /// Names the state that it reaches.
+    pub id: StageId,
+    /// The stage it starts from; none: the initial weights.
+    pub parent: Option<StageId>,
+    /// Names the run that it is a part of, wherever that is cut.
+    pub lineage: String,
+    /// What it is in its tree.
+    pub kind: StageKind,
+    /// The configuration, as far as its end can tell.
+    pub config: RunConfig,
+    /// Steps before it.
+    pub from: Steps,
+    /// Steps after it.
+    pub to: Steps,
+}
+
+impl StagePlan {
+    /// Tokens that it trains.
+    pub fn tokens(&self) -> Tokens {
+        Tokens(self.config.tokens_at(self.to).0 - self.config.tokens_at(self.from).0)
+    }
+
+    /// FLOPs that it costs.
+    pub fn flops(&self) -> f64 {
+        flops_per_token(&self.config) * self.tokens().as_f64()
+    }
+}
+
+/// Training FLOPs per token of a configuration.
+pub fn flops_per_token(config: &RunConfig) -> f64 {
+    flops::per_token(config.shape, config.vocab, config.context)
+}
+
+/// One trial, resolved and cut.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialPlan {
+    /// Its name.
+    pub id: TrialId,
+    /// The whole hash behind the name.
+    pub config_hash: String,
+    /// A name that people can read.
+    pub slug: String,
+    /// What was asked.
+    pub spec: TrialSpec,
+    /// What is trained.
+    pub config: RunConfig,
+    /// Steps of the whole run.
+    pub steps: Steps,
+    /// Its stages, from the initial weights to its end.
+    pub stages: Vec<StageId>,
+}
+
+impl TrialPlan {
+    /// Tokens of the whole run.
+    pub fn tokens(&self) -> Tokens {
+        self.config.tokens_at(self.steps)
+    }
+
+    /// FLOPs of the whole run, as if it ran alone.
+    pub fn flops(&self) -> f64 {
+        flops_per_token(&self.config) * self.tokens().as_f64()
+    }
+}
+
+/// A sweep, planned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The sweep's name.
+    pub sweep: String,
+    /// Its trials, in the order of the file.
+    pub trials: Vec<TrialPlan>,
+    /// The tree, parents before children.
+    pub stages: Vec<StagePlan>,
+}
+
+/// What is known of a stage that was planned before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownStage {
+    /// As it was planned then.
+    pub plan: StagePlan,
+    /// Where it stands.
+    pub state: StageState,
+    /// Whether its end can still be continued from.
+    pub has_state: bool,
+}
+
+/// What is known of earlier work.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Known {
+    /// Every stage that was ever planned in this home.
+    pub stages: BTreeMap<StageId, KnownStage>,
+    /// The trials of the sweep's earlier versions: name to slug and settings.
+    pub trials: BTreeMap<TrialId, TrialSpec>,
+}
+
+impl Known {
+    fn state(&self, stage: &StageId) -> StageState {
+        self.stages.get(stage).map_or(StageState::Pending, |known| known.state)
+    }
+}
+
+/// Why a trial will run, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing of it has been trained.
+    New,
+    /// An earlier version of the sweep had it with other settings.
+    Changed,
+    /// It failed before.
+    Retry,
+    /// A part of it has been trained.
+    Continue,
+    /// There is nothing to do.
+    Complete,
+}
+
+impl Reason {
+    /// Every reason, in the order of tables.
+    pub const ALL: [Self; 5] = [Self::New, Self::Changed, Self::Retry, Self::Continue, Self::Complete];
+
+    /// The name in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Retry => "retry",
+            Self::Continue => "continue",
+            Self::Complete => "complete",
+        }
+    }
+}
+
+impl Plan {
+    /// The stage of that name.
+    pub fn stage(&self, id: &StageId) -> Option<&StagePlan> {
+        self.stages.iter().find(|stage| &stage.id == id)
+    }
+
+    /// The stages that have to be trained now, parents before children.
+    ///
+    /// Walks from the end of each trial towards its beginning and stops where a state is at hand. A stage behind a
+    /// diverged one has nothing to start from and is not in the list.
+    pub fn missing(&self, known: &Known) -> Vec<&StagePlan> {
+        self.missing_for(self.trials.iter(), known)
+    }
+
+    /// The same, for some of the trials.
+    pub fn missing_for<'a>(&self, trials: impl IntoIterator<Item = &'a TrialPlan>, known: &Known) -> Vec<&StagePlan> {
+        let mut wanted = BTreeSet::new();
+        for trial in trials {
+            let mut needed = Vec::new();
+            for id in trial.stages.iter().rev() {
+                match known.state(id) {
+                    StageState::Diverged => {
+                        needed.clear();
+                        break;
+                    }
+                    StageState::Complete if needed.is_empty() => break,
+                    StageState::Complete if known.stages.get(id).is_some_and(|stage| stage.has_state) => {
+                        break;
+                    }
+                    StageState::Complete | StageState::Pending | StageState::Running { .. } | StageState::Failed => {
+                        needed.push(id);
+                    }
+                }
+            }
+            wanted.extend(needed);
+        }
+        self.stages.iter().filter(|stage| wanted.contains(&stage.id)).collect()
+    }
+
+    /// Why each trial will run, in the order of the trials, with a sentence.
+    pub fn reasons(&self, known: &Known) -> Vec<(Reason, String)> {
+        self.trials.iter().map(|trial| reason(trial, known)).collect()
+    }
+}
+
+/// What has become of a trial, told from its stages.
+pub fn trial_state(stages: &[StageState]) -> TrialState {
+    let any = |wanted: fn(&StageState) -> bool| stages.iter().any(wanted);
+    if stages.last() == Some(&StageState::Complete) {
+        TrialState::Complete
+    } else if any(|state| *state == StageState::Diverged) {
+        TrialState::Diverged
+    } else if any(|state| *state == StageState::Failed) {
+        TrialState::Failed
+    } else if any(|state| matches!(state, StageState::Running { .. })) {
+        TrialState::Running
+    } else {
+        TrialState::Pending
+    }
+}
+
+fn reason(trial: &TrialPlan, known: &Known) -> (Reason, String) {
+    let states: Vec<StageState> = trial.stages.iter().map(|id| known.state(id)).collect();
+    let done = states.iter().filter(|state| **state == StageState::Complete).count();
+    match trial_state(&states) {
+        TrialState::Complete => (Reason::Complete, "trained to its end".to_owned()),
+        TrialState::Diverged => (Reason::Complete, "diverged, which is a result".to_owned()),
+        TrialState::Failed => (Reason::Retry, "its attempts failed".to_owned()),
+        TrialState::Pending | TrialState::Running | TrialState::Cancelled if done > 0 => (
+            Reason::Continue,
+            format!("{done} of {} stages are trained", states.len()),
+        ),
+        TrialState::Pending | TrialState::Running | TrialState::Cancelled => changed(trial, known)
+            .map_or((Reason::New, "nothing of it is trained".to_owned()), |why| {
+                (Reason::Changed, why)
+            }),
+    }
+}
+
+/// What is different from the trial that had the same axes in an earlier version of the sweep.
+fn changed(trial: &TrialPlan, known: &Known) -> Option<String> {
+    if known.trials.contains_key(&trial.id) {
+        return None;
+    }
+    let before = known.trials.values().find(|spec| spec.axes == trial.spec.axes)?;
+    let old = serde_json::to_value(&before.settings).ok()?;
+    let new = serde_json::to_value(&trial.spec.settings).ok()?;
+    let differences: Vec<String> = new
+        .as_object()?
+        .iter()
+        .filter(|(key, value)| old.get(key) != Some(value))
+        .map(|(key, value)| format!("{key}: {} → {value}", old.get(key).unwrap_or(&serde_json::Value::Null)))
+        .collect();
+    Some(if differences.is_empty() {
+        "the data or the machine is another".to_owned()
+    } else {
+        differences.join(", ")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -96,12 +96,8 @@ impl Setting {
         match self {
             Self::Count(count) => Some(*count as f64),
             Self::Number(number) => Some(*number),
-            Self::Tokens(TokenBudget::Count(tokens)) | Self::Length(Length::Count(tokens)) => {
-                Some(tokens.as_f64())
-            }
-            Self::Word(_)
-            | Self::Tokens(TokenBudget::PerParam(_))
-            | Self::Length(Length::Share(_)) => None,
+            Self::Tokens(TokenBudget::Count(tokens)) | Self::Length(Length::Count(tokens)) => Some(tokens.as_f64()),
+            Self::Word(_) | Self::Tokens(TokenBudget::PerParam(_)) | Self::Length(Length::Share(_)) => None,
         }
     }
 
@@ -201,9 +197,7 @@ pub(crate) fn find(path: &str) -> Option<usize> {
 /// The axis that a wrong path most probably means.
 pub(crate) fn suggest(path: &str) -> Option<&'static str> {
     let last = path.rsplit('.').next().unwrap_or(path);
-    let alias = ALIASES
-        .iter()
-        .find(|(other, _)| *other == path || *other == last);
+    let alias = ALIASES.iter().find(|(other, _)| *other == path || *other == last);
     let tail = |axis: &&Axis| axis.path.rsplit('.').next() == Some(last);
     alias
         .map(|&(_, axis)| axis)
@@ -212,9 +206,7 @@ pub(crate) fn suggest(path: &str) -> Option<&'static str> {
         .or_else(|| {
             let last_parts = AXES.iter().filter_map(|axis| axis.path.rsplit('.').next());
             let near = closest(last, last_parts)?;
-            let axis = AXES
-                .iter()
-                .find(|axis| axis.path.rsplit('.').next() == Some(near));
+            let axis = AXES.iter().find(|axis| axis.path.rsplit('.').next() == Some(near));
             axis.map(|axis| axis.path)
         })
 }
@@ -222,9 +214,8 @@ pub(crate) fn suggest(path: &str) -> Option<&'static str> {
 impl Axis {
     /// Reads a value.
     pub(crate) fn read(&self, node: &Node) -> Result<Setting, Wrong> {
-        let wrong = |what: &str| {
-            Wrong::new(format!("expected {what}, found {}", node.found())).with(self.kind.example())
-        };
+        let wrong =
+            |what: &str| Wrong::new(format!("expected {what}, found {}", node.found())).with(self.kind.example());
         let Some(text) = node.text().map(str::trim) else {
             return Err(wrong(self.kind.wanted()));
         };
@@ -232,8 +223,7 @@ impl Axis {
             Kind::Model => read_model(text),
             Kind::Count => parse_count(text).map(Setting::Count).map_err(|_| {
                 let plain = text.replace(',', "");
-                wrong(self.kind.wanted())
-                    .maybe((plain != text && parse_count(&plain).is_ok()).then_some(plain))
+                wrong(self.kind.wanted()).maybe((plain != text && parse_count(&plain).is_ok()).then_some(plain))
             }),
             Kind::Number(bounds) => match number(text) {
                 Some(number) if bounds.hold(number) => Ok(Setting::Number(number)),
@@ -245,12 +235,9 @@ impl Axis {
             },
             Kind::Word(words) => {
                 let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
-                found
-                    .map(|&word| Setting::Word(word.to_owned()))
-                    .ok_or_else(|| {
-                        wrong(&format!("one of {}", words.join(", ")))
-                            .maybe(closest(text, words.iter().copied()))
-                    })
+                found.map(|&word| Setting::Word(word.to_owned())).ok_or_else(|| {
+                    wrong(&format!("one of {}", words.join(", "))).maybe(closest(text, words.iter().copied()))
+                })
             }
             Kind::Data => read_name(text).map(Setting::Word),
             Kind::Tokens => text.parse().map(Setting::Tokens).map_err(|_| {
@@ -258,10 +245,7 @@ impl Axis {
                 let near = upper.filter(|upper| upper.parse::<TokenBudget>().is_ok());
                 wrong(self.kind.wanted()).maybe(near)
             }),
-            Kind::Length => text
-                .parse()
-                .map(Setting::Length)
-                .map_err(|_| wrong(self.kind.wanted())),
+            Kind::Length => text.parse().map(Setting::Length).map_err(|_| wrong(self.kind.wanted())),
         }
     }
 
@@ -324,9 +308,7 @@ fn read_model(text: &str) -> Result<Setting, Wrong> {
     }
     let names: Vec<&str> = LADDER.iter().map(|rung| rung.name).collect();
     // 170M for 0.17B: a size that is not on the ladder has a neighbour there.
-    let neighbour = parse_count(text)
-        .ok()
-        .map(|params| ladder::nearest(params as f64).name);
+    let neighbour = parse_count(text).ok().map(|params| ladder::nearest(params as f64).name);
     let near = neighbour.or_else(|| closest(text, names.iter().copied()));
     let message = format!(
         "{} is not on the ladder: {}; other shapes are given by `shape`",
@@ -380,14 +362,8 @@ mod tests {
         assert_eq!(read("lr", ".5"), Ok(Setting::Number(0.5)));
         assert_eq!(read("batch_tokens", "128Ki"), Ok(Setting::Count(131_072)));
         assert_eq!(read("batch_tokens", "1e6"), Ok(Setting::Count(1_000_000)));
-        assert_eq!(
-            read("schedule.decay_fraction", "10%"),
-            Ok(Setting::Number(0.1))
-        );
-        assert_eq!(
-            read("tokens", "20N"),
-            Ok(Setting::Tokens(TokenBudget::PerParam(20.0)))
-        );
+        assert_eq!(read("schedule.decay_fraction", "10%"), Ok(Setting::Number(0.1)));
+        assert_eq!(read("tokens", "20N"), Ok(Setting::Tokens(TokenBudget::PerParam(20.0))));
         assert_eq!(read("model", "0.1b"), Ok(Setting::Word("0.1B".to_owned())));
         assert_eq!(
             read("schedule.warmup", "0"),
@@ -412,10 +388,7 @@ mod tests {
         assert_eq!(suggestion("batch_tokens", "4,096").as_deref(), Some("4096"));
         assert_eq!(suggestion("tokens", "20n").as_deref(), Some("20N"));
         assert_eq!(suggestion("model", "170M").as_deref(), Some("0.17B"));
-        assert_eq!(
-            suggestion("precision", "float3").as_deref(),
-            Some("float32")
-        );
+        assert_eq!(suggestion("precision", "float3").as_deref(), Some("float32"));
         assert_eq!(suggestion("data", "my data").as_deref(), Some("my-data"));
     }
 
@@ -424,10 +397,7 @@ mod tests {
         assert_eq!(suggest("learning_rate"), Some("lr"));
         assert_eq!(suggest("bath_tokens"), Some("batch_tokens"));
         assert_eq!(suggest("warmup"), Some("schedule.warmup"));
-        assert_eq!(
-            suggest("schedule.decay_frac"),
-            Some("schedule.decay_fraction")
-        );
+        assert_eq!(suggest("schedule.decay_frac"), Some("schedule.decay_fraction"));
         assert_eq!(suggest("schedule.warm_up"), Some("schedule.warmup"));
         assert_eq!(suggest("xyzzy_plugh"), None);
     }

@@ -39,20 +39,12 @@ pub(crate) fn index(unit: f64, count: usize, weights: Option<&[f64]>) -> usize {
         left -= weight;
     }
     // Rounding may leave a rest: it belongs to the last value that can be drawn.
-    weights
-        .iter()
-        .rposition(|&weight| weight > 0.0)
-        .unwrap_or(last)
+    weights.iter().rposition(|&weight| weight > 0.0).unwrap_or(last)
 }
 
 /// A number within a range.
 pub(crate) fn within(unit: f64, range: Range, axis: &Axis) -> f64 {
-    let Range {
-        min,
-        max,
-        log,
-        step,
-    } = range;
+    let Range { min, max, log, step } = range;
     let whole = match axis.kind {
         Kind::Count | Kind::Tokens | Kind::Length => true,
         Kind::Number(_) | Kind::Model | Kind::Word(_) | Kind::Data => false,
@@ -67,11 +59,7 @@ pub(crate) fn within(unit: f64, range: Range, axis: &Axis) -> f64 {
     let rounded = match step {
         Some(step) => {
             let multiple = (drawn / step).round() * step;
-            let down = if multiple > max {
-                multiple - step
-            } else {
-                multiple
-            };
+            let down = if multiple > max { multiple - step } else { multiple };
             if down < min { down + step } else { down }
         }
         None if whole => drawn.round(),
@@ -87,9 +75,7 @@ mod tests {
 
     fn draws(path: &str, range: Range) -> Vec<f64> {
         let axis = &AXES[find(path).expect(path)];
-        (0..1000)
-            .map(|i| within(unit(7, path, i), range, axis))
-            .collect()
+        (0..1000).map(|i| within(unit(7, path, i), range, axis)).collect()
     }
 
     #[test]

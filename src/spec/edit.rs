@@ -7,15 +7,7 @@ use crate::spec::mistake::{Findings, Place, Wrong};
 use crate::spec::tree::{Data, Entry, Node, parse};
 
 /// Keys of an axis that give its values: setting one removes the others.
-const VALUES: &[&str] = &[
-    "values",
-    "value",
-    "min",
-    "max",
-    "distribution",
-    "q",
-    "probabilities",
-];
+const VALUES: &[&str] = &["values", "value", "min", "max", "distribution", "q", "probabilities"];
 
 /// Puts every argument `path=value` into the tree, in order.
 pub(crate) fn apply(root: &mut Node, sets: &[String], findings: &mut Findings) {
@@ -34,11 +26,7 @@ pub(crate) fn apply(root: &mut Node, sets: &[String], findings: &mut Findings) {
         let parts: Vec<&str> = path.split('.').collect();
         if parts.iter().any(|part| part.trim().is_empty()) || parts.len() > 16 {
             let wrong = Wrong::new("expected a dotted path of keys before the `=`");
-            findings.mistake(
-                place,
-                path,
-                wrong.with("--set parameters.lr.values=[1e-3,2e-3]"),
-            );
+            findings.mistake(place, path, wrong.with("--set parameters.lr.values=[1e-3,2e-3]"));
             continue;
         }
         let before = findings.count();
@@ -74,11 +62,9 @@ fn put(node: &mut Node, parts: &[&str], value: Node, place: Place) {
         return;
     };
     // Keys may hold dots (`schedule.name`, `0.5B`): the longest that is there is meant.
-    let taken = (1..=parts.len()).rev().find(|&taken| {
-        entries
-            .iter()
-            .any(|entry| entry.key == parts[..taken].join("."))
-    });
+    let taken = (1..=parts.len())
+        .rev()
+        .find(|&taken| entries.iter().any(|entry| entry.key == parts[..taken].join(".")));
     if let Some(taken) = taken {
         let key = parts[..taken].join(".");
         let rest = &parts[taken..];
@@ -108,9 +94,7 @@ fn put(node: &mut Node, parts: &[&str], value: Node, place: Place) {
     // A range is set key by key; one value or a list of them takes its place, and the other way round.
     if VALUES.contains(&key.as_str()) {
         let single = |key: &str| matches!(key, "values" | "value");
-        entries.retain(|entry| {
-            !VALUES.contains(&entry.key.as_str()) || (!single(&key) && !single(&entry.key))
-        });
+        entries.retain(|entry| !VALUES.contains(&entry.key.as_str()) || (!single(&key) && !single(&entry.key)));
     }
     let mut child = Node {
         place,

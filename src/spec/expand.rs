@@ -37,13 +37,9 @@ pub(crate) enum Unit {
 }
 
 /// Makes the trials of a draft. Axes that could not be read are left out, and nothing is said about them again.
-pub(crate) fn expand(
-    draft: &Draft,
-    findings: &mut Findings,
-) -> Option<(Vec<TrialSpec>, Vec<String>)> {
+pub(crate) fn expand(draft: &Draft, findings: &mut Findings) -> Option<(Vec<TrialSpec>, Vec<String>)> {
     let broken = broken(draft);
-    let model =
-        |axis: &usize| AXES[*axis].path == "model" || AXES[*axis].path.starts_with("shape.");
+    let model = |axis: &usize| AXES[*axis].path == "model" || AXES[*axis].path.starts_with("shape.");
     let mut units = units(draft, findings);
     require(draft, &broken, &mut units, findings);
     let conditions = ordered_conditions(draft, findings)?;
@@ -69,22 +65,14 @@ fn broken(draft: &Draft) -> BTreeSet<usize> {
     for parameters in all {
         broken.extend(parameters.meant.iter().copied());
         let unread = |asked: &&Asked| asked.choice == Choice::Broken;
-        broken.extend(
-            parameters
-                .asked
-                .iter()
-                .filter(unread)
-                .map(|asked| asked.axis),
-        );
+        broken.extend(parameters.asked.iter().filter(unread).map(|asked| asked.axis));
     }
     broken
 }
 
 pub(crate) fn all_parameters(draft: &Draft) -> impl Iterator<Item = &Parameters> {
     let overrides = draft.overrides.iter().map(|(_, _, parameters)| parameters);
-    std::iter::once(&draft.parameters)
-        .chain(&draft.trials)
-        .chain(overrides)
+    std::iter::once(&draft.parameters).chain(&draft.trials).chain(overrides)
 }
 
 /// What is chosen at once, in the order of the file; a list of trials comes first and wins over the parameters.
@@ -108,11 +96,7 @@ fn units(draft: &Draft, findings: &mut Findings) -> Vec<Unit> {
         });
     }
     for asked in &draft.parameters.asked {
-        match draft
-            .zip
-            .iter()
-            .find(|(group, _)| group.contains(&asked.axis))
-        {
+        match draft.zip.iter().find(|(group, _)| group.contains(&asked.axis)) {
             None => units.extend(unit(asked, draft.method, findings)),
             Some((group, place)) => {
                 // The group stands where the first of its axes stands.
@@ -136,20 +120,12 @@ pub(crate) fn unit(asked: &Asked, method: Method, findings: &mut Findings) -> Op
         Choice::Broken => None,
         Choice::Values { values, weights } => Some(Unit::Rows {
             name: AXES[asked.axis].path,
-            rows: values
-                .iter()
-                .map(|value| vec![(asked.axis, value.clone())])
-                .collect(),
+            rows: values.iter().map(|value| vec![(asked.axis, value.clone())]).collect(),
             weights: weights.clone(),
         }),
         Choice::Range(_) if method != Method::Random => {
-            let wrong =
-                Wrong::new("a range has no end of values; only random sweeps draw from one");
-            findings.mistake(
-                asked.place,
-                &asked.key,
-                wrong.with("values: […], or method: random"),
-            );
+            let wrong = Wrong::new("a range has no end of values; only random sweeps draw from one");
+            findings.mistake(asked.place, &asked.key, wrong.with("values: […], or method: random"));
             None
         }
         Choice::Range(range) => Some(Unit::Range {
@@ -171,10 +147,7 @@ fn zipped(group: &[usize], parameters: &Parameters) -> Result<Option<Unit>, Wron
         match parameters.get(axis).map(|asked| &asked.choice) {
             Some(Choice::Values { values, .. }) => columns.push((axis, values)),
             Some(Choice::Range(_)) => {
-                let message = format!(
-                    "`{}` is a range and cannot move with others",
-                    AXES[axis].path
-                );
+                let message = format!("`{}` is a range and cannot move with others", AXES[axis].path);
                 return Err(Wrong::new(message).with("values: […]"));
             }
             Some(Choice::Broken) | None => return Ok(None),
@@ -194,28 +167,17 @@ fn zipped(group: &[usize], parameters: &Parameters) -> Result<Option<Unit>, Wron
     }
     let row = |index: usize| -> Row {
         let values = columns.iter();
-        values
-            .map(|(axis, values)| (*axis, values[index].clone()))
-            .collect()
+        values.map(|(axis, values)| (*axis, values[index].clone())).collect()
     };
     Ok(Some(Unit::Rows {
-        name: group
-            .iter()
-            .map(|&axis| AXES[axis].path)
-            .min()
-            .unwrap_or("zip"),
+        name: group.iter().map(|&axis| AXES[axis].path).min().unwrap_or("zip"),
         rows: (0..length).map(row).collect(),
         weights: None,
     }))
 }
 
 /// What every sweep must say: its data, and its models. Data that is missing is put in, so that the reading goes on.
-fn require(
-    draft: &Draft,
-    broken: &BTreeSet<usize>,
-    units: &mut Vec<Unit>,
-    findings: &mut Findings,
-) {
+fn require(draft: &Draft, broken: &BTreeSet<usize>, units: &mut Vec<Unit>, findings: &mut Findings) {
     let given = |wanted: &dyn Fn(&str) -> bool| {
         broken.iter().any(|&axis| wanted(AXES[axis].path))
             || all_parameters(draft).any(|p| p.asked.iter().any(|a| wanted(AXES[a.axis].path)))
@@ -291,9 +253,7 @@ fn total(draft: &Draft, units: &[Unit], findings: &mut Findings) -> Option<u64> 
     };
     let trials = points.saturating_mul(most).saturating_mul(seeds);
     if trials > TRIALS_MAX {
-        let message = format!(
-            "{trials} combinations are more than the {TRIALS_MAX} that one sweep may ask for"
-        );
+        let message = format!("{trials} combinations are more than the {TRIALS_MAX} that one sweep may ask for");
         let wrong = Wrong::new(message).with("fewer values, `zip`, or method: random with `count`");
         findings.mistake(draft.place, "parameters", wrong);
         return None;
@@ -320,24 +280,12 @@ pub(crate) fn drawn(units: &[Unit], seed: u64, index: u64) -> Row {
     let mut row = Row::new();
     for unit in units {
         match unit {
-            Unit::Rows {
-                name,
-                rows,
-                weights,
-            } => {
-                let chosen = draw::index(
-                    draw::unit(seed, name, index),
-                    rows.len(),
-                    weights.as_deref(),
-                );
+            Unit::Rows { name, rows, weights } => {
+                let chosen = draw::index(draw::unit(seed, name, index), rows.len(), weights.as_deref());
                 row.extend(rows.get(chosen).into_iter().flatten().cloned());
             }
             Unit::Range { axis, range, given } => {
-                let number = draw::within(
-                    draw::unit(seed, AXES[*axis].path, index),
-                    *range,
-                    &AXES[*axis],
-                );
+                let number = draw::within(draw::unit(seed, AXES[*axis].path, index), *range, &AXES[*axis]);
                 let drawn = AXES[*axis].nearest(number);
                 let setting = drawn.or_else(|| AXES[*axis].nearest(range.min));
                 row.extend(setting.map(|setting| {
@@ -356,10 +304,7 @@ pub(crate) fn drawn(units: &[Unit], seed: u64, index: u64) -> Row {
 }
 
 /// The conditions of each axis, in an order in which none depends on a later one.
-fn ordered_conditions<'d>(
-    draft: &'d Draft,
-    findings: &mut Findings,
-) -> Option<Vec<(usize, Vec<&'d Condition>)>> {
+fn ordered_conditions<'d>(draft: &'d Draft, findings: &mut Findings) -> Option<Vec<(usize, Vec<&'d Condition>)>> {
     let mut open: BTreeMap<usize, Vec<&Condition>> = BTreeMap::new();
     for asked in all_parameters(draft).flat_map(|parameters| &parameters.asked) {
         open.entry(asked.axis).or_default().extend(&asked.when);
@@ -377,28 +322,19 @@ fn ordered_conditions<'d>(
     let mut ordered = Vec::new();
     while !open.is_empty() {
         let depends = |conditions: &[&Condition]| {
-            let names = conditions
-                .iter()
-                .flat_map(|condition| condition.expr.names());
+            let names = conditions.iter().flat_map(|condition| condition.expr.names());
             names.into_iter().any(|name| {
                 open.keys().any(|&axis| {
                     let path = AXES[axis].path;
-                    let sizes = matches!(name, "params" | "model")
-                        && (path == "model" || path.starts_with("shape."));
+                    let sizes = matches!(name, "params" | "model") && (path == "model" || path.starts_with("shape."));
                     path == name || sizes
                 })
             })
         };
-        let Some(axis) = open
-            .iter()
-            .find(|(_, c)| !depends(c))
-            .map(|(&axis, _)| axis)
-        else {
+        let Some(axis) = open.iter().find(|(_, c)| !depends(c)).map(|(&axis, _)| axis) else {
             for (axis, conditions) in &open {
                 let wrong = Wrong::new("these conditions depend on one another in a circle");
-                let place = conditions
-                    .first()
-                    .map_or(draft.place, |condition| condition.place);
+                let place = conditions.first().map_or(draft.place, |condition| condition.place);
                 findings.mistake(place, &format!("when.{}", AXES[*axis].path), wrong);
             }
             return None;

@@ -134,10 +134,7 @@ impl Expr {
             None => Ok(Self(node)),
             Some(token) => Err(error(
                 token.column,
-                format!(
-                    "`{}` is one too many; expected `and`, `or` or the end",
-                    token.text
-                ),
+                format!("`{}` is one too many; expected `and`, `or` or the end", token.text),
                 match token.text.as_str() {
                     "&" | "&&" => Some("and"),
                     "|" | "||" => Some("or"),
@@ -169,9 +166,7 @@ impl Node {
             Self::Any(nodes) => nodes.iter().any(|node| node.holds(lookup)),
             Self::Not(node) => !node.holds(lookup),
             Self::Compare(left, op, right) => compare(left, *op, right, lookup),
-            Self::In(left, list) => list
-                .iter()
-                .any(|right| compare(left, Op::Equal, right, lookup)),
+            Self::In(left, list) => list.iter().any(|right| compare(left, Op::Equal, right, lookup)),
         }
     }
 
@@ -196,12 +191,7 @@ impl Node {
     }
 }
 
-fn compare(
-    left: &Operand,
-    op: Op,
-    right: &Operand,
-    lookup: &dyn Fn(&str) -> Option<Value>,
-) -> bool {
+fn compare(left: &Operand, op: Op, right: &Operand, lookup: &dyn Fn(&str) -> Option<Value>) -> bool {
     let value = |operand: &Operand| match operand {
         Operand::Name(name) => lookup(name),
         Operand::Number(number) => Some(Value::Number(*number)),
@@ -275,15 +265,8 @@ impl<'a> Reader<'a> {
 
     fn factor(&mut self, depth: usize) -> Result<Node, ExprError> {
         if depth > DEPTH_MAX {
-            let column = self
-                .tokens
-                .get(self.position)
-                .map_or(self.end, |t| t.column);
-            return Err(error(
-                column,
-                format!("nested deeper than {DEPTH_MAX} levels"),
-                None,
-            ));
+            let column = self.tokens.get(self.position).map_or(self.end, |t| t.column);
+            return Err(error(column, format!("nested deeper than {DEPTH_MAX} levels"), None));
         }
         if self.takes("not") {
             return Ok(Node::Not(Box::new(self.factor(depth + 1)?)));
@@ -301,11 +284,7 @@ impl<'a> Reader<'a> {
 
     fn expected(&mut self, what: &str) -> ExprError {
         match self.next() {
-            Some(token) => error(
-                token.column,
-                format!("expected {what}, found `{}`", token.text),
-                None,
-            ),
+            Some(token) => error(token.column, format!("expected {what}, found `{}`", token.text), None),
             None => error(self.end, format!("expected {what} at the end"), None),
         }
     }
@@ -315,19 +294,11 @@ impl<'a> Reader<'a> {
         let negated = self.takes("not");
         if self.takes("in") {
             let node = self.membership(&left)?;
-            return Ok(if negated {
-                Node::Not(Box::new(node))
-            } else {
-                node
-            });
+            return Ok(if negated { Node::Not(Box::new(node)) } else { node });
         }
         let op = match self.tokens.get(self.position) {
             Some(token) if token.text == "=" && token.kind == TokenKind::Symbol => {
-                return Err(error(
-                    token.column,
-                    "a comparison is written `==`",
-                    Some("=="),
-                ));
+                return Err(error(token.column, "a comparison is written `==`", Some("==")));
             }
             Some(token) if token.kind == TokenKind::Symbol => Op::find(&token.text),
             Some(_) | None => None,
@@ -341,23 +312,14 @@ impl<'a> Reader<'a> {
             (Some(name), Some(other)) => {
                 let number = |name: Name| name.kind == Kind::Number;
                 if number(name) != number(other) {
-                    let message =
-                        format!("`{}` and `{}` cannot be compared", name.name, other.name);
+                    let message = format!("`{}` and `{}` cannot be compared", name.name, other.name);
                     return Err(error(right.column, message, None));
                 }
                 let operand = Operand::Name(other.name.to_owned());
                 Ok(Node::Compare(ordered(name, op, &left)?, op, operand))
             }
-            (Some(name), None) => Ok(Node::Compare(
-                ordered(name, op, &left)?,
-                op,
-                literal(name, &right)?,
-            )),
-            (None, Some(name)) => Ok(Node::Compare(
-                literal(name, &left)?,
-                op,
-                ordered(name, op, &right)?,
-            )),
+            (Some(name), None) => Ok(Node::Compare(ordered(name, op, &left)?, op, literal(name, &right)?)),
+            (None, Some(name)) => Ok(Node::Compare(literal(name, &left)?, op, ordered(name, op, &right)?)),
             (None, None) => Err(self.unknown(&left, &right)),
         }
     }
@@ -400,10 +362,7 @@ impl<'a> Reader<'a> {
         if token.kind == TokenKind::Quoted {
             return None;
         }
-        self.names
-            .iter()
-            .copied()
-            .find(|name| name.name == token.text)
+        self.names.iter().copied().find(|name| name.name == token.text)
     }
 
     /// Blames the side that looks like a name.
@@ -421,26 +380,15 @@ impl<'a> Reader<'a> {
                 .clone()
                 .find(|name| name.rsplit('.').next() == Some(blamed.text.as_str()))
         });
-        error(
-            blamed.column,
-            format!("there is no `{}` here", blamed.text),
-            suggestion,
-        )
+        error(blamed.column, format!("there is no `{}` here", blamed.text), suggestion)
     }
 }
 
 /// A name on one side of a comparison, if it can be ordered when it must.
 fn ordered(name: Name, op: Op, token: &Token) -> Result<Operand, ExprError> {
     if op.is_order() && name.kind != Kind::Number {
-        let message = format!(
-            "`{}` has no order; compare it with `==` or `in [..]`",
-            name.name
-        );
-        return Err(error(
-            token.column,
-            message,
-            (name.name == "model").then_some("params"),
-        ));
+        let message = format!("`{}` has no order; compare it with `==` or `in [..]`", name.name);
+        return Err(error(token.column, message, (name.name == "model").then_some("params")));
     }
     Ok(Operand::Name(name.name.to_owned()))
 }
@@ -454,10 +402,7 @@ fn literal(name: Name, token: &Token) -> Result<Operand, ExprError> {
         }),
         Kind::Text => Ok(Operand::Text(token.text.clone())),
         Kind::Word(words) => {
-            if words
-                .iter()
-                .any(|word| word.eq_ignore_ascii_case(&token.text))
-            {
+            if words.iter().any(|word| word.eq_ignore_ascii_case(&token.text)) {
                 return Ok(Operand::Text(token.text.clone()));
             }
             let message = format!(

@@ -21,11 +21,7 @@ pub(crate) enum TokenKind {
 }
 
 /// A mistake at a column.
-pub(crate) fn error(
-    column: usize,
-    message: impl Into<String>,
-    suggestion: Option<&str>,
-) -> ExprError {
+pub(crate) fn error(column: usize, message: impl Into<String>, suggestion: Option<&str>) -> ExprError {
     ExprError {
         message: message.into(),
         column,
@@ -45,9 +41,8 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, ExprError> {
     let mut at = 0;
     while let Some(&c) = chars.get(at) {
         let start = at;
-        let run = |from: usize, keep: &dyn Fn(char) -> bool| {
-            from + chars[from..].iter().take_while(|&&c| keep(c)).count()
-        };
+        let run =
+            |from: usize, keep: &dyn Fn(char) -> bool| from + chars[from..].iter().take_while(|&&c| keep(c)).count();
         let kind = if c.is_whitespace() {
             at += 1;
             continue;

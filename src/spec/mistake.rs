@@ -195,10 +195,7 @@ impl<'a> Findings<'a> {
 }
 
 /// The candidate that a misspelt word most probably means: at most a third of its letters differ.
-pub(crate) fn closest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub(crate) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let lower = word.to_lowercase();
     // Long words are not names that somebody misspelt, and comparing them is quadratic.
     if lower.chars().count() > 64 {

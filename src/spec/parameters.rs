@@ -111,18 +111,9 @@ pub(crate) fn read(node: &Node, key: &str, findings: &mut Findings) -> Parameter
 }
 
 /// Reads a mapping of axes whose paths begin with `prefix`.
-fn read_group(
-    node: &Node,
-    key: &str,
-    prefix: &str,
-    parameters: &mut Parameters,
-    findings: &mut Findings,
-) {
+fn read_group(node: &Node, key: &str, prefix: &str, parameters: &mut Parameters, findings: &mut Findings) {
     let Data::Map(entries) = &node.data else {
-        let wrong = Wrong::new(format!(
-            "expected a mapping of axes, found {}",
-            node.found()
-        ));
+        let wrong = Wrong::new(format!("expected a mapping of axes, found {}", node.found()));
         let example = match prefix {
             "schedule" => "schedule: {name: wsd}",
             "shape" => "shape: {width: 64, layers: 4, heads: 4}",
@@ -136,15 +127,9 @@ fn read_group(
         let key = join(key, &entry.key);
         if let Some(axis) = axes::find(&path) {
             read_once(axis, entry, key, parameters, findings);
-        } else if GROUPS.contains(&path.as_str())
-            || (entry.key == "parameters" && !prefix.is_empty())
-        {
+        } else if GROUPS.contains(&path.as_str()) || (entry.key == "parameters" && !prefix.is_empty()) {
             // `schedule: {parameters: {…}}` as W&B nests, and `schedule: {…}` as people do.
-            let prefix = if entry.key == "parameters" {
-                prefix
-            } else {
-                &path
-            };
+            let prefix = if entry.key == "parameters" { prefix } else { &path };
             read_group(&entry.value, &key, prefix, parameters, findings);
         } else {
             unknown(entry, &path, &key, parameters, findings);
@@ -152,20 +137,10 @@ fn read_group(
     }
 }
 
-fn read_once(
-    axis: usize,
-    entry: &Entry,
-    key: String,
-    parameters: &mut Parameters,
-    findings: &mut Findings,
-) {
+fn read_once(axis: usize, entry: &Entry, key: String, parameters: &mut Parameters, findings: &mut Findings) {
     if let Some(first) = parameters.get(axis) {
         let message = format!("given twice, the first time in line {}", first.place.line);
-        findings.mistake(
-            entry.place,
-            &key,
-            Wrong::new(message).with("keep one of the two"),
-        );
+        findings.mistake(entry.place, &key, Wrong::new(message).with("keep one of the two"));
         return;
     }
     let (choice, when) = read_axis(&AXES[axis], &entry.value, &key, findings);
@@ -178,13 +153,7 @@ fn read_once(
     });
 }
 
-fn unknown(
-    entry: &Entry,
-    path: &str,
-    key: &str,
-    parameters: &mut Parameters,
-    findings: &mut Findings,
-) {
+fn unknown(entry: &Entry, path: &str, key: &str, parameters: &mut Parameters, findings: &mut Findings) {
     let wrong = Wrong::new(format!("there is no axis `{path}`"));
     let wrong = match path {
         "seed" | "seeds" => wrong.with("seeds: [0, 1, 2] at the top level"),
@@ -198,12 +167,7 @@ fn unknown(
 }
 
 /// The values of one axis, and when it applies.
-fn read_axis(
-    axis: &Axis,
-    node: &Node,
-    key: &str,
-    findings: &mut Findings,
-) -> (Choice, Vec<Condition>) {
+fn read_axis(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> (Choice, Vec<Condition>) {
     match &node.data {
         Data::Scalar { .. } | Data::List(_) => (read_values(axis, node, key, findings), Vec::new()),
         Data::Map(entries) => {
@@ -212,14 +176,13 @@ fn read_axis(
                 if !KEYS.contains(&entry.key.as_str()) {
                     clean = false;
                     let message = format!("an axis has no `{}`", entry.key);
-                    let wrong =
-                        Wrong::new(message).maybe(closest(&entry.key, KEYS.iter().copied()));
+                    let wrong = Wrong::new(message).maybe(closest(&entry.key, KEYS.iter().copied()));
                     findings.mistake(entry.place, &join(key, &entry.key), wrong);
                 }
             }
-            let when = node.get("when").map_or_else(Vec::new, |node| {
-                conditions(node, &join(key, "when"), findings)
-            });
+            let when = node
+                .get("when")
+                .map_or_else(Vec::new, |node| conditions(node, &join(key, "when"), findings));
             let choice = read_choice(axis, node, key, clean, findings);
             (choice, when)
         }
@@ -233,8 +196,7 @@ fn read_values(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> 
         Data::Scalar { .. } | Data::Map(_) => std::slice::from_ref(node),
     };
     if items.is_empty() {
-        let wrong =
-            Wrong::new("an empty list: no trial has a value").with("[…] with one value or more");
+        let wrong = Wrong::new("an empty list: no trial has a value").with("[…] with one value or more");
         findings.mistake(node.place, key, wrong);
         return Choice::Broken;
     }
@@ -252,20 +214,11 @@ fn read_values(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> 
     if values.len() < items.len() {
         return Choice::Broken;
     }
-    Choice::Values {
-        values,
-        weights: None,
-    }
+    Choice::Values { values, weights: None }
 }
 
 /// The values that the keys of an axis describe; `clean` says that its keys are known.
-fn read_choice(
-    axis: &Axis,
-    node: &Node,
-    key: &str,
-    clean: bool,
-    findings: &mut Findings,
-) -> Choice {
+fn read_choice(axis: &Axis, node: &Node, key: &str, clean: bool, findings: &mut Findings) -> Choice {
     let range = node.get("min").or_else(|| node.get("max"));
     match (node.get("values"), node.get("value"), range) {
         (Some(values), None, None) => {
@@ -319,17 +272,12 @@ fn weigh(choice: Choice, node: Option<&Node>, key: &str, findings: &mut Findings
     let read = |item: &Node| item.text().and_then(axes::number).filter(|&p| p >= 0.0);
     let weights: Option<Vec<f64>> = items.iter().map(read).collect();
     match weights {
-        Some(weights) if weights.len() == values.len() && weights.iter().sum::<f64>() > 0.0 => {
-            Choice::Values {
-                values: values.clone(),
-                weights: Some(weights),
-            }
-        }
+        Some(weights) if weights.len() == values.len() && weights.iter().sum::<f64>() > 0.0 => Choice::Values {
+            values: values.clone(),
+            weights: Some(weights),
+        },
         Some(_) | None => {
-            let message = format!(
-                "expected {} numbers from 0, one for each value",
-                values.len()
-            );
+            let message = format!("expected {} numbers from 0, one for each value", values.len());
             findings.mistake(node.place, &key, Wrong::new(message));
             Choice::Broken
         }
@@ -366,30 +314,14 @@ fn read_range(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> C
 }
 
 /// The distribution within a range; uniform if none is named.
-fn read_distribution(
-    node: &Node,
-    key: &str,
-    (min, max): (f64, f64),
-    findings: &mut Findings,
-) -> Choice {
+fn read_distribution(node: &Node, key: &str, (min, max): (f64, f64), findings: &mut Findings) -> Choice {
     let distribution = node.get("distribution");
     let name = distribution.and_then(Node::text);
     let step = node.get("q").and_then(Node::text).and_then(axes::number);
-    let range = |log, step| {
-        Choice::Range(Range {
-            min,
-            max,
-            log,
-            step,
-        })
-    };
+    let range = |log, step| Choice::Range(Range { min, max, log, step });
     if (step.is_none() && node.get("q").is_some()) || step.is_some_and(|step| step <= 0.0) {
         let place = node.get("q").unwrap_or(node).place;
-        findings.mistake(
-            place,
-            &join(key, "q"),
-            Wrong::new("expected a number above 0"),
-        );
+        findings.mistake(place, &join(key, "q"), Wrong::new("expected a number above 0"));
         return Choice::Broken;
     }
     match name {
@@ -411,11 +343,7 @@ fn read_distribution(
                  q_uniform, q_log_uniform_values",
                 node.found()
             );
-            findings.mistake(
-                node.place,
-                &join(key, "distribution"),
-                Wrong::new(message).maybe(near),
-            );
+            findings.mistake(node.place, &join(key, "distribution"), Wrong::new(message).maybe(near));
             Choice::Broken
         }
     }
@@ -444,11 +372,7 @@ pub(crate) fn conditions(node: &Node, key: &str, findings: &mut Findings) -> Vec
             }),
             Err(error) => {
                 let place = item.text_place().right(error.column - 1);
-                findings.mistake(
-                    place,
-                    key,
-                    Wrong::new(error.message).maybe(error.suggestion),
-                );
+                findings.mistake(place, key, Wrong::new(error.message).maybe(error.suggestion));
             }
         }
     }

@@ -8,9 +8,7 @@ use crate::model::ladder;
 use crate::spec::axes::{self, AXES, read_name};
 use crate::spec::mistake::{Findings, Place, Wrong, closest};
 use crate::spec::parameters::{self, Condition, Parameters, conditions};
-use crate::spec::sections::{
-    read_budget, read_count, read_resources, read_retry, read_seed, read_seeds, read_target,
-};
+use crate::spec::sections::{read_budget, read_count, read_resources, read_retry, read_seed, read_seeds, read_target};
 use crate::spec::tree::{Data, Entry, Node, join, quoted};
 use crate::spec::{Budget, Resources};
 use crate::units::Params;
@@ -104,11 +102,7 @@ pub(crate) fn draft(root: &Node, stem: &str, findings: &mut Findings) -> Option<
     if method == Method::List && get("trials").is_none() {
         let place = get("method").map_or(root.place, |node| node.place);
         let wrong = Wrong::new("the list method needs `trials`, one mapping each");
-        findings.mistake(
-            place,
-            "method",
-            wrong.with("trials: [{model: 9M, lr: 1e-2}]"),
-        );
+        findings.mistake(place, "method", wrong.with("trials: [{model: 9M, lr: 1e-2}]"));
     }
     let mut whole = |key: &str| get(key).and_then(|node| read_count(node, key, findings));
     let (run_cap, count) = (whole("run_cap"), whole("count"));
@@ -132,8 +126,7 @@ pub(crate) fn draft(root: &Node, stem: &str, findings: &mut Findings) -> Option<
         run_cap,
         budget: get("budget").map_or_else(Budget::default, |n| read_budget(n, findings)),
         retry: get("retry").map_or_else(BTreeMap::new, |n| read_retry(n, findings)),
-        resources: get("resources")
-            .map_or_else(Resources::default, |n| read_resources(n, findings)),
+        resources: get("resources").map_or_else(Resources::default, |n| read_resources(n, findings)),
         target: get("target").and_then(|node| read_target(node, findings)),
     })
 }
@@ -152,20 +145,15 @@ fn check_key(entry: &Entry, findings: &mut Findings) {
         return;
     }
     if IGNORED.contains(&key) {
-        findings.note(
-            entry.place,
-            format!("`{key}` of W&B means nothing here and is ignored"),
-        );
+        findings.note(entry.place, format!("`{key}` of W&B means nothing here and is ignored"));
         return;
     }
     let wrong = Wrong::new(format!("there is no key `{key}`"));
     let near = closest(key, KEYS.iter().copied()).map(str::to_owned);
-    let axis = axes::find(key)
-        .map(|axis| AXES[axis].path)
-        .or_else(|| match near {
-            Some(_) => None,
-            None => axes::suggest(key),
-        });
+    let axis = axes::find(key).map(|axis| AXES[axis].path).or_else(|| match near {
+        Some(_) => None,
+        None => axes::suggest(key),
+    });
     let wrong = match axis {
         Some(axis) => wrong.with(format!("parameters.{axis}")),
         None if key == "seed" => wrong.with("seeds"),
@@ -184,10 +172,7 @@ fn check_metric(node: &Node, findings: &mut Findings) {
     if let Some(name) = node.get("name").and_then(Node::text)
         && !name.contains("loss")
     {
-        let text = format!(
-            "the metric is always the held-out loss; {} is ignored",
-            quoted(name)
-        );
+        let text = format!("the metric is always the held-out loss; {} is ignored", quoted(name));
         findings.note(node.place, text);
     }
 }
@@ -197,10 +182,7 @@ fn read_sweep_name(node: Option<&Node>, stem: &str, findings: &mut Findings) -> 
         None => (read_name(stem), Place::START),
         Some(node) => {
             let nothing = || Wrong::new(format!("expected a name, found {}", node.found()));
-            (
-                node.text().ok_or_else(nothing).and_then(read_name),
-                node.place,
-            )
+            (node.text().ok_or_else(nothing).and_then(read_name), node.place)
         }
     };
     read.unwrap_or_else(|wrong| {
@@ -239,11 +221,7 @@ fn read_method(node: &Node, findings: &mut Findings) -> Method {
 fn read_parameters(node: &Node, findings: &mut Findings) -> Parameters {
     if let Data::List(_) = node.data {
         let wrong = Wrong::new("expected a mapping of axes, found a list");
-        findings.mistake(
-            node.place,
-            "parameters",
-            wrong.with("method: list with `trials: […]`"),
-        );
+        findings.mistake(node.place, "parameters", wrong.with("method: list with `trials: […]`"));
         return Parameters::default();
     }
     parameters::read(node, "parameters", findings)
@@ -259,11 +237,7 @@ fn add_data(entry: &Entry, parameters: &mut Parameters, findings: &mut Findings)
         if let Some(first) = parameters.get(asked.axis) {
             let line = first.place.line.max(asked.place.line);
             let message = format!("given at the top level and in `parameters` (line {line})");
-            findings.mistake(
-                asked.place,
-                "data",
-                Wrong::new(message).with("keep one of the two"),
-            );
+            findings.mistake(asked.place, "data", Wrong::new(message).with("keep one of the two"));
         } else {
             parameters.asked.push(asked);
         }
@@ -276,10 +250,7 @@ fn read_trials(node: &Node, method: Method, findings: &mut Findings) -> Vec<Para
         findings.mistake(node.place, "trials", wrong);
     }
     let Data::List(items) = &node.data else {
-        let wrong = Wrong::new(format!(
-            "expected a list of mappings, found {}",
-            node.found()
-        ));
+        let wrong = Wrong::new(format!("expected a list of mappings, found {}", node.found()));
         findings.mistake(node.place, "trials", wrong.with("[{model: 9M, lr: 1e-2}]"));
         return Vec::new();
     };
@@ -325,9 +296,7 @@ fn read_group(node: &Node, given: &Parameters, findings: &mut Findings) -> Optio
 fn read_zip(node: &Node, given: &Parameters, findings: &mut Findings) -> Vec<(Vec<usize>, Place)> {
     // One group may stand without its own brackets.
     let groups: Vec<&Node> = match &node.data {
-        Data::List(items) if items.iter().any(|item| matches!(item.data, Data::List(_))) => {
-            items.iter().collect()
-        }
+        Data::List(items) if items.iter().any(|item| matches!(item.data, Data::List(_))) => items.iter().collect(),
         Data::List(_) | Data::Scalar { .. } | Data::Map(_) => vec![node],
     };
     let mut zip: Vec<(Vec<usize>, Place)> = Vec::new();
@@ -372,10 +341,7 @@ fn read_when(node: &Node, findings: &mut Findings) -> Vec<(usize, Condition)> {
 
 fn read_overrides(node: &Node, findings: &mut Findings) -> Vec<(&'static str, Place, Parameters)> {
     let Data::Map(entries) = &node.data else {
-        let wrong = Wrong::new(format!(
-            "expected rungs and their axes, found {}",
-            node.found()
-        ));
+        let wrong = Wrong::new(format!("expected rungs and their axes, found {}", node.found()));
         let example = "overrides: {0.5B: {batch_tokens: 524288}}";
         findings.mistake(node.place, "overrides", wrong.with(example));
         return Vec::new();

@@ -181,11 +181,7 @@ fn shape_of(source: &Source) -> Result<(String, Shape), Problem> {
             Problem::new(SHAPE, wrong.with("shape: {width: 64, layers: 4, heads: 4}"))
         })
     };
-    let (width, layers, heads) = (
-        part("shape.width")?,
-        part("shape.layers")?,
-        part("shape.heads")?,
-    );
+    let (width, layers, heads) = (part("shape.width")?, part("shape.layers")?, part("shape.heads")?);
     let kv_heads = source.count("shape.kv_heads").unwrap_or(heads);
     let ladder_d_ff = width.saturating_mul(5) / 2;
     let d_ff = source.count("shape.d_ff").unwrap_or(ladder_d_ff);
@@ -204,9 +200,9 @@ fn axes_of(error: &ShapeError) -> &'static [&'static str] {
         | ShapeError::OddHead(_)
         | ShapeError::Zero("heads")
         | ShapeError::TooLarge("heads") => &["shape.heads"],
-        ShapeError::KvHeads { .. }
-        | ShapeError::Zero("kv_heads")
-        | ShapeError::TooLarge("kv_heads") => &["shape.kv_heads", "shape.heads"],
+        ShapeError::KvHeads { .. } | ShapeError::Zero("kv_heads") | ShapeError::TooLarge("kv_heads") => {
+            &["shape.kv_heads", "shape.heads"]
+        }
         ShapeError::Zero(_) | ShapeError::TooLarge(_) => &["shape.width"],
     }
 }
@@ -285,13 +281,8 @@ pub(crate) fn check(settings: &Settings) -> Vec<Problem> {
     let (batch, context) = (settings.batch_tokens.0, settings.context);
     if batch % context != 0 {
         let whole = (batch as f64 / context as f64).round().max(1.0) as u64;
-        let message =
-            format!("a batch of {batch} tokens is not a whole number of sequences of {context}");
-        let wrong = Wrong::new(message).maybe(
-            context
-                .checked_mul(whole)
-                .map(|near| format!("batch_tokens: {near}")),
-        );
+        let message = format!("a batch of {batch} tokens is not a whole number of sequences of {context}");
+        let wrong = Wrong::new(message).maybe(context.checked_mul(whole).map(|near| format!("batch_tokens: {near}")));
         problems.push(Problem::new(&["batch_tokens", "context"], wrong));
     }
     let params = settings.shape.params_non_embedding();
@@ -308,30 +299,15 @@ pub(crate) fn check(settings: &Settings) -> Vec<Problem> {
             "a run of {tokens} of {} is shorter than one batch of {batch}",
             settings.model
         );
-        problems.push(Problem::new(
-            &["tokens", "batch_tokens"],
-            Wrong::new(message),
-        ));
+        problems.push(Problem::new(&["tokens", "batch_tokens"], Wrong::new(message)));
     } else if let Some(wrong) = check_schedule(settings, tokens) {
-        const AXES: &[&str] = &[
-            "schedule.warmup",
-            "tokens",
-            "schedule.decay_fraction",
-            "batch_tokens",
-        ];
+        const AXES: &[&str] = &["schedule.warmup", "tokens", "schedule.decay_fraction", "batch_tokens"];
         problems.push(Problem::new(AXES, wrong));
     }
     let schedule = settings.schedule;
-    if schedule.name == ScheduleName::Wsd
-        && schedule.decay == Decay::Exponential
-        && schedule.final_fraction <= 0.0
-    {
-        let wrong = Wrong::new("an exponential decay never reaches 0")
-            .with("final_fraction: 0.1, or decay: linear");
-        problems.push(Problem::new(
-            &["schedule.final_fraction", "schedule.decay"],
-            wrong,
-        ));
+    if schedule.name == ScheduleName::Wsd && schedule.decay == Decay::Exponential && schedule.final_fraction <= 0.0 {
+        let wrong = Wrong::new("an exponential decay never reaches 0").with("final_fraction: 0.1, or decay: linear");
+        problems.push(Problem::new(&["schedule.final_fraction", "schedule.decay"], wrong));
     }
     problems
 }

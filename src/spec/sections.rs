@@ -25,10 +25,7 @@ pub(crate) const RETRY_CAUSES: &[&str] = &[
 pub(crate) fn read_count(node: &Node, key: &str, findings: &mut Findings) -> Option<u64> {
     let count = node.text().and_then(|text| parse_count(text).ok());
     if count.is_none() {
-        let wrong = Wrong::new(format!(
-            "expected a whole number from 1, found {}",
-            node.found()
-        ));
+        let wrong = Wrong::new(format!("expected a whole number from 1, found {}", node.found()));
         findings.mistake(node.place, key, wrong.with("1"));
     }
     count
@@ -37,15 +34,10 @@ pub(crate) fn read_count(node: &Node, key: &str, findings: &mut Findings) -> Opt
 /// A seed.
 pub(crate) fn read_seed(node: &Node, key: &str, findings: &mut Findings) -> Option<u64> {
     const SEED_MAX: u64 = 1 << 53;
-    let seed = node
-        .text()
-        .and_then(|text| text.replace('_', "").parse().ok());
+    let seed = node.text().and_then(|text| text.replace('_', "").parse().ok());
     let seed = seed.filter(|&seed: &u64| seed <= SEED_MAX);
     if seed.is_none() {
-        let message = format!(
-            "expected a whole number from 0 to 2^53, found {}",
-            node.found()
-        );
+        let message = format!("expected a whole number from 0 to 2^53, found {}", node.found());
         findings.mistake(node.place, key, Wrong::new(message).with("0"));
     }
     seed
@@ -82,13 +74,7 @@ pub(crate) fn read_seeds(node: &Node, findings: &mut Findings) -> Vec<u64> {
 }
 
 /// The entries of a mapping whose keys are all known.
-fn known<'n>(
-    node: &'n Node,
-    key: &str,
-    keys: &[&str],
-    example: &str,
-    findings: &mut Findings,
-) -> Vec<&'n Entry> {
+fn known<'n>(node: &'n Node, key: &str, keys: &[&str], example: &str, findings: &mut Findings) -> Vec<&'n Entry> {
     let Data::Map(entries) = &node.data else {
         let wrong = Wrong::new(format!("expected a mapping, found {}", node.found()));
         findings.mistake(node.place, key, wrong.with(example));
@@ -113,10 +99,7 @@ fn known<'n>(
 fn positive(entry: &Entry, parent: &str, findings: &mut Findings) -> Option<f64> {
     let read = entry.value.text().and_then(number).filter(|&n| n > 0.0);
     if read.is_none() {
-        let wrong = Wrong::new(format!(
-            "expected a number above 0, found {}",
-            entry.value.found()
-        ));
+        let wrong = Wrong::new(format!("expected a number above 0, found {}", entry.value.found()));
         findings.mistake(entry.value.place, &join(parent, &entry.key), wrong);
     }
     read
@@ -159,13 +142,7 @@ pub(crate) fn read_retry(node: &Node, findings: &mut Findings) -> BTreeMap<Strin
 pub(crate) fn read_resources(node: &Node, findings: &mut Findings) -> Resources {
     let mut resources = Resources::default();
     let keys = ["workers", "threads", "gpus"];
-    for entry in known(
-        node,
-        "resources",
-        &keys,
-        "resources: {workers: 2}",
-        findings,
-    ) {
+    for entry in known(node, "resources", &keys, "resources: {workers: 2}", findings) {
         let key = join("resources", &entry.key);
         match entry.key.as_str() {
             "workers" => resources.workers = read_count(&entry.value, &key, findings),
@@ -188,10 +165,7 @@ pub(crate) fn read_target(node: &Node, findings: &mut Findings) -> Option<Params
     };
     let params = value.text().and_then(|text| parse_count(text).ok());
     if params.is_none() {
-        let wrong = Wrong::new(format!(
-            "expected a number of parameters, found {}",
-            value.found()
-        ));
+        let wrong = Wrong::new(format!("expected a number of parameters, found {}", value.found()));
         findings.mistake(value.place, key, wrong.with("2.4B"));
     }
     params.map(Params)

@@ -42,9 +42,8 @@ fn number(sweep: &Sweep, trial: usize, axis: &str) -> f64 {
 
 #[test]
 fn a_grid_is_every_combination_in_the_order_of_the_file() {
-    let (sweep, notes) = good(
-        "data: d\nparameters:\n  model: [6K, 9M]\n  lr: {values: [1e-4, \"1e-3\", .5]}\nseeds: 2\n",
-    );
+    let (sweep, notes) =
+        good("data: d\nparameters:\n  model: [6K, 9M]\n  lr: {values: [1e-4, \"1e-3\", .5]}\nseeds: 2\n");
     assert!(notes.is_empty(), "{notes:?}");
     assert_eq!(sweep.name, "test");
     assert_eq!(sweep.axes, ["model", "lr", "seed"]);
@@ -59,8 +58,7 @@ fn a_grid_is_every_combination_in_the_order_of_the_file() {
 #[test]
 fn nested_and_dotted_paths_are_the_same() {
     let nested = "data: d\nparameters:\n  model: 9M\n  schedule:\n    parameters:\n      name: {values: [wsd, cosine]}\n      warmup: {value: 100k}\n";
-    let short =
-        "data: d\nparameters:\n  model: 9m\n  schedule: {name: [wsd, cosine], warmup: 100k}\n";
+    let short = "data: d\nparameters:\n  model: 9m\n  schedule: {name: [wsd, cosine], warmup: 100k}\n";
     let dotted = "parameters:\n  data: d\n  model: 9M\n  schedule.name: [wsd, cosine]\n  schedule.warmup: 100_000\n";
     assert_eq!(good(nested).0.trials, good(short).0.trials);
     assert_eq!(good(nested).0.trials, good(dotted).0.trials);
@@ -157,22 +155,21 @@ fn zipped_axes_move_together() {
         .map(|trial| (trial.settings.model.clone(), trial.settings.batch_tokens.0))
         .collect();
     assert_eq!(sweep.trials.len(), 4);
-    assert_eq!(
-        pairs,
-        BTreeSet::from([("6K".to_owned(), 256), ("9M".to_owned(), 512)])
-    );
+    assert_eq!(pairs, BTreeSet::from([("6K".to_owned(), 256), ("9M".to_owned(), 512)]));
 }
 
 #[test]
 fn conditions_fold_what_they_switch_off() {
-    let text = "data: d\nparameters:\n  model: 9M\n  schedule.name: [wsd, cosine]\n  schedule.decay_fraction: [0.1, 0.2]\n";
+    let text =
+        "data: d\nparameters:\n  model: 9M\n  schedule.name: [wsd, cosine]\n  schedule.decay_fraction: [0.1, 0.2]\n";
     // A cosine has no decay of its own: three trials, not four.
     assert_eq!(good(text).0.trials.len(), 3);
     let text = "data: d\nparameters:\n  model: 9M\n  lr: [1e-3, 1e-2]\n  beta2: {values: [0.95, 0.99], when: \"lr >= 1e-2\"}\n";
     let (sweep, _) = good(text);
     assert_eq!(sweep.trials.len(), 3);
     assert_eq!(number(&sweep, 0, "beta2"), 0.95);
-    let top = "data: d\nparameters:\n  model: 9M\n  lr: [1e-3, 1e-2]\n  beta2: [0.95, 0.99]\nwhen: {beta2: \"lr >= 1e-2\"}\n";
+    let top =
+        "data: d\nparameters:\n  model: 9M\n  lr: [1e-3, 1e-2]\n  beta2: [0.95, 0.99]\nwhen: {beta2: \"lr >= 1e-2\"}\n";
     assert_eq!(good(top).0.trials, sweep.trials);
 }
 
@@ -186,10 +183,7 @@ fn overrides_replace_an_axis_for_one_size() {
     };
     assert_eq!(of("6K"), [256, 512]);
     assert_eq!(of("9M"), [1024]);
-    assert!(
-        notes.iter().any(|note| note.text.contains("30M")),
-        "{notes:?}"
-    );
+    assert!(notes.iter().any(|note| note.text.contains("30M")), "{notes:?}");
 }
 
 #[test]
@@ -209,17 +203,14 @@ fn short_runs_have_a_short_warm_up_and_a_note_if_that_parts_their_trunks() {
     assert_eq!(warmup(0), Length::Count(Tokens(20_000)));
     assert_eq!(warmup(1), Length::Count(Tokens(32 * 2048)));
     assert_eq!(notes.len(), 1, "{notes:?}");
-    let (_, notes) = good(&format!(
-        "{base}  tokens: [200k, 10M]\n  schedule.warmup: 20k\n"
-    ));
+    let (_, notes) = good(&format!("{base}  tokens: [200k, 10M]\n  schedule.warmup: 20k\n"));
     assert!(notes.is_empty(), "{notes:?}");
 }
 
 #[test]
 fn equal_trials_are_one() {
     // 9M has 9 426 240 parameters.
-    let text =
-        "data: d\nparameters:\n  model: 9M\n  tokens: [1N, 9426240, 2N]\n  lr: [1e-2, 0.01]\n";
+    let text = "data: d\nparameters:\n  model: 9M\n  tokens: [1N, 9426240, 2N]\n  lr: [1e-2, 0.01]\n";
     assert_eq!(good(text).0.trials.len(), 2);
 }
 
@@ -244,22 +235,11 @@ fn a_larger_random_sweep_begins_with_the_smaller_one() {
     let small = good(&format!("{text}run_cap: 5\n")).0;
     let large = good(&format!("{text}count: 50\n")).0;
     assert_eq!(small.trials.len(), 5);
-    let settings = |sweep: &Sweep| -> Vec<_> {
-        sweep
-            .trials
-            .iter()
-            .map(|trial| trial.settings.clone())
-            .collect()
-    };
+    let settings = |sweep: &Sweep| -> Vec<_> { sweep.trials.iter().map(|trial| trial.settings.clone()).collect() };
     assert_eq!(settings(&small), settings(&large)[..5]);
     let other = good(&format!("{text}run_cap: 5\nrandom_seed: 1\n")).0;
     assert_ne!(settings(&small), settings(&other));
-    assert!(
-        large
-            .trials
-            .iter()
-            .all(|t| (1e-4..=1e-1).contains(&t.settings.lr))
-    );
+    assert!(large.trials.iter().all(|t| (1e-4..=1e-1).contains(&t.settings.lr)));
 }
 
 #[test]
@@ -314,10 +294,7 @@ fn the_template_and_the_sweeps_that_ship_are_right() {
         match read(&text, &name, &[]) {
             Ok((sweep, notes)) => {
                 assert!(notes.is_empty(), "{name}: {notes:?}");
-                assert_eq!(
-                    path.file_stem().and_then(|stem| stem.to_str()),
-                    Some(&*sweep.name)
-                );
+                assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(&*sweep.name));
             }
             Err(mistakes) => panic!("{}", show(&mistakes)),
         }

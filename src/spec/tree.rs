@@ -55,9 +55,7 @@ impl Node {
     /// Whether nothing was given: an empty value, `~` or `null`.
     pub(crate) fn is_null(&self) -> bool {
         match &self.data {
-            Data::Scalar { text, quoted } => {
-                !quoted && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
-            }
+            Data::Scalar { text, quoted } => !quoted && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"),
             Data::List(_) | Data::Map(_) => false,
         }
     }
@@ -91,10 +89,7 @@ impl Node {
     /// The value of a key of a mapping.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.data {
-            Data::Map(entries) => entries
-                .iter()
-                .find(|entry| entry.key == key)
-                .map(|entry| &entry.value),
+            Data::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
             Data::Scalar { .. } | Data::List(_) => None,
         }
     }
@@ -198,8 +193,7 @@ impl Builder<'_, '_> {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) if self.root.is_some() => Err((
                 place,
-                Wrong::new("a sweep file holds one document, and here a second begins")
-                    .with("one file for each sweep"),
+                Wrong::new("a sweep file holds one document, and here a second begins").with("one file for each sweep"),
             )),
             Event::DocumentStart(_) => Ok(()),
             Event::Scalar(text, style, anchor, _tag) => {
@@ -232,10 +226,7 @@ impl Builder<'_, '_> {
 
     fn begin(&mut self, place: Place, data: Data, anchor: usize) -> Result<(), (Place, Wrong)> {
         if self.open.len() >= DEPTH_MAX {
-            return Err((
-                place,
-                Wrong::new(format!("nested deeper than {DEPTH_MAX} levels")),
-            ));
+            return Err((place, Wrong::new(format!("nested deeper than {DEPTH_MAX} levels"))));
         }
         self.open.push(Open {
             node: Node { place, data },
@@ -249,10 +240,7 @@ impl Builder<'_, '_> {
     fn close(&mut self, node: Node, anchor: usize) -> Result<(), (Place, Wrong)> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
-            return Err((
-                node.place,
-                Wrong::new(format!("more than {NODES_MAX} values")),
-            ));
+            return Err((node.place, Wrong::new(format!("more than {NODES_MAX} values"))));
         }
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
@@ -297,9 +285,8 @@ fn report_duplicates(node: &Node, path: &str, findings: &mut Findings) {
                 let key = join(path, &entry.key);
                 match first.get(entry.key.as_str()) {
                     Some(line) => {
-                        let wrong =
-                            Wrong::new(format!("given twice, the first time in line {line}"))
-                                .with("keep one of the two");
+                        let wrong = Wrong::new(format!("given twice, the first time in line {line}"))
+                            .with("keep one of the two");
                         findings.mistake(entry.place, &key, wrong);
                     }
                     None => {
@@ -334,11 +321,7 @@ mod tests {
 
     fn first_mistake(text: &str) -> (usize, usize, String) {
         let mistakes = read(text).expect_err(text);
-        (
-            mistakes[0].line,
-            mistakes[0].column,
-            mistakes[0].message.clone(),
-        )
+        (mistakes[0].line, mistakes[0].column, mistakes[0].message.clone())
     }
 
     #[test]

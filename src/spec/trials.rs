@@ -29,11 +29,7 @@ pub(crate) struct Trials<'d> {
 
 impl<'d> Trials<'d> {
     /// No trials yet; nothing is said about axes that are `broken`.
-    pub(crate) fn new(
-        draft: &'d Draft,
-        conditions: Vec<(usize, Vec<&'d Condition>)>,
-        broken: BTreeSet<usize>,
-    ) -> Self {
+    pub(crate) fn new(draft: &'d Draft, conditions: Vec<(usize, Vec<&'d Condition>)>, broken: BTreeSet<usize>) -> Self {
         Self {
             draft,
             conditions,
@@ -63,9 +59,7 @@ impl<'d> Trials<'d> {
             .filter(|(name, _, _)| rung.as_deref() == Some(*name))
             .flat_map(|(_, _, parameters)| &parameters.asked);
         let method = self.draft.method;
-        let units: Vec<Unit> = replaced
-            .filter_map(|asked| unit(asked, method, findings))
-            .collect();
+        let units: Vec<Unit> = replaced.filter_map(|asked| unit(asked, method, findings)).collect();
         let rows: Vec<Row> = match method {
             Method::Random => vec![drawn(&units, self.draft.random_seed, index)],
             Method::Grid | Method::List => (0..product(&units)).map(|i| nth(&units, i)).collect(),
@@ -89,10 +83,7 @@ impl<'d> Trials<'d> {
                 Ok(settings) => settings,
                 Err(problem) => return self.report(&problem, &values, findings),
             };
-            if !conditions
-                .iter()
-                .all(|c| c.expr.holds(&|name| value(&settings, name)))
-            {
+            if !conditions.iter().all(|c| c.expr.holds(&|name| value(&settings, name))) {
                 values.remove(axis);
             }
         }
@@ -139,17 +130,11 @@ impl<'d> Trials<'d> {
         let draft = self.draft;
         for (condition, &count) in draft.exclude.iter().zip(&self.excluded) {
             if count == 0 {
-                findings.note(
-                    condition.place,
-                    format!("`exclude` met nothing: {}", condition.text),
-                );
+                findings.note(condition.place, format!("`exclude` met nothing: {}", condition.text));
             }
         }
         if self.settings.is_empty() && self.excluded.iter().any(|&count| count > 0) {
-            let place = draft
-                .exclude
-                .first()
-                .map_or(draft.place, |condition| condition.place);
+            let place = draft.exclude.first().map_or(draft.place, |condition| condition.place);
             let wrong = Wrong::new("every trial is excluded");
             if findings.count() == 0 {
                 findings.mistake(place, "exclude", wrong);
@@ -167,11 +152,7 @@ impl<'d> Trials<'d> {
         let mut paths: Vec<&str> = Vec::new();
         for asked in all_parameters(draft).flat_map(|parameters| &parameters.asked) {
             let path = AXES[asked.axis].path;
-            if self
-                .settings
-                .iter()
-                .all(|settings| setting(settings, path).is_none())
-            {
+            if self.settings.iter().all(|settings| setting(settings, path).is_none()) {
                 findings.note(
                     asked.place,
                     format!("`{path}` has no effect: no trial's schedule uses it"),
@@ -199,12 +180,8 @@ impl<'d> Trials<'d> {
 
     /// Says so when the default warm-up keeps budgets from sharing their beginning.
     fn note_warmups(&self, findings: &mut Findings) {
-        let given = all_parameters(self.draft).any(|parameters| {
-            parameters
-                .asked
-                .iter()
-                .any(|a| AXES[a.axis].path == "schedule.warmup")
-        });
+        let given = all_parameters(self.draft)
+            .any(|parameters| parameters.asked.iter().any(|a| AXES[a.axis].path == "schedule.warmup"));
         let mut warmups: BTreeMap<(&str, u64), BTreeSet<u64>> = BTreeMap::new();
         for settings in &self.settings {
             if let Length::Count(tokens) = settings.schedule.warmup {

@@ -1,1 +1,137 @@
-//! Stub.
+//! The database: one log, the tables that follow from it, and the views that everybody reads.
+//!
+//! Refuses to know how stages are trained and what results mean. Time is passed in; SQL stands here and nowhere else.
+
+mod log;
+mod read;
+mod rows;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqliteConnection};
+
+pub use log::{Entry, StageDetail, TrialEntry};
+pub use rows::{FitRow, RunningRow, StageAttempt, SweepRow, rate_key};
+
+/// How long a statement waits for another process's short transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An open database.
+#[derive(Debug)]
+pub struct Store {
+    connection: SqliteConnection,
+}
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is none.
+    #[error("there is no database at `{}`", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// `SQLite`'s locks do not hold there.
+    #[error("the database `{}` lies on a network file system, where its locks do not hold", path.display())]
+    Network {
+        /// Where it lies.
+        path: PathBuf,
+    },
+    /// The file is no database of this program, or damaged, or newer.
+    #[error("the database `{}` cannot be opened: {message}", path.display())]
+    Unreadable {
+        /// Where it lies.
+        path: PathBuf,
+        /// What the driver says.
+        message: String,
+    },
+    /// A statement failed.
+    #[error("the database refused: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// The log holds what no program of this version writes.
+    #[error("the log is damaged: {0}")]
+    Damaged(String),
+}
+
+impl StoreError {
+    /// Whether the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => error.message().contains("disk is full"),
+            Self::Sql(_) | Self::Missing { .. } | Self::Network { .. } | Self::Unreadable { .. } | Self::Damaged(_) => {
+                false
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Opens the database for writing, creating and migrating it if need be.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        if is_network(path) {
+            return Err(StoreError::Network {
+                path: path.to_path_buf(),
+            });
+        }
+        let mut connection = connect(path, true).await?;
+        sqlx::migrate!("./migrations")
+            .run(&mut connection)
+            .await
+            .map_err(|error| StoreError::Unreadable {
+                path: path.to_path_buf(),
+                message: error.to_string(),
+            })?;
+        Ok(Self { connection })
+    }
+
+    /// Opens a database that must exist, to read from it and to add fits.
+    pub async fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing {
+                path: path.to_path_buf(),
+            });
+        }
+        Self::open(path).await
+    }
+}
+
+async fn connect(path: &Path, create: bool) -> Result<SqliteConnection, StoreError> {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(create)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // With WAL a crash of the program loses nothing; only one of the whole machine can lose the last moments.
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(|error| StoreError::Unreadable {
+            path: path.to_path_buf(),
+            message: error.to_string(),
+        })
+}
+
+/// Whether a path lies on a file system whose locks `SQLite` must not trust.
+fn is_network(path: &Path) -> bool {
+    const NFS: i64 = 0x6969;
+    const SMB: i64 = 0x517B;
+    const SMB2: i64 = 0xFE53_4D42;
+    const CIFS: i64 = 0xFF53_4D42;
+    const LUSTRE: i64 = 0x0BD0_0BD0;
+    const CEPH: i64 = 0x00C3_6400;
+    let folder = path
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.is_dir())
+        .unwrap_or(Path::new("."));
+    let kind = rustix::fs::statfs(folder).map(|stat| stat.f_type);
+    kind.is_ok_and(|kind| [NFS, SMB, SMB2, CIFS, LUSTRE, CEPH].contains(&kind))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,146 @@
-//! Stub.
+//! Rows into tables (polars), and tables into CSV and Parquet.
+//!
+//! Refuses to know where rows come from.
+
+use std::collections::BTreeSet;
+use std::io::Cursor;
+
+use polars::prelude::{Column, CsvWriter, DataFrame, ParquetWriter, PolarsError, SerWriter};
+
+use crate::record::{PointRow, StageRow, TrialRow};
+
+/// Formats of an exported table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values; missing is empty.
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// The ending of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+/// Why a table cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the table cannot be made: {0}")]
+pub struct TableError(#[from] PolarsError);
+
+/// Builds columns from rows: `columns!(rows; name = |row| value, …)`.
+macro_rules! columns {
+    ($rows:expr; $($name:ident = $value:expr),+ $(,)?) => {
+        vec![$(Column::new(stringify!($name).into(), $rows.iter().map($value).collect::<Vec<_>>())),+]
+    };
+}
+
+/// The table of trials, with one column an axis of the sweep.
+pub fn trials(rows: &[TrialRow]) -> Result<DataFrame, TableError> {
+    let mut columns = columns!(rows;
+        trial = |row| row.trial.as_str(),
+        sweep = |row| row.sweep.as_str(),
+        slug = |row| row.slug.as_str(),
+        state = |row| row.state.name(),
+        trainer = |row| row.trainer.as_str(),
+        model = |row| row.model.as_str(),
+        params_non_embedding = |row| row.params_non_embedding,
+        params_total = |row| row.params_total,
+        width = |row| row.width,
+        layers = |row| row.layers,
+        heads = |row| row.heads,
+        vocab = |row| row.vocab,
+        context = |row| row.context,
+        parametrization = |row| row.parametrization.as_str(),
+        lr = |row| row.lr,
+        batch_tokens = |row| row.batch_tokens,
+        schedule = |row| row.schedule.as_str(),
+        warmup_tokens = |row| row.warmup_tokens,
+        decay_fraction = |row| row.decay_fraction,
+        tokens = |row| row.tokens,
+        steps = |row| row.steps,
+        seed = |row| row.seed,
+        flops = |row| row.flops,
+        final_loss = |row| row.final_loss,
+        bits_per_byte = |row| row.bits_per_byte,
+        diverged_at_tokens = |row| row.diverged_at_tokens,
+        device = |row| row.device.as_deref(),
+        numerics = |row| row.numerics.as_str(),
+        code_epoch = |row| row.code_epoch,
+        code_version = |row| row.code_version.as_deref(),
+        data_hash = |row| row.data_hash.as_str(),
+        config_hash = |row| row.config_hash.as_str(),
+        seconds = |row| row.seconds,
+    );
+    let axes: BTreeSet<&String> = rows.iter().flat_map(|row| row.axes.keys()).collect();
+    columns.extend(axes.into_iter().map(|axis| axis_column(axis, rows)));
+    Ok(DataFrame::new(rows.len(), columns)?)
+}
+
+/// A column of numbers where every value is one, else of text.
+fn axis_column(axis: &str, rows: &[TrialRow]) -> Column {
+    let name = format!("axis.{axis}");
+    let values: Vec<Option<&serde_json::Value>> = rows.iter().map(|row| row.axes.get(axis)).collect();
+    if values.iter().flatten().all(|value| value.is_number()) {
+        let numbers: Vec<Option<f64>> = values
+            .iter()
+            .map(|value| value.and_then(serde_json::Value::as_f64))
+            .collect();
+        return Column::new(name.into(), numbers);
+    }
+    let texts: Vec<Option<String>> = values
+        .iter()
+        .map(|value| value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect();
+    Column::new(name.into(), texts)
+}
+
+/// The table of points: every one that was recorded.
+pub fn points(rows: &[PointRow]) -> Result<DataFrame, TableError> {
+    let columns = columns!(rows;
+        trial = |row| row.trial.as_str(),
+        stage = |row| row.stage.as_str(),
+        step = |row| row.step,
+        tokens = |row| row.tokens,
+        flops = |row| row.flops,
+        lr = |row| row.lr,
+        split = |row| row.split.as_str(),
+        loss = |row| row.loss,
+        grad_norm = |row| row.grad_norm,
+    );
+    Ok(DataFrame::new(rows.len(), columns)?)
+}
+
+/// The table of stages.
+pub fn stages(rows: &[StageRow]) -> Result<DataFrame, TableError> {
+    let columns = columns!(rows;
+        stage = |row| row.stage.as_str(),
+        parent = |row| row.parent.as_deref(),
+        kind = |row| row.kind.as_str(),
+        from_tokens = |row| row.from_tokens,
+        to_tokens = |row| row.to_tokens,
+        state = |row| row.state.name(),
+        attempts = |row| row.attempts,
+        tokens_trained = |row| row.tokens_trained,
+        seconds = |row| row.seconds,
+        trials = |row| row.trials,
+    );
+    Ok(DataFrame::new(rows.len(), columns)?)
+}
+
+/// A table as the bytes of a file.
+pub fn bytes(table: &mut DataFrame, format: Format) -> Result<Vec<u8>, TableError> {
+    let mut buffer = Cursor::new(Vec::new());
+    match format {
+        Format::Csv => CsvWriter::new(&mut buffer).finish(table)?,
+        Format::Parquet => {
+            ParquetWriter::new(&mut buffer).finish(table)?;
+        }
+    }
+    Ok(buffer.into_inner())
+}

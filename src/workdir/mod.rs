@@ -1,1 +1,217 @@
-//! Stub.
+//! Every path of a home, atomic writes, and the lock that one orchestrator holds.
+//!
+//! Refuses to know what the files mean.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::units::StageId;
+
+/// The folder that holds a database, prepared data, checkpoints and the files of workers.
+#[derive(Debug, Clone)]
+pub struct Workdir {
+    home: PathBuf,
+    database: PathBuf,
+}
+
+/// Who holds a home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Process.
+    pub pid: u32,
+    /// Machine.
+    pub host: String,
+    /// Since when, ISO 8601 UTC.
+    pub since: String,
+}
+
+/// Why a home cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkdirError {
+    /// Somebody else runs there.
+    #[error("another orchestrator holds `{}`{}", home.display(), holder.as_ref().map_or(String::new(), |h| format!(": pid {} on {} since {}", h.pid, h.host, h.since)))]
+    Held {
+        /// The home.
+        home: PathBuf,
+        /// Who, where it says so.
+        holder: Option<Holder>,
+    },
+    /// The disk does not do what is asked.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The lock of a home; it is free again when this is dropped, or the process ends in whatever way.
+#[derive(Debug)]
+pub struct Lock {
+    file: fs::File,
+}
+
+impl Lock {
+    fn try_take(path: &Path) -> std::io::Result<Option<Self>> {
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)?;
+        match file.file().try_lock() {
+            Ok(()) => Ok(Some(Self { file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Workdir {
+    /// A home at `home`, with its database there or where `database` says. Nothing is created.
+    pub fn new(home: &Path, database: Option<&Path>) -> Self {
+        let database = database.map_or_else(|| home.join("sandbox.db"), Path::to_path_buf);
+        Self {
+            home: home.to_path_buf(),
+            database,
+        }
+    }
+
+    /// The folder itself.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The database.
+    pub fn database(&self) -> &Path {
+        &self.database
+    }
+
+    /// Prepared data, a folder each.
+    pub fn data(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
+    /// The folder of one attempt at a stage.
+    pub fn attempt(&self, stage: &StageId, attempt: u32) -> PathBuf {
+        self.home.join("stages").join(&stage.0).join(attempt.to_string())
+    }
+
+    /// What a worker prints on its standard error.
+    pub fn worker_log(&self, worker: usize) -> PathBuf {
+        self.home.join("workers").join(format!("{worker}.log"))
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.home.join("sandbox.lock")
+    }
+
+    fn holder_file(&self) -> PathBuf {
+        self.home.join("sandbox.lock.json")
+    }
+
+    /// Creates the home if need be, so that files can be written there.
+    pub fn create(&self) -> Result<(), WorkdirError> {
+        fs::create_dir_all(&self.home)?;
+        Ok(())
+    }
+
+    /// Takes the lock for an orchestrator.
+    pub fn lock(&self, holder: &Holder) -> Result<Lock, WorkdirError> {
+        self.create()?;
+        let Some(lock) = Lock::try_take(&self.lock_file())? else {
+            return Err(WorkdirError::Held {
+                home: self.home.clone(),
+                holder: self.read_holder(),
+            });
+        };
+        let text = serde_json::to_string(holder).map_err(std::io::Error::other)?;
+        write_atomic(&self.holder_file(), text.as_bytes())?;
+        Ok(lock)
+    }
+
+    /// Who runs there now; none: nobody.
+    pub fn holder(&self) -> Result<Option<Holder>, WorkdirError> {
+        if !self.lock_file().exists() {
+            return Ok(None);
+        }
+        // The lock is the truth; the note beside it only says who.
+        let free = Lock::try_take(&self.lock_file())?;
+        Ok(if free.is_some() { None } else { self.read_holder() })
+    }
+
+    fn read_holder(&self) -> Option<Holder> {
+        let text = fs::read_to_string(self.holder_file()).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The kernel frees it anyway; an error here leaves nothing behind.
+        drop(self.file.file().unlock());
+    }
+}
+
+/// Writes a file whole or not at all: under another name, to the disk, then renamed.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
+/// Bytes of all files under a folder; a folder that is not there has none.
+pub fn disk_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => disk_bytes(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_held_by_one_at_a_time_and_says_by_whom() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let workdir = Workdir::new(folder.path(), None);
+        let holder = Holder {
+            pid: 7,
+            host: "here".to_owned(),
+            since: "2026-01-01T00:00:00Z".to_owned(),
+        };
+        let lock = workdir.lock(&holder).expect("free");
+        assert_eq!(workdir.holder().expect("readable"), Some(holder.clone()));
+        match workdir.lock(&holder) {
+            Err(WorkdirError::Held { holder: Some(by), .. }) => assert_eq!(by, holder),
+            other => panic!("a held home must refuse: {other:?}"),
+        }
+        drop(lock);
+        assert_eq!(workdir.holder().expect("readable"), None);
+    }
+
+    #[test]
+    fn an_atomic_write_leaves_no_other_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("deep/file.json");
+        write_atomic(&path, b"one").expect("written");
+        write_atomic(&path, b"two").expect("written");
+        assert_eq!(fs::read(&path).expect("there"), b"two");
+        assert_eq!(fs::read_dir(folder.path().join("deep")).expect("there").count(), 1);
+        assert_eq!(disk_bytes(folder.path()), 3);
+    }
+}

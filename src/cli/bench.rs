@@ -1,0 +1,136 @@
+//! `sandbox bench`: how fast proxies train here; the worker measures.
+
+use std::process::{Command, Stdio};
+
+use clap::Args;
+
+use crate::cli::output::{Output, table};
+use crate::run::context::Context;
+use crate::run::failure::{Failure, exit};
+use crate::units::{human_bytes, human_count};
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// A rung by its name
+    #[arg(long, conflicts_with = "shape")]
+    model: Option<String>,
+    /// A shape: width=64,layers=4,heads=4[,kv_heads=2][,d_ff=160]
+    #[arg(long)]
+    shape: Option<String>,
+    /// Tokens in a sequence
+    #[arg(long, default_value_t = 256)]
+    context: u64,
+    /// Size of the vocabulary
+    #[arg(long, default_value_t = 256)]
+    vocab: u64,
+    /// Tokens in a batch
+    #[arg(long, default_value_t = 8192)]
+    batch_tokens: u64,
+    /// Threads (default: all cores)
+    #[arg(long)]
+    threads: Option<u64>,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+}
+
+pub(super) fn bench(context: &Context, args: &BenchArgs, output: &Output) -> Result<u8, Failure> {
+    let mut flags: Vec<String> = vec!["bench".to_owned(), "--json".to_owned()];
+    match (&args.model, &args.shape) {
+        (_, Some(shape)) => flags.extend(["--shape".to_owned(), shape.clone()]),
+        (model, None) => flags.extend(["--model".to_owned(), model.clone().unwrap_or_else(|| "9M".to_owned())]),
+    }
+    for (name, value) in [
+        ("--context", args.context.to_string()),
+        ("--vocab", args.vocab.to_string()),
+        ("--batch-tokens", args.batch_tokens.to_string()),
+        ("--threads", args.threads.unwrap_or(context.cores).to_string()),
+        ("--seconds", args.seconds.to_string()),
+    ] {
+        flags.extend([name.to_owned(), value]);
+    }
+    let value = ask_worker(context, &flags)?;
+    output.result(&value, &[], || human(&value))?;
+    Ok(0)
+}
+
+/// Asks the worker one question and reads its JSON answer.
+pub(super) fn ask_worker(context: &Context, flags: &[String]) -> Result<serde_json::Value, Failure> {
+    let answer = Command::new(&context.worker)
+        .args(flags)
+        .envs(crate::run::context::worker_env())
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            Failure::environment(
+                "no_worker",
+                format!("the worker `{}` cannot be started: {error}", context.worker.display()),
+                "build it with `make build`",
+            )
+        })?;
+    if !answer.status.success() {
+        let text = String::from_utf8_lossy(&answer.stderr);
+        let last = text
+            .lines()
+            .rfind(|line| !line.trim().is_empty())
+            .unwrap_or("no word")
+            .to_owned();
+        let code = if answer.status.code() == Some(i32::from(exit::INVALID)) {
+            exit::INVALID
+        } else {
+            exit::ENVIRONMENT
+        };
+        return Err(Failure::new(
+            code,
+            "worker_refused",
+            last.trim_start_matches("error: "),
+            "",
+        ));
+    }
+    serde_json::from_slice(&answer.stdout)
+        .map_err(|error| Failure::new(exit::INTERNAL, "worker_answer", error.to_string(), "please report this"))
+}
+
+fn human(value: &serde_json::Value) -> String {
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let count = |value: &serde_json::Value| value.as_f64().map_or_else(|| "–".to_owned(), human_count);
+    let rows: Vec<Vec<String>> = value["rows"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| {
+            vec![
+                text(&row["model"]),
+                text(&row["context"]),
+                count(&row["batch_tokens"]),
+                text(&row["precision"]),
+                count(&row["tokens_per_second"]),
+                count(&row["flops_per_token"]),
+                row["peak_fraction"]
+                    .as_f64()
+                    .map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", share * 100.0)),
+                row["peak_bytes"].as_f64().map_or_else(|| "–".to_owned(), human_bytes),
+            ]
+        })
+        .collect();
+    format!(
+        "{}, {} threads, libtorch {}, matrix peak {}FLOP/s\n\n{}",
+        text(&value["device"]),
+        text(&value["threads"]),
+        text(&value["libtorch"]),
+        count(&value["peak_flops"]),
+        table(
+            &[
+                "model",
+                "context",
+                "batch",
+                "precision",
+                "tok/s",
+                "FLOP/token",
+                "of peak",
+                "memory"
+            ],
+            &rows
+        )
+    )
+}

@@ -1,0 +1,92 @@
+//! `sandbox export`: the tables of trials, points and stages, for pandas and everybody else.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::cli::output::Output;
+use crate::run::context::Context;
+use crate::run::failure::Failure;
+use crate::tables::{self, Format, TableError};
+use crate::workdir::write_atomic;
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Only this sweep
+    sweep: Option<String>,
+    /// Format of the files
+    #[arg(long, value_enum, default_value_t = FormatArg::Parquet)]
+    format: FormatArg,
+    /// Folder to write to
+    #[arg(long, value_name = "DIR", default_value = "export")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    Csv,
+    Parquet,
+}
+
+#[derive(Debug, Serialize)]
+struct ExportView {
+    files: Vec<FileView>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileView {
+    table: &'static str,
+    file: String,
+    rows: usize,
+}
+
+pub(super) async fn export(context: &Context, args: &ExportArgs, output: &Output) -> Result<u8, Failure> {
+    let mut store = context.store().await?;
+    if let Some(sweep) = &args.sweep {
+        let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
+        if !names.contains(sweep) {
+            return Err(Failure::unknown_sweep(sweep, &names));
+        }
+    }
+    let sweep = args.sweep.as_deref();
+    let format = match args.format {
+        FormatArg::Csv => Format::Csv,
+        FormatArg::Parquet => Format::Parquet,
+    };
+    let made = [
+        ("trials", tables::trials(&store.trials(sweep).await?)),
+        ("points", tables::points(&store.points(sweep).await?)),
+        ("stages", tables::stages(&store.stages(sweep).await?)),
+    ];
+    let mut files = Vec::new();
+    for (name, table) in made {
+        let mut table = table.map_err(table_failure)?;
+        let path = args.out.join(format!("{name}.{}", format.extension()));
+        write_atomic(&path, &tables::bytes(&mut table, format).map_err(table_failure)?)?;
+        files.push(FileView {
+            table: name,
+            file: path.display().to_string(),
+            rows: table.height(),
+        });
+    }
+    let view = ExportView { files };
+    let ids: Vec<String> = view.files.iter().map(|file| file.file.clone()).collect();
+    output.result(&view, &ids, || {
+        view.files
+            .iter()
+            .map(|file| format!("{} ({} rows)\n", file.file, file.rows))
+            .collect()
+    })?;
+    Ok(0)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+fn table_failure(error: TableError) -> Failure {
+    Failure::new(
+        crate::run::failure::exit::INTERNAL,
+        "table",
+        error.to_string(),
+        "please report this",
+    )
+}

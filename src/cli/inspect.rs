@@ -1,0 +1,208 @@
+//! `sandbox show` and `sandbox logs`: one trial from close by.
+
+use std::path::Path;
+
+use clap::Args;
+use fs_err as fs;
+use serde::Serialize;
+
+use crate::cli::output::{Output, number, table};
+use crate::record::{StageRow, TrialRow};
+use crate::run::context::Context;
+use crate::run::failure::Failure;
+use crate::store::{StageAttempt, Store};
+use crate::units::human_count;
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The trial: its name, the beginning of it, or its slug
+    trial: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogsArgs {
+    /// The trial: its name, the beginning of it, or its slug
+    trial: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ShowView {
+    #[serde(flatten)]
+    row: TrialRow,
+    settings: serde_json::Value,
+    stages: Vec<StageWithAttempts>,
+}
+
+#[derive(Debug, Serialize)]
+struct StageWithAttempts {
+    #[serde(flatten)]
+    row: StageRow,
+    attempts_made: Vec<StageAttempt>,
+}
+
+#[derive(Debug, Serialize)]
+struct LogView {
+    stage: String,
+    attempt: u64,
+    lines: Vec<String>,
+    stderr: Vec<String>,
+}
+
+pub(super) async fn show(context: &Context, args: &ShowArgs, output: &Output) -> Result<u8, Failure> {
+    let mut store = context.store().await?;
+    let row = find(&mut store, &args.trial).await?;
+    let settings = store.settings(&row.sweep, &row.trial).await?;
+    let mut stages = Vec::new();
+    for stage in store.path(&row.sweep, &row.trial).await? {
+        let attempts_made = store.attempts_at(&stage.stage).await?;
+        stages.push(StageWithAttempts {
+            row: stage,
+            attempts_made,
+        });
+    }
+    let view = ShowView { row, settings, stages };
+    output.result(&view, std::slice::from_ref(&view.row.trial), || human(&view))?;
+    Ok(0)
+}
+
+/// The one trial that is meant.
+async fn find(store: &mut Store, name: &str) -> Result<TrialRow, Failure> {
+    let mut found: Vec<TrialRow> = store
+        .trials(None)
+        .await?
+        .into_iter()
+        .filter(|row| row.slug == name || (name.len() >= 4 && row.trial.starts_with(name)))
+        .collect();
+    found.dedup_by(|a, b| a.trial == b.trial);
+    match (found.pop(), found.len()) {
+        (Some(row), 0) => Ok(row),
+        (None, _) => Err(Failure::invalid(
+            "unknown_trial",
+            format!("there is no trial `{name}`"),
+            "`sandbox plan FILE --all` and `sandbox export` list them; four characters of a name are enough",
+        )),
+        (Some(_), others) => Err(Failure::invalid(
+            "ambiguous_trial",
+            format!("`{name}` is the beginning of {} trials", others + 1),
+            "give more characters of its name",
+        )),
+    }
+}
+
+fn human(view: &ShowView) -> String {
+    let row = &view.row;
+    let mut text = format!(
+        "{} {} ({}): {}\n{} parameters ({} with the embedding), {} tokens in {} steps, lr {}, batch {}, {}, seed {}\n\
+         final loss {} nats/token, {} bits/byte; config {}, data {}\n",
+        row.trial,
+        row.slug,
+        row.sweep,
+        row.state.name(),
+        human_count(row.params_non_embedding as f64),
+        human_count(row.params_total as f64),
+        human_count(row.tokens as f64),
+        row.steps,
+        row.lr,
+        human_count(row.batch_tokens as f64),
+        row.schedule,
+        row.seed,
+        number(row.final_loss, 4),
+        number(row.bits_per_byte, 4),
+        row.config_hash,
+        row.data_hash
+    );
+    let rows: Vec<Vec<String>> = view
+        .stages
+        .iter()
+        .flat_map(|stage| {
+            let head = vec![
+                stage.row.stage.clone(),
+                stage.row.kind.clone(),
+                format!(
+                    "{}..{}",
+                    human_count(stage.row.from_tokens as f64),
+                    human_count(stage.row.to_tokens as f64)
+                ),
+                stage.row.state.name().to_owned(),
+                String::new(),
+                number(stage.row.seconds, 1),
+                format!("{} trials pass through it", stage.row.trials),
+            ];
+            let attempts = stage.attempts_made.iter().map(|attempt| {
+                vec![
+                    String::new(),
+                    String::new(),
+                    attempt.started_at.clone(),
+                    attempt.state.clone(),
+                    attempt.attempt.to_string(),
+                    number(attempt.seconds, 1),
+                    attempt
+                        .message
+                        .clone()
+                        .or_else(|| attempt.cause.clone())
+                        .unwrap_or_default(),
+                ]
+            });
+            std::iter::once(head).chain(attempts)
+        })
+        .collect();
+    text.push('\n');
+    text.push_str(&table(
+        &["stage", "kind", "tokens", "state", "attempt", "seconds", ""],
+        &rows,
+    ));
+    text.push_str(&format!(
+        "\n\n{}",
+        serde_json::to_string_pretty(&view.settings).unwrap_or_default()
+    ));
+    text
+}
+
+pub(super) async fn logs(context: &Context, args: &LogsArgs, output: &Output) -> Result<u8, Failure> {
+    let mut store = context.store().await?;
+    let row = find(&mut store, &args.trial).await?;
+    let mut views = Vec::new();
+    for stage in store.path(&row.sweep, &row.trial).await? {
+        for attempt in store.attempts_at(&stage.stage).await? {
+            let lines = read_lines(&Path::new(&attempt.folder).join(crate::wire::LINES_FILE))?;
+            let stderr = match attempt.worker {
+                Some(worker) => read_lines(&context.workdir.worker_log(worker as usize))?,
+                None => Vec::new(),
+            };
+            views.push(LogView {
+                stage: attempt.stage,
+                attempt: attempt.attempt,
+                lines,
+                stderr,
+            });
+        }
+    }
+    output.result(&views, &[], || {
+        views
+            .iter()
+            .map(|view| {
+                let stderr = view
+                    .stderr
+                    .iter()
+                    .map(|line| format!("stderr: {line}\n"))
+                    .collect::<String>();
+                format!(
+                    "# stage {} attempt {}\n{}\n{stderr}",
+                    view.stage,
+                    view.attempt,
+                    view.lines.join("\n")
+                )
+            })
+            .collect()
+    })?;
+    Ok(0)
+}
+
+fn read_lines(path: &Path) -> Result<Vec<String>, Failure> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        // An attempt that never reached its worker said nothing.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,270 @@
+//! `sandbox plan`: what a sweep will train, what that costs, why each trial runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::output::{Output, table};
+use crate::plan::{Plan, Reason, StagePlan};
+use crate::run::context::Context;
+use crate::run::failure::Failure;
+use crate::run::planning::{self, Planned};
+use crate::stage::StageState;
+use crate::units::{human_bytes, human_count, human_seconds};
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// The sweep file
+    file: PathBuf,
+    /// Change the sweep: `--set parameters.lr.values=[1e-3,2e-3]`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Show every trial and stage
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PlanView {
+    sweep: String,
+    totals: Totals,
+    rate_source: &'static str,
+    reasons: BTreeMap<&'static str, u64>,
+    trials: Vec<TrialView>,
+    stages: Vec<StageView>,
+}
+
+#[derive(Debug, Serialize)]
+struct Totals {
+    trials: u64,
+    stages: u64,
+    tokens: u64,
+    tokens_unshared: u64,
+    tokens_to_train: u64,
+    flops: f64,
+    flops_unshared: f64,
+    flops_to_train: f64,
+    seconds: f64,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct TrialView {
+    trial: String,
+    slug: String,
+    reason: &'static str,
+    why: String,
+    axes: BTreeMap<String, serde_json::Value>,
+    params_non_embedding: u64,
+    params_total: u64,
+    seed: u64,
+    tokens: u64,
+    flops: f64,
+    stages: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct StageView {
+    stage: String,
+    parent: Option<String>,
+    kind: &'static str,
+    from_tokens: u64,
+    to_tokens: u64,
+    state: &'static str,
+}
+
+pub(super) async fn plan(context: &Context, args: &PlanArgs, output: &Output) -> Result<u8, Failure> {
+    let planned = planning::plan_file(context, &args.file, &args.sets).await?;
+    for note in &planned.notes {
+        output.note(note);
+    }
+    let view = view(context, &planned);
+    let ids: Vec<String> = view.trials.iter().map(|trial| trial.trial.clone()).collect();
+    output.result(&view, &ids, || human(&view, args.all))?;
+    Ok(0)
+}
+
+fn view(context: &Context, planned: &Planned) -> PlanView {
+    let Plan { sweep, trials, stages } = &planned.plan;
+    let missing = planned.plan.missing(&planned.known);
+    let reasons = planned.plan.reasons(&planned.known);
+    let trials = trials
+        .iter()
+        .zip(&reasons)
+        .map(|(trial, (reason, why))| TrialView {
+            trial: trial.id.0.clone(),
+            slug: trial.slug.clone(),
+            reason: reason.name(),
+            why: why.clone(),
+            axes: trial.spec.axes.clone(),
+            params_non_embedding: trial.config.shape.params_non_embedding().0,
+            params_total: trial.config.shape.params_total(trial.config.vocab).0,
+            seed: trial.config.seed,
+            tokens: trial.tokens().0,
+            flops: trial.flops(),
+            stages: trial.stages.iter().map(|id| id.0.clone()).collect(),
+        })
+        .collect();
+    let state = |stage: &StagePlan| {
+        planned
+            .known
+            .stages
+            .get(&stage.id)
+            .map_or(StageState::Pending, |it| it.state)
+    };
+    PlanView {
+        sweep: sweep.clone(),
+        totals: totals(context, planned, &missing),
+        rate_source: planned.rate_source(),
+        reasons: planned.reasons(),
+        trials,
+        stages: stages
+            .iter()
+            .map(|stage| StageView {
+                stage: stage.id.0.clone(),
+                parent: stage.parent.as_ref().map(|parent| parent.0.clone()),
+                kind: stage.kind.name(),
+                from_tokens: stage.config.tokens_at(stage.from).0,
+                to_tokens: stage.config.tokens_at(stage.to).0,
+                state: state(stage).name(),
+            })
+            .collect(),
+    }
+}
+
+fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Totals {
+    let Plan { trials, stages, .. } = &planned.plan;
+    let slots = planned.sweep.resources.workers.unwrap_or(context.cores).max(1);
+    // Work that fills every slot, or the longest chain of stages, whichever is longer.
+    let work: f64 = missing
+        .iter()
+        .map(|stage| planned.seconds(stage) * stage.config.numerics.threads as f64)
+        .sum();
+    let mut chains: BTreeMap<&crate::units::StageId, f64> = BTreeMap::new();
+    for stage in missing {
+        let before = stage
+            .parent
+            .as_ref()
+            .and_then(|parent| chains.get(parent))
+            .copied()
+            .unwrap_or(0.0);
+        chains.insert(&stage.id, before + planned.seconds(stage));
+    }
+    let longest = chains.values().copied().fold(0.0, f64::max);
+    Totals {
+        trials: trials.len() as u64,
+        stages: stages.len() as u64,
+        tokens: stages.iter().map(|stage| stage.tokens().0).sum(),
+        tokens_unshared: trials.iter().map(|trial| trial.tokens().0).sum(),
+        tokens_to_train: missing.iter().map(|stage| stage.tokens().0).sum(),
+        flops: stages.iter().map(StagePlan::flops).sum(),
+        flops_unshared: trials.iter().map(crate::plan::TrialPlan::flops).sum(),
+        flops_to_train: missing.iter().map(|stage| stage.flops()).sum(),
+        seconds: longest.max(work / slots as f64),
+        bytes: missing.iter().map(|stage| disk_bytes(stage)).sum(),
+    }
+}
+
+/// Disk that a stage takes: its checkpoint where it leaves one (weights and two moments), and its lines.
+fn disk_bytes(stage: &StagePlan) -> u64 {
+    const LINE_BYTES: u64 = 250;
+    let steps = stage.to.0 - stage.from.0;
+    let state = if stage.kind == crate::plan::StageKind::Trunk {
+        12 * stage.config.shape.params_total(stage.config.vocab).0
+    } else {
+        0
+    };
+    state + steps * LINE_BYTES
+}
+
+fn human(view: &PlanView, all: bool) -> String {
+    let totals = &view.totals;
+    let mut text = format!(
+        "{}: {} trials in {} stages\n\n",
+        view.sweep, totals.trials, totals.stages
+    );
+    let row =
+        |name: &str, tokens: u64, flops: f64| vec![name.to_owned(), human_count(tokens as f64), format!("{flops:.2e}")];
+    text.push_str(&table(
+        &["", "tokens", "FLOPs"],
+        &[
+            row("every trial alone", totals.tokens_unshared, totals.flops_unshared),
+            row("shared beginnings once", totals.tokens, totals.flops),
+            row("to train now", totals.tokens_to_train, totals.flops_to_train),
+        ],
+    ));
+    text.push_str(&format!(
+        "\n\nabout {} on this machine ({} speed), {} of disk\n\n",
+        human_seconds(totals.seconds),
+        view.rate_source,
+        human_bytes(totals.bytes as f64)
+    ));
+    let reasons: Vec<String> = view
+        .reasons
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    text.push_str(&format!("trials: {}\n", reasons.join(", ")));
+    let shown = if all {
+        view.trials.len()
+    } else {
+        view.trials.len().min(12)
+    };
+    let rows: Vec<Vec<String>> = view.trials[..shown]
+        .iter()
+        .map(|trial| {
+            vec![
+                trial.trial.clone(),
+                trial.slug.clone(),
+                human_count(trial.params_non_embedding as f64),
+                human_count(trial.tokens as f64),
+                trial.stages.len().to_string(),
+                trial.reason.to_owned(),
+                if trial.reason == Reason::New.name() {
+                    String::new()
+                } else {
+                    trial.why.clone()
+                },
+            ]
+        })
+        .collect();
+    text.push_str(&table(
+        &["trial", "slug", "params", "tokens", "stages", "reason", "why"],
+        &rows,
+    ));
+    if shown < view.trials.len() {
+        text.push_str(&format!(
+            "\n… and {} more; `--all` shows them",
+            view.trials.len() - shown
+        ));
+    }
+    if all {
+        text.push_str("\n\n");
+        text.push_str(&tree(view));
+    }
+    text
+}
+
+/// The stage tree, as indented lines.
+fn tree(view: &PlanView) -> String {
+    fn walk(view: &PlanView, parent: Option<&str>, depth: usize, text: &mut String) {
+        for stage in view.stages.iter().filter(|stage| stage.parent.as_deref() == parent) {
+            text.push_str(&format!(
+                "{}{} {} {}..{} {}\n",
+                "  ".repeat(depth),
+                stage.stage,
+                stage.kind,
+                human_count(stage.from_tokens as f64),
+                human_count(stage.to_tokens as f64),
+                stage.state
+            ));
+            walk(view, Some(&stage.stage), depth + 1, text);
+        }
+    }
+    let mut text = String::from("stages\n");
+    walk(view, None, 1, &mut text);
+    text
+}

@@ -1,0 +1,225 @@
+//! What is shown while a sweep runs: bars on a terminal, plain lines elsewhere, nothing where nobody looks.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::output::Output;
+use crate::plan::StagePlan;
+use crate::run::orchestrate::Progress;
+use crate::sched::Outcome;
+use crate::units::{StageId, human_count, human_seconds};
+
+/// How often a plain line is printed where there is no terminal.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Bars are for few stages; more would only flicker.
+const MOST_BARS: usize = 8;
+
+/// The display of one run.
+pub(super) struct Display {
+    output: Output,
+    bars: MultiProgress,
+    total: ProgressBar,
+    running: BTreeMap<StageId, Running>,
+    stages_done: u64,
+    stages_all: u64,
+    flops_done: f64,
+    flops_all: f64,
+    began: Instant,
+    printed: Instant,
+}
+
+struct Running {
+    bar: Option<ProgressBar>,
+    began: Instant,
+    flops: f64,
+    label: String,
+}
+
+impl Display {
+    pub(super) fn new(output: Output) -> Self {
+        let target = if output.is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bars = MultiProgress::with_draw_target(target);
+        let now = Instant::now();
+        Self {
+            output,
+            total: ProgressBar::hidden(),
+            bars,
+            running: BTreeMap::new(),
+            stages_done: 0,
+            stages_all: 0,
+            flops_done: 0.0,
+            flops_all: 0.0,
+            began: now,
+            printed: now,
+        }
+    }
+
+    pub(super) fn show(&mut self, progress: &Progress<'_>) {
+        match progress {
+            Progress::Planned { planned, stages } => self.planned(planned, stages),
+            Progress::Launched(stage) => self.launched(stage),
+            Progress::Point(stage, point) if point.split.0 == "train" => self.point(stage, point.step, point.loss),
+            Progress::Point(..) => {}
+            Progress::Ended(stage, outcome, message) => self.ended(stage, *outcome, *message),
+            Progress::Stopping(why) => self.line(why),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.total.finish_and_clear();
+    }
+
+    fn planned(&mut self, planned: &crate::run::planning::Planned, stages: &[StagePlan]) {
+        for note in &planned.notes {
+            self.line(note);
+        }
+        self.stages_all = stages.len() as u64;
+        self.flops_all = stages.iter().map(StagePlan::flops).sum();
+        if stages.is_empty() {
+            return;
+        }
+        let reasons: Vec<String> = planned
+            .reasons()
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        self.line(&format!(
+            "{}: {} trials ({}), {} stages to train",
+            planned.plan.sweep,
+            planned.plan.trials.len(),
+            reasons.join(", "),
+            stages.len()
+        ));
+        self.total = self
+            .bars
+            .add(ProgressBar::new(1000).with_style(style("{bar:30} {msg}")));
+        self.refresh();
+    }
+
+    fn launched(&mut self, stage: &StagePlan) {
+        let label = label(stage);
+        let bar = (self.output.is_terminal() && self.running.len() < MOST_BARS).then(|| {
+            let steps = stage.to.0 - stage.from.0;
+            let bar = ProgressBar::new(steps)
+                .with_style(style("  {bar:20} {msg}"))
+                .with_message(label.clone());
+            self.bars.add(bar)
+        });
+        self.running.insert(
+            stage.id.clone(),
+            Running {
+                bar,
+                began: Instant::now(),
+                flops: 0.0,
+                label,
+            },
+        );
+    }
+
+    fn point(&mut self, stage: &StagePlan, step: u64, loss: f64) {
+        if let Some(running) = self.running.get_mut(&stage.id) {
+            let done = step.saturating_sub(stage.from.0);
+            let tokens = done * stage.config.batch_tokens.0;
+            running.flops = crate::plan::flops_per_token(&stage.config) * tokens as f64;
+            if let Some(bar) = &running.bar {
+                let rate = tokens as f64 / running.began.elapsed().as_secs_f64().max(1e-3);
+                bar.set_position(done);
+                bar.set_message(format!(
+                    "{}  loss {loss:.3}  {} tok/s",
+                    running.label,
+                    human_count(rate)
+                ));
+            }
+        }
+        self.refresh();
+        if !self.output.is_terminal() && self.printed.elapsed() > PLAIN_EVERY {
+            self.printed = Instant::now();
+            let text = self.summary();
+            self.line(&text);
+        }
+    }
+
+    fn ended(&mut self, stage: &StagePlan, outcome: Outcome, message: Option<&str>) {
+        let label = label(stage);
+        if let Some(running) = self.running.remove(&stage.id)
+            && let Some(bar) = running.bar
+        {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+        match outcome {
+            Outcome::Completed | Outcome::Diverged => {
+                self.stages_done += 1;
+                self.flops_done += stage.flops();
+            }
+            Outcome::Faulted(cause) => {
+                self.line(&format!("{label}: {} ({})", cause.name(), message.unwrap_or("no word")));
+            }
+        }
+        if outcome == Outcome::Diverged {
+            self.line(&format!("{label}: diverged, which is a result"));
+        }
+        self.refresh();
+    }
+
+    fn refresh(&self) {
+        let running: f64 = self.running.values().map(|running| running.flops).sum();
+        let share = (self.flops_done + running) / self.flops_all.max(1.0);
+        self.total.set_position((share * 1000.0) as u64);
+        self.total.set_message(self.summary());
+    }
+
+    fn summary(&self) -> String {
+        let running: f64 = self.running.values().map(|running| running.flops).sum();
+        let done = self.flops_done + running;
+        let spent = self.began.elapsed().as_secs_f64();
+        let left = if done > 0.0 {
+            human_seconds(spent * (self.flops_all - done).max(0.0) / done)
+        } else {
+            "?".to_owned()
+        };
+        format!(
+            "{}/{} stages, {} GFLOP/s, {} so far, {left} left",
+            self.stages_done,
+            self.stages_all,
+            human_count(done / spent.max(1e-3) / 1e9),
+            human_seconds(spent)
+        )
+    }
+
+    fn line(&self, text: &str) {
+        if self.output.is_terminal() {
+            if self.bars.println(text).is_err() {
+                // The terminal went away; the run goes on.
+            }
+        } else {
+            self.output.note(text);
+        }
+    }
+}
+
+/// What a stage is, in a few words.
+fn label(stage: &StagePlan) -> String {
+    let model = crate::model::ladder::name_of(stage.config.shape)
+        .map_or_else(|| format!("w{}", stage.config.shape.width), str::to_owned);
+    format!(
+        "{model} lr {:.1e} {} {}..{}",
+        stage.config.optimizer.lr,
+        stage.kind.name(),
+        human_count(stage.config.tokens_at(stage.from).as_f64()),
+        human_count(stage.config.tokens_at(stage.to).as_f64())
+    )
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("━╸ "))
+}

@@ -1,0 +1,76 @@
+//! `sandbox run`: train what is missing.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::output::Output;
+use crate::cli::progress::Display;
+use crate::run::context::Context;
+use crate::run::failure::Failure;
+use crate::run::orchestrate::{self, Request, Summary};
+use crate::units::{human_count, human_seconds};
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The sweep file
+    file: PathBuf,
+    /// Change the sweep: `--set parameters.lr.values=[1e-3,2e-3]`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Stop at the first failure
+    #[arg(long)]
+    fail_fast: bool,
+    /// Workers at once (default: as many as the cores carry)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    workers: Option<u64>,
+}
+
+pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> Result<u8, Failure> {
+    let request = Request {
+        file: args.file.clone(),
+        sets: args.sets.clone(),
+        fail_fast: args.fail_fast,
+        workers: args.workers,
+    };
+    let mut display = Display::new(*output);
+    let summary = orchestrate::run(context, &request, &mut |progress| display.show(&progress)).await;
+    display.close();
+    let summary = summary?;
+    let ids = vec![summary.sweep.clone()];
+    output.result(&summary, &ids, || human(&summary))?;
+    Ok(summary.exit)
+}
+
+fn human(summary: &Summary) -> String {
+    let counts: Vec<String> = summary
+        .counts
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    let trained = summary.trained;
+    let mut text = if trained.stages == 0 && summary.stopped_by.is_none() && summary.failed.is_empty() {
+        format!("{}: nothing to do; {}", summary.sweep, counts.join(", "))
+    } else {
+        format!(
+            "{}: {}\ntrained {} stages, {} tokens, {:.2e} FLOP in {}",
+            summary.sweep,
+            counts.join(", "),
+            trained.stages,
+            human_count(trained.tokens as f64),
+            trained.flops,
+            human_seconds(summary.seconds)
+        )
+    };
+    if let Some(why) = summary.stopped_by {
+        text.push_str(&format!("\nstopped by {why}; the same command goes on from here"));
+    }
+    for failed in &summary.failed {
+        text.push_str(&format!(
+            "\nfailed: {} ({}), see {}",
+            failed.trial, failed.cause, failed.log
+        ));
+    }
+    text
+}

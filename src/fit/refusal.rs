@@ -1,0 +1,89 @@
+//! Why a law is refused: the data cannot carry it, and no number is better than a wrong one.
+
+/// A refusal; its code is a contract.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// A law in N needs sizes.
+    #[error("{found} sizes cannot carry a law in N; three are the least")]
+    TooFewSizes {
+        /// Sizes that differ by more than 2 %.
+        found: usize,
+    },
+    /// A law in D needs token budgets.
+    #[error("{found} token budgets cannot carry a law in D; three are the least")]
+    TooFewBudgets {
+        /// Budgets that differ by more than 2 %.
+        found: usize,
+    },
+    /// An exponent ran to the border of what makes sense.
+    #[error("the exponent {name} ran to its bound {bound}: the data does not show a power law there")]
+    AtBound {
+        /// The exponent.
+        name: &'static str,
+        /// Where it stopped.
+        bound: f64,
+    },
+    /// No group has a best learning rate between two worse ones.
+    #[error("the best learning rate lies at the edge of the grid in all {groups} groups")]
+    OptimumAtEdge {
+        /// Groups of equal size and tokens.
+        groups: usize,
+    },
+    /// Several parameters explain the data equally well.
+    #[error("the data does not identify the law: {why}")]
+    NotIdentified {
+        /// What is missing.
+        why: String,
+    },
+    /// Rows of the toy trainer.
+    #[error("{rows} rows come from the toy trainer")]
+    ToyData {
+        /// How many.
+        rows: usize,
+    },
+    /// Nothing has finished.
+    #[error("no run has finished its schedule, {left_out} were left out")]
+    NotFinished {
+        /// Runs that were left out.
+        left_out: usize,
+    },
+    /// A number that no run can have.
+    #[error("run {label}: {what}")]
+    BadObservation {
+        /// The run.
+        label: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl Refusal {
+    /// The code of the contract.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooFewSizes { .. } => "too_few_sizes",
+            Self::TooFewBudgets { .. } => "too_few_budgets",
+            Self::AtBound { .. } => "at_bound",
+            Self::OptimumAtEdge { .. } => "optimum_at_edge",
+            Self::NotIdentified { .. } => "not_identified",
+            Self::ToyData { .. } => "toy_data",
+            Self::NotFinished { .. } => "not_finished",
+            Self::BadObservation { .. } => "bad_observation",
+        }
+    }
+
+    /// What to do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::TooFewSizes { .. } => "add sizes to `model` and run the sweep again: only what is missing is trained",
+            Self::TooFewBudgets { .. } => "add budgets to `tokens`: with WSD each costs only its decay",
+            Self::AtBound { .. } | Self::NotIdentified { .. } => {
+                "span more: sizes and tokens over a factor of ten each"
+            }
+            Self::OptimumAtEdge { .. } => "widen `lr` beyond the edge where the best one lies",
+            Self::ToyData { .. } => "pass `--toy` if this is a test",
+            Self::NotFinished { .. } => "finish the sweep with `sandbox run`; a constant schedule has no final loss",
+            Self::BadObservation { .. } => "mend or leave out the row",
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Where a command works: the home, the clock, the machine.
+
+use std::path::PathBuf;
+
+use crate::model::config::DeviceKind;
+use crate::run::failure::Failure;
+use crate::store::Store;
+use crate::wire::Trainer;
+use crate::workdir::{Holder, Workdir};
+
+/// Version of the program; the worker must have the same.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Everything a command needs to know about where it runs.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The home.
+    pub workdir: Workdir,
+    /// Who trains.
+    pub trainer: Trainer,
+    /// The device asked for, or found.
+    pub device: DeviceKind,
+    /// The worker's program.
+    pub worker: PathBuf,
+    /// Cores that may be used.
+    pub cores: u64,
+    /// Name of this machine.
+    pub host: String,
+}
+
+impl Context {
+    /// The time now, ISO 8601 UTC to the microsecond, so that text sorts as time does.
+    #[expect(
+        clippy::unused_self,
+        reason = "the clock belongs to the context; tests may give it another"
+    )]
+    pub fn now(&self) -> String {
+        format!("{:.6}", jiff::Timestamp::now())
+    }
+
+    /// Who this process is, for the lock.
+    pub fn holder(&self) -> Holder {
+        Holder {
+            pid: std::process::id(),
+            host: self.host.clone(),
+            since: self.now(),
+        }
+    }
+
+    /// Opens the database to read; none where there is none yet.
+    pub async fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::open_existing(self.workdir.database()).await?)
+    }
+}
+
+/// Name of this machine.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Variables of a worker. Temporaries of a training step are large and short-lived; given back to the system each time, they are mapped and
+/// zeroed anew at every step.
+pub fn worker_env() -> Vec<(String, String)> {
+    [
+        ("MALLOC_MMAP_THRESHOLD_", "1073741824"),
+        ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
+        ("MALLOC_TOP_PAD_", "67108864"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}

@@ -1,0 +1,180 @@
+//! The one shape in which anything that went wrong reaches the user: a code, a sentence, a way out.
+
+use serde::Serialize;
+
+use crate::store::StoreError;
+use crate::workdir::WorkdirError;
+
+/// Exit codes (the contract of the command line).
+pub mod exit {
+    /// A bug.
+    pub const INTERNAL: u8 = 1;
+    /// Usage, invalid file, bad data.
+    pub const INVALID: u8 = 2;
+    /// Finished, some trials failed.
+    pub const SOME_FAILED: u8 = 3;
+    /// Fit, prediction or recipe refused.
+    pub const REFUSED: u8 = 4;
+    /// Another process holds the home.
+    pub const HELD: u8 = 5;
+    /// Disk full, no permission, damaged file, network file system, missing program.
+    pub const ENVIRONMENT: u8 = 6;
+    /// Stopped at a limit.
+    pub const LIMIT: u8 = 7;
+    /// Clean stop on SIGINT.
+    pub const SIGINT: u8 = 130;
+    /// Clean stop on SIGTERM.
+    pub const SIGTERM: u8 = 143;
+}
+
+/// One mistake in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct At {
+    /// The file, or `--set`.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+    /// The key that it is about.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// A stable name.
+    pub code: &'static str,
+    /// One sentence, lower case, without a full stop.
+    pub message: String,
+    /// What to do.
+    pub hints: Vec<String>,
+    /// The mistakes of a file, one by one.
+    pub at: Vec<At>,
+    /// The exit code.
+    #[serde(skip)]
+    pub exit: u8,
+}
+
+impl Failure {
+    /// A failure with a hint.
+    pub fn new(exit: u8, code: &'static str, message: impl Into<String>, hint: &str) -> Self {
+        let hints = if hint.is_empty() {
+            Vec::new()
+        } else {
+            vec![hint.to_owned()]
+        };
+        Self {
+            code,
+            message: message.into(),
+            hints,
+            at: Vec::new(),
+            exit,
+        }
+    }
+
+    /// The user's mistake.
+    pub fn invalid(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
+        Self::new(exit::INVALID, code, message, hint)
+    }
+
+    /// The machine's fault.
+    pub fn environment(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
+        Self::new(exit::ENVIRONMENT, code, message, hint)
+    }
+
+    /// A sweep that this home does not know.
+    pub fn unknown_sweep(name: &str, known: &[String]) -> Self {
+        let nearest = known
+            .iter()
+            .map(|other| (strsim::jaro_winkler(name, other), other))
+            .filter(|(score, _)| *score > 0.7)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = match nearest {
+            Some((_, other)) => format!("did you mean `{other}`?"),
+            None if known.is_empty() => "nothing was run here yet: `sandbox run FILE`".to_owned(),
+            None => format!("there are: {}", known.join(", ")),
+        };
+        Self::invalid(
+            "unknown_sweep",
+            format!("there is no sweep `{name}` in this home"),
+            &hint,
+        )
+    }
+
+    /// A law or a recipe that the data cannot carry.
+    pub fn refused(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
+        Self::new(exit::REFUSED, code, message, hint)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        let (code, hint) = match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (
+                "disk_full",
+                "free some space, then run the same command again: nothing is lost",
+            ),
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => (
+                "no_permission",
+                "choose a folder that you can write to with `--home DIR`",
+            ),
+            std::io::ErrorKind::NotFound => ("missing_file", ""),
+            _ => ("io", ""),
+        };
+        Self::environment(code, error.to_string(), hint)
+    }
+}
+
+impl From<WorkdirError> for Failure {
+    fn from(error: WorkdirError) -> Self {
+        match error {
+            WorkdirError::Held { .. } => Self::new(
+                exit::HELD,
+                "home_held",
+                error.to_string(),
+                "wait for it, stop it, or use another home with `--home DIR`",
+            ),
+            WorkdirError::Io(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        if error.is_disk_full() {
+            return Self::environment("disk_full", message, "free some space, then run the same command again");
+        }
+        match error {
+            StoreError::Missing { .. } => Self::invalid(
+                "no_database",
+                message,
+                "run a sweep first: `sandbox init` writes one and `sandbox run sweep.yaml` trains it",
+            ),
+            StoreError::Network { .. } => Self::environment(
+                "network_file_system",
+                message,
+                "put the database on a local disk with `--db FILE`; the rest of the home may stay",
+            ),
+            StoreError::Unreadable { .. } | StoreError::Damaged(_) => Self::environment(
+                "damaged_database",
+                message,
+                "restore a backup, or move the file away and run again",
+            ),
+            StoreError::Sql(_) => Self::environment("database", message, ""),
+        }
+    }
+}

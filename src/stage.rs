@@ -1,0 +1,127 @@
+//! The life of a stage: which steps are lawful, and nothing else.
+//!
+//! The state is a fold over events with [`StageState::next`] that refuses unlawful pairs. Refuses to know who
+//! launches a stage and where its events are kept.
+
+use serde::{Deserialize, Serialize};
+
+/// Where a stage stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageState {
+    /// Not begun, or to be tried again.
+    Pending,
+    /// This attempt is on a worker.
+    Running {
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// Trained to its end; frozen.
+    Complete,
+    /// A loss was not finite; a result, frozen.
+    Diverged,
+    /// Its attempts are used up.
+    Failed,
+}
+
+/// What can happen to a stage, as written to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageEvent {
+    /// An attempt is handed to a worker.
+    Launched {
+        /// Which attempt, from 1; larger than any before.
+        attempt: u32,
+    },
+    /// The attempt reached the stage's end.
+    Completed {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// The attempt saw a loss that was not finite.
+    Diverged {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// The attempt ended without a result; it may be tried again.
+    Faulted {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// No further attempt is made by itself.
+    GaveUp,
+    /// The user asks for another attempt.
+    Reopened,
+}
+
+/// An event that no stage in this state can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a stage that is {state:?} cannot have {event:?}")]
+pub struct UnlawfulEvent {
+    state: StageState,
+    event: StageEvent,
+}
+
+impl StageState {
+    /// The state after an event: the only place that knows which steps are lawful.
+    pub fn next(self, event: StageEvent) -> Result<Self, UnlawfulEvent> {
+        match (self, event) {
+            (Self::Pending, StageEvent::Launched { attempt }) => Ok(Self::Running { attempt }),
+            (Self::Running { attempt }, StageEvent::Completed { attempt: of }) if attempt == of => Ok(Self::Complete),
+            (Self::Running { attempt }, StageEvent::Diverged { attempt: of }) if attempt == of => Ok(Self::Diverged),
+            (Self::Running { attempt }, StageEvent::Faulted { attempt: of }) if attempt == of => Ok(Self::Pending),
+            (Self::Pending, StageEvent::GaveUp) => Ok(Self::Failed),
+            (Self::Failed, StageEvent::Reopened) => Ok(Self::Pending),
+            (state, event) => Err(UnlawfulEvent { state, event }),
+        }
+    }
+
+    /// The name in the database and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running { .. } => "running",
+            Self::Complete => "complete",
+            Self::Diverged => "diverged",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn event() -> impl Strategy<Value = StageEvent> {
+        (0u8..6, 1u32..4).prop_map(|(kind, attempt)| match kind {
+            0 => StageEvent::Launched { attempt },
+            1 => StageEvent::Completed { attempt },
+            2 => StageEvent::Diverged { attempt },
+            3 => StageEvent::Faulted { attempt },
+            4 => StageEvent::GaveUp,
+            _ => StageEvent::Reopened,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn results_are_frozen_whatever_comes(events in prop::collection::vec(event(), 0..20)) {
+            for result in [StageState::Complete, StageState::Diverged] {
+                for event in &events {
+                    prop_assert!(result.next(*event).is_err());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_was_taken_for_dead_cannot_report_any_more() {
+        let running = StageState::Running { attempt: 2 };
+        assert!(running.next(StageEvent::Completed { attempt: 1 }).is_err());
+        assert_eq!(
+            running.next(StageEvent::Completed { attempt: 2 }),
+            Ok(StageState::Complete)
+        );
+    }
+}

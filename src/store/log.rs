@@ -1,0 +1,117 @@
+//! The entries of the log.
+//!
+//! Refuses to know tables: `write` derives those, in the transaction that appends the entry.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::StagePlan;
+use crate::stage::StageEvent;
+use crate::units::StageId;
+use crate::wire::{Cause, Checkpoint, Trainer};
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum Entry {
+    /// A sweep was planned: its file, its trials as rows.
+    SweepPlanned {
+        /// Its name.
+        sweep: String,
+        /// Its question.
+        description: Option<String>,
+        /// The size of the run that it is for.
+        target_params: Option<u64>,
+        /// The file, as it was.
+        spec: String,
+        /// Its trials, in order.
+        trials: Vec<TrialEntry>,
+    },
+    /// A stage was named for the first time.
+    StagePlanned {
+        /// The stage.
+        stage: Box<StagePlan>,
+        /// Who is to train it.
+        trainer: Trainer,
+    },
+    /// Something happened to a stage.
+    Stage {
+        /// The stage.
+        stage: StageId,
+        /// What.
+        event: StageEvent,
+        /// What else is known about it.
+        detail: StageDetail,
+    },
+    /// A worker said that it has begun.
+    Started {
+        /// The stage.
+        stage: StageId,
+        /// Which attempt.
+        attempt: u32,
+        /// Process of the worker.
+        pid: u32,
+        /// Machine of the worker.
+        host: String,
+        /// Device of the worker.
+        device: String,
+        /// Version of libtorch.
+        libtorch: Option<String>,
+    },
+    /// Trials were taken out.
+    Cancelled {
+        /// The sweep.
+        sweep: String,
+        /// The trials.
+        trials: Vec<String>,
+    },
+}
+
+/// A trial of a planned sweep: the columns of the table that do not change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialEntry {
+    /// The row, with no result in it.
+    pub row: crate::record::TrialRow,
+    /// Its stages, from the initial weights to its end.
+    pub stages: Vec<StageId>,
+    /// Training FLOPs per token.
+    pub flops_per_token: f64,
+    /// Whether its schedule ends with the run.
+    pub decayed: bool,
+    /// The held-out set of its final loss.
+    pub held_out: String,
+    /// What was asked, in full.
+    pub settings: serde_json::Value,
+}
+
+/// What is known beside an event of a stage; every field may be missing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageDetail {
+    /// Folder of the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Worker of the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u64>,
+    /// The state at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Checkpoint>,
+    /// Seconds of training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Peak memory in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+    /// Steps done: where it diverged, or how far a lost attempt came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+    /// Why it ended without a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// What to read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Version of the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_version: Option<String>,
+}

@@ -1,0 +1,302 @@
+//! Asks the database: for tables, for the plan, for people.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use sqlx::Row as _;
+
+use crate::model::config::RunConfig;
+use crate::plan::Known;
+use crate::record::{PointRow, StageRow, TrialRow};
+use crate::spec::TrialSpec;
+use crate::store::rows::{
+    FitRow, RunningRow, StageAttempt, SweepRow, fit_row, json, known_stage, rate_key, stage_row, trial_row, unsigned,
+};
+use crate::store::{Store, StoreError};
+use crate::units::{StageId, TrialId};
+use crate::wire::Checkpoint;
+
+impl Store {
+    /// All sweeps, by name.
+    pub async fn sweeps(&mut self) -> Result<Vec<SweepRow>, StoreError> {
+        let rows = sqlx::query("select sweep, description, target_params, spec from sweeps order by sweep")
+            .fetch_all(&mut self.connection)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(SweepRow {
+                    sweep: row.try_get(0)?,
+                    description: row.try_get(1)?,
+                    target_params: row.try_get::<Option<i64>, _>(2)?.map(unsigned),
+                    spec: row.try_get(3)?,
+                })
+            })
+            .collect()
+    }
+
+    /// The sweep that was planned last.
+    pub async fn newest_sweep(&mut self) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query("select sweep from sweeps order by planned_at desc, sweep limit 1")
+            .fetch_optional(&mut self.connection)
+            .await?;
+        row.map(|row| row.try_get(0).map_err(StoreError::from)).transpose()
+    }
+
+    /// The trials of a sweep, or of all, in the order of their files.
+    pub async fn trials(&mut self, sweep: Option<&str>) -> Result<Vec<TrialRow>, StoreError> {
+        let rows = sqlx::query("select * from v_trials where ?1 is null or sweep = ?1 order by sweep, position")
+            .bind(sweep)
+            .fetch_all(&mut self.connection)
+            .await?;
+        rows.iter().map(trial_row).collect()
+    }
+
+    /// The points of the trials of a sweep, or of all, ordered by trial, step, split.
+    pub async fn points(&mut self, sweep: Option<&str>) -> Result<Vec<PointRow>, StoreError> {
+        let rows = sqlx::query(
+            "select trial, stage, step, tokens, flops, lr, split, loss, grad_norm from v_points
+             where ?1 is null or trial in (select trial from trials where sweep = ?1 and asked = 1)
+             order by trial, step, split",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(PointRow {
+                    trial: row.try_get(0)?,
+                    stage: row.try_get(1)?,
+                    step: unsigned(row.try_get(2)?),
+                    tokens: unsigned(row.try_get(3)?),
+                    flops: row.try_get(4)?,
+                    lr: row.try_get(5)?,
+                    split: row.try_get(6)?,
+                    loss: row.try_get(7)?,
+                    grad_norm: row.try_get(8)?,
+                })
+            })
+            .collect()
+    }
+
+    /// The stages that the trials of a sweep, or of all, pass through.
+    pub async fn stages(&mut self, sweep: Option<&str>) -> Result<Vec<StageRow>, StoreError> {
+        let rows = sqlx::query(
+            "select stage, parent, kind, from_tokens, to_tokens, state, attempts, tokens_trained, seconds, trials
+             from v_stages
+             where trials > 0 and (?1 is null or stage in (
+               select ts.stage from trial_stages ts join trials t on t.sweep = ts.sweep and t.trial = ts.trial
+               where ts.sweep = ?1 and t.asked = 1))
+             order by from_tokens, stage",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter().map(stage_row).collect()
+    }
+
+    /// Everything that was planned in this home, for the next plan of `sweep`.
+    pub async fn known(&mut self, sweep: &str) -> Result<Known, StoreError> {
+        let rows = sqlx::query(
+            "select stage, parent, lineage, kind, config, from_steps, to_steps, state, attempts, checkpoint is not null
+             from stages",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        let stages = rows
+            .iter()
+            .map(known_stage)
+            .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
+        let rows = sqlx::query("select trial, axes, settings from trials where sweep = ?")
+            .bind(sweep)
+            .fetch_all(&mut self.connection)
+            .await?;
+        let trials = rows
+            .iter()
+            .map(|row| {
+                let spec = TrialSpec {
+                    axes: json(row, 1)?,
+                    settings: json(row, 2)?,
+                };
+                Ok((TrialId(row.try_get(0)?), spec))
+            })
+            .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
+        Ok(Known { stages, trials })
+    }
+
+    /// The state that a stage left behind.
+    pub async fn checkpoint(&mut self, stage: &StageId) -> Result<Option<Checkpoint>, StoreError> {
+        let row =
+            sqlx::query("select checkpoint, checkpoint_hash from stages where stage = ? and checkpoint is not null")
+                .bind(&stage.0)
+                .fetch_optional(&mut self.connection)
+                .await?;
+        row.map(|row| {
+            let path: String = row.try_get(0)?;
+            Ok(Checkpoint {
+                path: PathBuf::from(path),
+                hash: row.try_get(1)?,
+            })
+        })
+        .transpose()
+    }
+
+    /// How often each stage was tried.
+    pub async fn attempts(&mut self) -> Result<BTreeMap<StageId, u32>, StoreError> {
+        let rows = sqlx::query("select stage, attempts from stages")
+            .fetch_all(&mut self.connection)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    StageId(row.try_get(0)?),
+                    u32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(u32::MAX),
+                ))
+            })
+            .collect()
+    }
+
+    /// The attempts at one stage, the first first.
+    pub async fn attempts_at(&mut self, stage: &str) -> Result<Vec<StageAttempt>, StoreError> {
+        let rows = sqlx::query(
+            "select stage, attempt, state, folder, started_at, ended_at, worker, device, seconds, cause, message
+             from attempts where stage = ? order by attempt",
+        )
+        .bind(stage)
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(StageAttempt {
+                    stage: row.try_get(0)?,
+                    attempt: unsigned(row.try_get(1)?),
+                    state: row.try_get(2)?,
+                    folder: row.try_get(3)?,
+                    started_at: row.try_get(4)?,
+                    ended_at: row.try_get(5)?,
+                    worker: row.try_get::<Option<i64>, _>(6)?.map(unsigned),
+                    device: row.try_get(7)?,
+                    seconds: row.try_get(8)?,
+                    cause: row.try_get(9)?,
+                    message: row.try_get(10)?,
+                })
+            })
+            .collect()
+    }
+
+    /// The stages of one trial in order.
+    pub async fn path(&mut self, sweep: &str, trial: &str) -> Result<Vec<StageRow>, StoreError> {
+        let rows = sqlx::query(
+            "select s.* from trial_stages ts join v_stages s using (stage)
+             where ts.sweep = ? and ts.trial = ? order by ts.position",
+        )
+        .bind(sweep)
+        .bind(trial)
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter().map(stage_row).collect()
+    }
+
+    /// What was asked of one trial, in full.
+    pub async fn settings(&mut self, sweep: &str, trial: &str) -> Result<serde_json::Value, StoreError> {
+        let row = sqlx::query("select settings from trials where sweep = ? and trial = ?")
+            .bind(sweep)
+            .bind(trial)
+            .fetch_one(&mut self.connection)
+            .await?;
+        json(&row, 0)
+    }
+
+    /// The stages that a worker has now, or had when its orchestrator went away.
+    pub async fn running(&mut self) -> Result<Vec<RunningRow>, StoreError> {
+        let rows = sqlx::query(
+            "select coalesce((select min(ts.trial) from trial_stages ts where ts.stage = s.stage), ''), s.stage,
+               a.attempt, a.worker, a.pid, a.host, a.device, a.started_at, a.steps * s.batch_tokens,
+               (s.to_steps - s.from_steps) * s.batch_tokens,
+               (select p.loss from points p where p.stage = s.stage and p.split = 'train' order by p.step desc limit 1)
+             from stages s join attempts a on a.stage = s.stage and a.attempt = s.attempts
+             where s.state = 'running' order by a.started_at, s.stage",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(RunningRow {
+                    trial: row.try_get(0)?,
+                    stage: row.try_get(1)?,
+                    attempt: unsigned(row.try_get(2)?),
+                    worker: row.try_get::<Option<i64>, _>(3)?.map(unsigned),
+                    pid: row.try_get::<Option<i64>, _>(4)?.map(unsigned),
+                    host: row.try_get(5)?,
+                    device: row.try_get(6)?,
+                    since: row.try_get(7)?,
+                    tokens: unsigned(row.try_get(8)?),
+                    tokens_total: unsigned(row.try_get(9)?),
+                    loss: row.try_get(10)?,
+                })
+            })
+            .collect()
+    }
+
+    /// FLOPs per second and slot that this home has measured: by model where it has, and over all.
+    pub async fn rates(&mut self) -> Result<(BTreeMap<String, f64>, Option<f64>), StoreError> {
+        let rows = sqlx::query(
+            "select config, sum((to_steps - from_steps) * batch_tokens * flops_per_token), sum(seconds)
+             from stages where state = 'complete' and trainer = 'proxy' and seconds > 0 group by config",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        let mut by_shape: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+        let mut all = (0.0, 0.0);
+        for row in &rows {
+            let config: RunConfig = json(row, 0)?;
+            let (flops, seconds): (f64, f64) = (row.try_get(1)?, row.try_get(2)?);
+            let sum = by_shape.entry(rate_key(&config)).or_default();
+            *sum = (sum.0 + flops, sum.1 + seconds);
+            all = (all.0 + flops, all.1 + seconds);
+        }
+        let rates = by_shape
+            .into_iter()
+            .map(|(key, (flops, seconds))| (key, flops / seconds))
+            .collect();
+        Ok((rates, (all.1 > 0.0).then(|| all.0 / all.1)))
+    }
+
+    /// Why the stages of a sweep failed: stage, cause, folder of the last attempt.
+    pub async fn failures(&mut self, sweep: &str) -> Result<Vec<(String, String, String)>, StoreError> {
+        let rows = sqlx::query(
+            "select ts.trial, coalesce(s.cause, 'other'), a.folder
+             from trial_stages ts join trials t on t.sweep = ts.sweep and t.trial = ts.trial and t.asked = 1
+             join stages s on s.stage = ts.stage and s.state = 'failed'
+             join attempts a on a.stage = s.stage and a.attempt = s.attempts
+             where ts.sweep = ? order by t.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+            .collect()
+    }
+
+    /// The fits whose name begins like this, or the newest for `last`.
+    pub async fn fits(&mut self, name: &str) -> Result<Vec<FitRow>, StoreError> {
+        let query = if name == "last" {
+            sqlx::query("select fit, sweep, law, body from fits order by made_at desc, fit limit 1")
+        } else {
+            sqlx::query("select fit, sweep, law, body from fits where substr(fit, 1, length(?1)) = ?1 order by fit")
+                .bind(name)
+        };
+        let rows = query.fetch_all(&mut self.connection).await?;
+        rows.iter().map(fit_row).collect()
+    }
+
+    /// The newest fit of a law.
+    pub async fn newest_fit(&mut self, law: &str) -> Result<Option<FitRow>, StoreError> {
+        let row =
+            sqlx::query("select fit, sweep, law, body from fits where law = ? order by made_at desc, fit limit 1")
+                .bind(law)
+                .fetch_optional(&mut self.connection)
+                .await?;
+        row.as_ref().map(fit_row).transpose()
+    }
+}
