@@ -214,7 +214,8 @@ pub(crate) fn suggest(path: &str) -> Option<&'static str> {
 impl Axis {
     /// Reads a value.
     pub(crate) fn read(&self, node: &Node) -> Result<Setting, Wrong> {
-        let wrong = |what: &str| Wrong::new(format!("expected {what}, found {}", node.found()));
+        let wrong =
+            |what: &str| Wrong::new(format!("expected {what}, found {}", node.found())).with(self.kind.example());
         let Some(text) = node.text().map(str::trim) else {
             return Err(wrong(self.kind.wanted()));
         };
@@ -249,7 +250,7 @@ impl Axis {
     }
 
     /// The value nearest to a number that was drawn, for axes that have an order.
-    pub(crate) fn from_number(&self, number: f64) -> Option<Setting> {
+    pub(crate) fn nearest(&self, number: f64) -> Option<Setting> {
         let count = || (number.round() >= 1.0).then(|| number.round() as u64);
         match self.kind {
             Kind::Count => count().map(Setting::Count),
@@ -262,6 +263,21 @@ impl Axis {
 }
 
 impl Kind {
+    /// A value that is right.
+    fn example(self) -> &'static str {
+        match self {
+            Self::Model => "9M",
+            Self::Count => "4096",
+            Self::Number(Bounds::Positive) => "1e-2",
+            Self::Number(Bounds::BelowOne) => "0.95",
+            Self::Number(Bounds::NotNegative | Bounds::Part | Bounds::Share) => "0.1",
+            Self::Word(words) => words.first().copied().unwrap_or_default(),
+            Self::Data => "rust-sources",
+            Self::Tokens => "20N",
+            Self::Length => "50k",
+        }
+    }
+
     /// What is expected, for a message.
     pub(crate) fn wanted(self) -> &'static str {
         match self {
@@ -291,14 +307,9 @@ fn read_model(text: &str) -> Result<Setting, Wrong> {
         return Ok(Setting::Word(rung.name.to_owned()));
     }
     let names: Vec<&str> = LADDER.iter().map(|rung| rung.name).collect();
-    // 170M for 0.17B: the same size in another unit.
-    let same_size = parse_count(text).ok().and_then(|params| {
-        names
-            .iter()
-            .copied()
-            .find(|name| parse_count(name).is_ok_and(|count| count == params))
-    });
-    let near = same_size.or_else(|| closest(text, names.iter().copied()));
+    // 170M for 0.17B: a size that is not on the ladder has a neighbour there.
+    let neighbour = parse_count(text).ok().map(|params| ladder::nearest(params as f64).name);
+    let near = neighbour.or_else(|| closest(text, names.iter().copied()));
     let message = format!(
         "{} is not on the ladder: {}; other shapes are given by `shape`",
         quoted(text),

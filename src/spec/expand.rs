@@ -1,27 +1,27 @@
-//! From a draft to trials: combinations, draws, conditions, exclusions, and each configuration once.
+//! From a draft to combinations and draws of its values.
 //!
-//! Refuses to know how the file was written; what it says about mistakes it says at the values' own places.
+//! Refuses to know how the file was written, and what becomes of a combination (`trials`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::spec::TrialSpec;
 use crate::spec::axes::{AXES, Setting, find};
 use crate::spec::draw;
 use crate::spec::mistake::{Findings, Wrong};
 use crate::spec::parameters::{Asked, Choice, Condition, Parameters, Range};
 use crate::spec::read::{Draft, Method};
-use crate::spec::resolve::{Assignment, Given, Problem, check, resolve, setting, value};
-use crate::spec::{Settings, TrialSpec};
-use crate::units::{Length, TokenBudget};
+use crate::spec::resolve::Given;
+use crate::spec::trials::Trials;
 
 /// More trials than one sweep may ask for, before any are excluded.
 pub(crate) const TRIALS_MAX: u64 = 100_000;
 
 /// Values that are chosen together.
-type Row = Vec<(usize, Rc<Given>)>;
+pub(crate) type Row = Vec<(usize, Rc<Given>)>;
 
 /// What is chosen at once: one axis, or axes that move together.
-enum Unit {
+pub(crate) enum Unit {
     /// One of these rows.
     Rows {
         name: &'static str,
@@ -47,15 +47,7 @@ pub(crate) fn expand(draft: &Draft, findings: &mut Findings) -> Option<(Vec<Tria
     if broken.iter().any(model) {
         return None;
     }
-    let mut trials = Trials {
-        draft,
-        conditions,
-        broken,
-        seen: BTreeSet::new(),
-        excluded: vec![0; draft.exclude.len()],
-        rungs: BTreeSet::new(),
-        settings: Vec::new(),
-    };
+    let mut trials = Trials::new(draft, conditions, broken);
     for index in 0..total {
         let rows = match draft.method {
             Method::Grid | Method::List => nth(&units, index),
@@ -78,7 +70,7 @@ fn broken(draft: &Draft) -> BTreeSet<usize> {
     broken
 }
 
-fn all_parameters(draft: &Draft) -> impl Iterator<Item = &Parameters> {
+pub(crate) fn all_parameters(draft: &Draft) -> impl Iterator<Item = &Parameters> {
     let overrides = draft.overrides.iter().map(|(_, _, parameters)| parameters);
     std::iter::once(&draft.parameters).chain(&draft.trials).chain(overrides)
 }
@@ -123,7 +115,7 @@ fn units(draft: &Draft, findings: &mut Findings) -> Vec<Unit> {
 }
 
 /// One axis on its own; none if it has no values that could be read.
-fn unit(asked: &Asked, method: Method, findings: &mut Findings) -> Option<Unit> {
+pub(crate) fn unit(asked: &Asked, method: Method, findings: &mut Findings) -> Option<Unit> {
     match &asked.choice {
         Choice::Broken => None,
         Choice::Values { values, weights } => Some(Unit::Rows {
@@ -217,7 +209,7 @@ fn require(draft: &Draft, broken: &BTreeSet<usize>, units: &mut Vec<Unit>, findi
 }
 
 /// How many combinations there are.
-fn product(units: &[Unit]) -> u64 {
+pub(crate) fn product(units: &[Unit]) -> u64 {
     let count = |unit: &Unit| match unit {
         Unit::Rows { rows, .. } => rows.len() as u64,
         Unit::Range { .. } => 1,
@@ -270,7 +262,7 @@ fn total(draft: &Draft, units: &[Unit], findings: &mut Findings) -> Option<u64> 
 }
 
 /// The combination of this index; the last unit turns fastest.
-fn nth(units: &[Unit], index: u64) -> Row {
+pub(crate) fn nth(units: &[Unit], index: u64) -> Row {
     let mut left = index;
     let mut chosen: Vec<&Row> = Vec::new();
     for unit in units.iter().rev() {
@@ -284,7 +276,7 @@ fn nth(units: &[Unit], index: u64) -> Row {
 }
 
 /// The draw of this index.
-fn drawn(units: &[Unit], seed: u64, index: u64) -> Row {
+pub(crate) fn drawn(units: &[Unit], seed: u64, index: u64) -> Row {
     let mut row = Row::new();
     for unit in units {
         match unit {
@@ -294,8 +286,8 @@ fn drawn(units: &[Unit], seed: u64, index: u64) -> Row {
             }
             Unit::Range { axis, range, given } => {
                 let number = draw::within(draw::unit(seed, AXES[*axis].path, index), *range, &AXES[*axis]);
-                let drawn = AXES[*axis].from_number(number);
-                let setting = drawn.or_else(|| AXES[*axis].from_number(range.min));
+                let drawn = AXES[*axis].nearest(number);
+                let setting = drawn.or_else(|| AXES[*axis].nearest(range.min));
                 row.extend(setting.map(|setting| {
                     (
                         *axis,
@@ -318,15 +310,12 @@ fn ordered_conditions<'d>(draft: &'d Draft, findings: &mut Findings) -> Option<V
         open.entry(asked.axis).or_default().extend(&asked.when);
     }
     for (axis, condition) in &draft.when {
-        match open.get_mut(axis) {
-            Some(conditions) => conditions.push(condition),
-            None => {
-                let text = format!(
-                    "`when` of `{}` has no effect: it is not among the parameters",
-                    AXES[*axis].path
-                );
-                findings.note(condition.place, text);
-            }
+        if let Some(conditions) = open.get_mut(axis) {
+            conditions.push(condition);
+        } else {
+            let path = AXES[*axis].path;
+            let text = format!("`when` of `{path}` has no effect: it is not among the parameters");
+            findings.note(condition.place, text);
         }
     }
     open.retain(|_, conditions| !conditions.is_empty());
@@ -353,166 +342,4 @@ fn ordered_conditions<'d>(draft: &'d Draft, findings: &mut Findings) -> Option<V
         ordered.extend(open.remove(&axis).map(|conditions| (axis, conditions)));
     }
     Some(ordered)
-}
-
-/// Trials in the making.
-struct Trials<'d> {
-    draft: &'d Draft,
-    conditions: Vec<(usize, Vec<&'d Condition>)>,
-    broken: BTreeSet<usize>,
-    /// What has been asked for already.
-    seen: BTreeSet<String>,
-    /// How often each exclusion took something out.
-    excluded: Vec<u64>,
-    /// The rungs that were met.
-    rungs: BTreeSet<String>,
-    settings: Vec<Settings>,
-}
-
-impl Trials<'_> {
-    /// Adds the trials of one point: the overrides of its model, and every seed.
-    fn point(&mut self, row: Row, index: u64, findings: &mut Findings) {
-        let mut base = Assignment::new();
-        // The first unit, a list of trials, comes last out of `nth` and wins.
-        base.extend(row);
-        let model = find("model").and_then(|axis| base.get(&axis));
-        let rung = match model.map(|given| &given.setting) {
-            Some(Setting::Word(rung)) => Some(rung.clone()),
-            Some(_) | None => None,
-        };
-        self.rungs.extend(rung.clone());
-        let replaced = self
-            .draft
-            .overrides
-            .iter()
-            .filter(|(name, _, _)| rung.as_deref() == Some(*name))
-            .flat_map(|(_, _, parameters)| &parameters.asked);
-        let method = self.draft.method;
-        let units: Vec<Unit> = replaced.filter_map(|asked| unit(asked, method, findings)).collect();
-        let rows: Vec<Row> = match method {
-            Method::Random => vec![drawn(&units, self.draft.random_seed, index)],
-            Method::Grid | Method::List => (0..product(&units)).map(|i| nth(&units, i)).collect(),
-        };
-        for row in rows {
-            let mut values = base.clone();
-            values.extend(row);
-            for &seed in &self.draft.seeds {
-                self.trial(values.clone(), seed, findings);
-            }
-        }
-    }
-
-    /// Adds one trial, unless it is excluded, impossible or there already.
-    fn trial(&mut self, mut values: Assignment, seed: u64, findings: &mut Findings) {
-        for (axis, conditions) in &self.conditions {
-            if !values.contains_key(axis) {
-                continue;
-            }
-            let settings = match resolve(&values, seed) {
-                Ok(settings) => settings,
-                Err(problem) => return self.report(&problem, &values, findings),
-            };
-            if !conditions.iter().all(|c| c.expr.holds(&|name| value(&settings, name))) {
-                values.remove(axis);
-            }
-        }
-        let settings = match resolve(&values, seed) {
-            Ok(settings) => settings,
-            Err(problem) => return self.report(&problem, &values, findings),
-        };
-        let mut out = false;
-        for (condition, count) in self.draft.exclude.iter().zip(&mut self.excluded) {
-            if condition.expr.holds(&|name| value(&settings, name)) {
-                *count += 1;
-                out = true;
-            }
-        }
-        if out {
-            return;
-        }
-        let problems = check(&settings);
-        for problem in &problems {
-            self.report(problem, &values, findings);
-        }
-        if problems.is_empty() && self.seen.insert(identity(&settings)) {
-            self.settings.push(settings);
-        }
-    }
-
-    /// Reports a problem at the first of its axes that was given, unless one of them could not be read.
-    fn report(&self, problem: &Problem, values: &Assignment, findings: &mut Findings) {
-        let axes = || problem.axes.iter().filter_map(|path| find(path));
-        if axes().any(|axis| self.broken.contains(&axis)) {
-            return;
-        }
-        match axes().find_map(|axis| values.get(&axis)) {
-            Some(given) => findings.mistake(given.place, &given.key, problem.wrong.clone()),
-            None => {
-                let path = problem.axes.first().copied().unwrap_or_default();
-                let key = format!("parameters.{path}");
-                findings.mistake(self.draft.place, &key, problem.wrong.clone());
-            }
-        }
-    }
-
-    /// The trials and the axes that vary, with notes on what had no effect.
-    fn finish(self, findings: &mut Findings) -> (Vec<TrialSpec>, Vec<String>) {
-        let draft = self.draft;
-        for (condition, &count) in draft.exclude.iter().zip(&self.excluded) {
-            if count == 0 {
-                findings.note(condition.place, format!("`exclude` met nothing: {}", condition.text));
-            }
-        }
-        if self.settings.is_empty() && self.excluded.iter().any(|&count| count > 0) {
-            let place = draft.exclude.first().map_or(draft.place, |condition| condition.place);
-            let wrong = Wrong::new("every trial is excluded");
-            if findings.count() == 0 {
-                findings.mistake(place, "exclude", wrong);
-            }
-        }
-        for (rung, place, _) in &draft.overrides {
-            if !self.rungs.contains(*rung) {
-                findings.note(
-                    *place,
-                    format!("overrides of `{rung}` have no effect: it is not among the models"),
-                );
-            }
-        }
-        let mut paths: Vec<&str> = Vec::new();
-        for asked in all_parameters(draft).flat_map(|parameters| &parameters.asked) {
-            let path = AXES[asked.axis].path;
-            if self.settings.iter().all(|settings| setting(settings, path).is_none()) {
-                findings.note(
-                    asked.place,
-                    format!("`{path}` has no effect: no trial's schedule uses it"),
-                );
-            }
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
-        }
-        paths.push("seed");
-        let varies = |path: &&str| {
-            let json = |settings: &Settings| setting(settings, path).map(|s| s.json().to_string());
-            let values: BTreeSet<String> = self.settings.iter().filter_map(json).collect();
-            values.len() > 1
-        };
-        paths.retain(varies);
-        let spec = |settings: Settings| {
-            let value = |path: &&str| Some(((*path).to_owned(), setting(&settings, path)?.json()));
-            let axes = paths.iter().filter_map(value).collect();
-            TrialSpec { axes, settings }
-        };
-        let trials = self.settings.into_iter().map(spec).collect();
-        (trials, paths.into_iter().map(str::to_owned).collect())
-    }
-}
-
-/// What makes two trials one: everything that is set, with amounts in tokens.
-fn identity(settings: &Settings) -> String {
-    let mut same = settings.clone();
-    let tokens = same.tokens.resolve(same.shape.params_non_embedding());
-    same.tokens = TokenBudget::Count(tokens);
-    same.schedule.warmup = Length::Count(same.schedule.warmup.resolve(tokens));
-    serde_json::to_string(&same).expect("settings are numbers and words")
 }

@@ -12,8 +12,8 @@
 //!
 //! One side of a comparison must be a name that is known. A comparison with a value that is missing is false.
 
+use crate::spec::lex::{Token, TokenKind, error, number, tokens};
 use crate::spec::mistake::closest;
-use crate::units::parse_count;
 
 /// The value of a name.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,19 +62,23 @@ pub struct Expr(Node);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Node {
-    All(Vec<Node>),
-    Any(Vec<Node>),
-    Not(Box<Node>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
     Compare(Operand, Op, Operand),
     In(Operand, Vec<Operand>),
 }
 
+/// One side of a comparison.
 #[derive(Debug, Clone, PartialEq)]
-enum Operand {
+pub(crate) enum Operand {
+    /// The value of a name.
     Name(String),
+    /// A number.
     Number(f64),
     /// So many times the parameters: `20N`.
     PerParam(f64),
+    /// A text.
     Text(String),
 }
 
@@ -218,79 +222,6 @@ fn compare(left: &Operand, op: Op, right: &Operand, lookup: &dyn Fn(&str) -> Opt
     }
 }
 
-/// A piece of the text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Token {
-    text: String,
-    column: usize,
-    kind: TokenKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TokenKind {
-    Word,
-    Quoted,
-    Symbol,
-}
-
-fn error(column: usize, message: impl Into<String>, suggestion: Option<&str>) -> ExprError {
-    ExprError {
-        message: message.into(),
-        column,
-        suggestion: suggestion.map(str::to_owned),
-    }
-}
-
-/// Whether a character belongs to a word. There is no arithmetic, so `-` is part of names such as `rust-sources`.
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '.' | '%' | '-' | '+' | '/')
-}
-
-/// Cuts the text into words, quoted texts and symbols.
-fn tokens(text: &str) -> Result<Vec<Token>, ExprError> {
-    let chars: Vec<char> = text.chars().collect();
-    let mut tokens = Vec::new();
-    let mut at = 0;
-    while let Some(&c) = chars.get(at) {
-        let start = at;
-        let run =
-            |from: usize, keep: &dyn Fn(char) -> bool| from + chars[from..].iter().take_while(|&&c| keep(c)).count();
-        let kind = if c.is_whitespace() {
-            at += 1;
-            continue;
-        } else if c == '"' || c == '\'' {
-            at = run(start + 1, &|other| other != c);
-            if at >= chars.len() {
-                return Err(error(start + 1, format!("no closing {c}"), None));
-            }
-            let text = chars[start + 1..at].iter().collect();
-            at += 1;
-            tokens.push(Token {
-                text,
-                column: start + 1,
-                kind: TokenKind::Quoted,
-            });
-            continue;
-        } else if is_word(c) {
-            at = run(start, &is_word);
-            TokenKind::Word
-        } else if "=!<>&|".contains(c) {
-            at = run(start, &|other| "=!<>&|".contains(other));
-            TokenKind::Symbol
-        } else {
-            at += 1;
-            TokenKind::Symbol
-        };
-        let text = chars[start..at].iter().collect();
-        tokens.push(Token {
-            text,
-            column: start + 1,
-            kind,
-        });
-    }
-    Ok(tokens)
-}
-
 struct Reader<'a> {
     tokens: Vec<Token>,
     position: usize,
@@ -362,7 +293,7 @@ impl<'a> Reader<'a> {
         let left = self.value()?;
         let negated = self.takes("not");
         if self.takes("in") {
-            let node = self.membership(left)?;
+            let node = self.membership(&left)?;
             return Ok(if negated { Node::Not(Box::new(node)) } else { node });
         }
         let op = match self.tokens.get(self.position) {
@@ -393,12 +324,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn membership(&mut self, left: Token) -> Result<Node, ExprError> {
+    fn membership(&mut self, left: &Token) -> Result<Node, ExprError> {
         if !self.takes("[") {
             return Err(self.expected("a list such as `[9M, 30M]`"));
         }
-        let Some(name) = self.named(&left) else {
-            return Err(self.unknown(&left, &left));
+        let Some(name) = self.named(left) else {
+            return Err(self.unknown(left, left));
         };
         let mut list = Vec::new();
         while !self.takes("]") {
@@ -484,20 +415,6 @@ fn literal(name: Name, token: &Token) -> Result<Operand, ExprError> {
             Err(error(token.column, message, near))
         }
     }
-}
-
-/// A number with its unit.
-fn number(text: &str) -> Option<Operand> {
-    let plain = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
-    if let Some(ratio) = text.strip_suffix('N').and_then(plain) {
-        return Some(Operand::PerParam(ratio));
-    }
-    if let Some(percent) = text.strip_suffix('%').and_then(plain) {
-        return Some(Operand::Number(percent / 100.0));
-    }
-    plain(text)
-        .or_else(|| parse_count(text).ok().map(|count| count as f64))
-        .map(Operand::Number)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl fmt::Display for Mistake {
         }
         f.write_str(&self.message)?;
         match &self.suggestion {
-            Some(suggestion) => write!(f, "; try `{suggestion}`"),
+            Some(suggestion) => write!(f, "; try: {suggestion}"),
             None => Ok(()),
         }
     }
@@ -107,7 +107,7 @@ impl Wrong {
     /// The same with what was probably meant, if anything comes near.
     pub(crate) fn maybe(self, suggestion: Option<impl Into<String>>) -> Self {
         Self {
-            suggestion: suggestion.map(Into::into),
+            suggestion: suggestion.map(Into::into).or(self.suggestion),
             ..self
         }
     }

@@ -7,14 +7,17 @@ mod draw;
 mod edit;
 mod expand;
 pub mod expr;
+mod lex;
 pub mod mistake;
 mod parameters;
 mod read;
 pub mod resolve;
 mod sections;
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "what was written is what must come out, bit for bit")]
 mod tests;
 mod tree;
+mod trials;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -169,8 +169,7 @@ fn unknown(entry: &Entry, path: &str, key: &str, parameters: &mut Parameters, fi
 /// The values of one axis, and when it applies.
 fn read_axis(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> (Choice, Vec<Condition>) {
     match &node.data {
-        Data::Scalar { .. } => (read_values(axis, node, key, findings), Vec::new()),
-        Data::List(_) => (read_values(axis, node, key, findings), Vec::new()),
+        Data::Scalar { .. } | Data::List(_) => (read_values(axis, node, key, findings), Vec::new()),
         Data::Map(entries) => {
             let mut clean = true;
             for entry in entries {
@@ -305,15 +304,21 @@ fn read_range(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> C
     let (Some(min), Some(max)) = (min, max) else {
         return Choice::Broken;
     };
+    if min > max {
+        let wrong = Wrong::new(format!("`min` {min} is above `max` {max}")).with("swap them");
+        let place = node.get("min").unwrap_or(node).place;
+        findings.mistake(place, &join(key, "min"), wrong);
+        return Choice::Broken;
+    }
+    read_distribution(node, key, (min, max), findings)
+}
+
+/// The distribution within a range; uniform if none is named.
+fn read_distribution(node: &Node, key: &str, (min, max): (f64, f64), findings: &mut Findings) -> Choice {
     let distribution = node.get("distribution");
     let name = distribution.and_then(Node::text);
     let step = node.get("q").and_then(Node::text).and_then(axes::number);
     let range = |log, step| Choice::Range(Range { min, max, log, step });
-    if min > max {
-        let wrong = Wrong::new(format!("`min` {min} is above `max` {max}")).with("swap them");
-        findings.mistake(node.get("min").unwrap_or(node).place, &join(key, "min"), wrong);
-        return Choice::Broken;
-    }
     if (step.is_none() && node.get("q").is_some()) || step.is_some_and(|step| step <= 0.0) {
         let place = node.get("q").unwrap_or(node).place;
         findings.mistake(place, &join(key, "q"), Wrong::new("expected a number above 0"));

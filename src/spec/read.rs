@@ -178,18 +178,14 @@ fn check_metric(node: &Node, findings: &mut Findings) {
 }
 
 fn read_sweep_name(node: Option<&Node>, stem: &str, findings: &mut Findings) -> String {
-    let (text, place) = match node {
-        Some(node) => match node.text() {
-            Some(text) => (text, node.place),
-            None => {
-                let wrong = Wrong::new(format!("expected a name, found {}", node.found()));
-                findings.mistake(node.place, "name", wrong);
-                return String::new();
-            }
-        },
-        None => (stem, Place::START),
+    let (read, place) = match node {
+        None => (read_name(stem), Place::START),
+        Some(node) => {
+            let nothing = || Wrong::new(format!("expected a name, found {}", node.found()));
+            (node.text().ok_or_else(nothing).and_then(read_name), node.place)
+        }
     };
-    read_name(text).unwrap_or_else(|wrong| {
+    read.unwrap_or_else(|wrong| {
         findings.mistake(place, "name", wrong);
         String::new()
     })

@@ -27,6 +27,8 @@ pub const TOKENS_PER_PARAM: f64 = 20.0;
 /// Warm-up in batches, so that it does not move with the end of the run and trunks can be shared. Adam needs about
 /// 2/(1 − β₂) = 40 steps (Ma & Yarats, 1910.04209); "as long as it is enough, it affects little" (`MiniCPM`, section 4).
 pub const WARMUP_BATCHES: u64 = 32;
+/// The default warm-up takes at most one part in so many of a run: short runs have shorter ones.
+pub const WARMUP_PARTS: u64 = 10;
 /// Share of the run that decays (`MiniCPM`, figure 5: 10% is enough).
 pub const DECAY_FRACTION: f64 = 0.1;
 /// Share of the peak at the end of WSD and cosine (`MiniCPM`'s code); a straight line goes to 0.
@@ -124,6 +126,9 @@ pub(crate) fn resolve(values: &Assignment, seed: u64) -> Result<Settings, Proble
         Some(Setting::Tokens(tokens)) => *tokens,
         Some(_) | None => TokenBudget::PerParam(TOKENS_PER_PARAM),
     };
+    let run = tokens.resolve(shape.params_non_embedding());
+    let batches = batch_tokens.0.saturating_mul(WARMUP_BATCHES);
+    let default_warmup = Tokens(batches.min(run.0 / WARMUP_PARTS));
     let multipliers = Multipliers::default();
     Ok(Settings {
         model,
@@ -138,7 +143,7 @@ pub(crate) fn resolve(values: &Assignment, seed: u64) -> Result<Settings, Proble
         tokens,
         context: source.count("context").unwrap_or(CONTEXT),
         data: data.to_owned(),
-        schedule: schedule_of(&source, batch_tokens),
+        schedule: schedule_of(&source, default_warmup),
         weight_decay: source.number("weight_decay", WEIGHT_DECAY),
         beta1: source.number("beta1", BETA1),
         beta2: source.number("beta2", BETA2),
@@ -204,14 +209,21 @@ fn axes_of(error: &ShapeError) -> &'static [&'static str] {
 
 /// A shape spelt out: `w64-l4-h4`, with `-kv2` and `-ff160` where they are not the defaults.
 fn spell(shape: Shape) -> String {
-    let mut name = format!("w{}-l{}-h{}", shape.width, shape.layers, shape.heads);
-    if shape.kv_heads != shape.heads {
-        name.push_str(&format!("-kv{}", shape.kv_heads));
-    }
-    if shape.d_ff != shape.width * 5 / 2 {
-        name.push_str(&format!("-ff{}", shape.d_ff));
-    }
-    name
+    let part = |name: &str, value: u64, default: u64| {
+        if value == default {
+            String::new()
+        } else {
+            format!("-{name}{value}")
+        }
+    };
+    format!(
+        "w{}-l{}-h{}{}{}",
+        shape.width,
+        shape.layers,
+        shape.heads,
+        part("kv", shape.kv_heads, shape.heads),
+        part("ff", shape.d_ff, shape.width * 5 / 2),
+    )
 }
 
 /// Whether a schedule uses an axis; what it does not use keeps its default, so that equal runs are equal settings.
@@ -223,7 +235,7 @@ pub(crate) fn applies(schedule: ScheduleName, path: &str) -> bool {
     }
 }
 
-fn schedule_of(source: &Source, batch_tokens: Tokens) -> ScheduleSettings {
+fn schedule_of(source: &Source, default_warmup: Tokens) -> ScheduleSettings {
     let name = match source.word("schedule.name") {
         Some("cosine") => ScheduleName::Cosine,
         Some("linear") => ScheduleName::Linear,
@@ -244,7 +256,7 @@ fn schedule_of(source: &Source, batch_tokens: Tokens) -> ScheduleSettings {
         name,
         warmup: match source.get("schedule.warmup") {
             Some(Setting::Length(length)) => *length,
-            Some(_) | None => Length::Count(Tokens(batch_tokens.0.saturating_mul(WARMUP_BATCHES))),
+            Some(_) | None => Length::Count(default_warmup),
         },
         decay_fraction: number("schedule.decay_fraction", DECAY_FRACTION),
         decay: match decay {

@@ -26,7 +26,7 @@ pub(crate) fn read_count(node: &Node, key: &str, findings: &mut Findings) -> Opt
     let count = node.text().and_then(|text| parse_count(text).ok());
     if count.is_none() {
         let wrong = Wrong::new(format!("expected a whole number from 1, found {}", node.found()));
-        findings.mistake(node.place, key, wrong);
+        findings.mistake(node.place, key, wrong.with("1"));
     }
     count
 }
@@ -86,7 +86,9 @@ fn known<'n>(node: &'n Node, key: &str, keys: &[&str], example: &str, findings: 
             found.push(entry);
         } else {
             let message = format!("there is no `{}`; there is {}", entry.key, keys.join(", "));
-            let wrong = Wrong::new(message).maybe(closest(&entry.key, keys.iter().copied()));
+            let near = closest(&entry.key, keys.iter().copied())
+                .or_else(|| keys.iter().copied().find(|key| entry.key.contains(key)));
+            let wrong = Wrong::new(message).maybe(near);
             findings.mistake(entry.place, &join(key, &entry.key), wrong);
         }
     }
@@ -123,15 +125,14 @@ pub(crate) fn read_retry(node: &Node, findings: &mut Findings) -> BTreeMap<Strin
     let mut retry = BTreeMap::new();
     let example = "retry: {worker_lost: 3}";
     for entry in known(node, "retry", RETRY_CAUSES, example, findings) {
-        match entry.value.text().and_then(|text| text.parse::<u32>().ok()) {
-            Some(count) => {
-                retry.insert(entry.key.clone(), count);
-            }
-            None => {
-                let message = format!("expected a whole number from 0, found {}", entry.value.found());
-                let key = join("retry", &entry.key);
-                findings.mistake(entry.value.place, &key, Wrong::new(message).with("2"));
-            }
+        let count = entry.value.text().and_then(|text| text.parse::<u32>().ok());
+        if let Some(count) = count {
+            retry.insert(entry.key.clone(), count);
+        } else {
+            let found = entry.value.found();
+            let wrong = Wrong::new(format!("expected a whole number from 0, found {found}"));
+            let key = join("retry", &entry.key);
+            findings.mistake(entry.value.place, &key, wrong.with("2"));
         }
     }
     retry

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use crate::spec::mistake::{Mistake, Note};
 use crate::spec::{Sweep, TEMPLATE, read};
+use crate::units::{Length, Tokens};
 
 /// Reads a file that is right.
 fn good(text: &str) -> (Sweep, Vec<Note>) {
@@ -83,39 +84,65 @@ run_cap: 0
 budget: {gpu_hours: 3}
 exclude: [\"lr >> 1\", \"modl == 9M\"]
 ";
-    insta::assert_snapshot!(bad(text), @"");
+    insta::assert_snapshot!(bad(text), @r#"
+    t.yaml:1:1: nme: there is no key `nme`; try: name
+    t.yaml:2:7: data: `my data` is not a name: letters, digits, `.`, `_` and `-` only, at most 100, a letter, digit or `_` first; try: my-data
+    t.yaml:3:9: method: expected grid, random or list, found `gird`; try: grid
+    t.yaml:5:15: parameters.model: `8M` is not on the ladder: 6K, 13K, 24K, 80K, 189K, 531K, 1.1M, 3M, 6M, 9M, 30M, 70M, 0.1B, 0.17B, 0.2B, 0.5B, 1.2B, 2.4B; other shapes are given by `shape`; try: 9M
+    t.yaml:5:19: parameters.model: `170M` is not on the ladder: 6K, 13K, 24K, 80K, 189K, 531K, 1.1M, 3M, 6M, 9M, 30M, 70M, 0.1B, 0.17B, 0.2B, 0.5B, 1.2B, 2.4B; other shapes are given by `shape`; try: 0.17B
+    t.yaml:6:23: parameters.lr.values: expected a number above 0 such as `1e-2`, found `.nan`; try: 1e-2
+    t.yaml:6:29: parameters.lr.values: expected a number above 0 such as `1e-2`, found `-1`; try: 1e-2
+    t.yaml:6:33: parameters.lr.values: expected a number above 0 such as `1e-2`, found `0`; try: 1e-2
+    t.yaml:7:3: parameters.lr: given twice, the first time in line 6; try: keep one of the two
+    t.yaml:8:3: parameters.batch_tokns: there is no axis `batch_tokns`; try: batch_tokens
+    t.yaml:9:11: parameters.tokens: an empty list: no trial has a value; try: […] with one value or more
+    t.yaml:10:12: parameters.context: expected a whole number from 1, such as `4096`, `128Ki` or `1e6`, found `4,096`; try: 4096
+    t.yaml:11:20: parameters.schedule.name: expected one of wsd, cosine, linear, constant, found `wds`; try: wsd
+    t.yaml:11:25: parameters.schedule.decay_frac: there is no axis `schedule.decay_frac`; try: schedule.decay_fraction
+    t.yaml:12:11: parameters.beta2.valeus: an axis has no `valeus`; try: values
+    t.yaml:13:12: seeds: expected a whole number from 0 to 2^53, found `-1`; try: 0
+    t.yaml:14:10: run_cap: expected a whole number from 1, found `0`; try: 1
+    t.yaml:15:10: budget.gpu_hours: there is no `gpu_hours`; there is flops, hours; try: hours
+    t.yaml:16:15: exclude: expected a comparison such as `==`, `<=` or `in [..]`, found `>>`
+    t.yaml:16:23: exclude: there is no `modl` here; try: model
+    "#);
 }
 
 #[test]
 fn what_does_not_fit_together_is_blamed_on_its_line() {
     let base = "data: d\nparameters:\n  model: 6K\n";
     let wrong = |rest: &str| bad(&format!("{base}{rest}"));
-    insta::assert_snapshot!(wrong("  batch_tokens: [8192, 1000]\n"), @"");
-    insta::assert_snapshot!(wrong("  tokens: [1M, 5k]\n"), @"");
-    insta::assert_snapshot!(wrong("  tokens: 1M\n  schedule: {warmup: [1k, 95%]}\n"), @"");
-    insta::assert_snapshot!(wrong("  tokens: 20k\n"), @"");
-    insta::assert_snapshot!(wrong("  tokens: 1M\n  schedule.final_fraction: 0\n"), @"");
-    insta::assert_snapshot!(wrong("  shape.width: 64\n"), @"");
+    insta::assert_snapshot!(wrong("  batch_tokens: [8192, 1000]\n"), @r#"t.yaml:4:24: parameters.batch_tokens: a batch of 1000 tokens is not a whole number of sequences of 256; try: batch_tokens: 1024"#);
+    insta::assert_snapshot!(wrong("  tokens: [1M, 5k]\n"), @r#"t.yaml:4:16: parameters.tokens: a run of 5000 tokens of 6K is shorter than one batch of 8192"#);
+    insta::assert_snapshot!(wrong("  tokens: 1M\n  schedule: {warmup: [1k, 95%]}\n"), @r#"t.yaml:5:27: parameters.schedule.warmup: a warm-up of 950k tokens and its decay does not fit into a run of 1M tokens; try: schedule.warmup: 100k"#);
+    insta::assert_snapshot!(wrong("  tokens: 1M\n  schedule.final_fraction: 0\n"), @r#"t.yaml:5:28: parameters.schedule.final_fraction: an exponential decay never reaches 0; try: final_fraction: 0.1, or decay: linear"#);
+    insta::assert_snapshot!(wrong("  shape.width: 64\n"), @r#"t.yaml:4:16: parameters.shape.width: give either `model` or `shape`, not both: a rung is a shape; try: remove `model`"#);
     insta::assert_snapshot!(
-        bad("data: d\nparameters:\n  shape: {width: 30, layers: 2, heads: 4}\n  tokens: 1M\n"), @"");
-    insta::assert_snapshot!(bad("data: d\nparameters:\n  shape: {width: 64}\n"), @"");
+        bad("data: d\nparameters:\n  shape: {width: 30, layers: 2, heads: 4}\n  tokens: 1M\n"), @r#"t.yaml:3:40: parameters.shape.heads: width 30 is not a multiple of heads 4"#);
+    insta::assert_snapshot!(bad("data: d\nparameters:\n  shape: {width: 64}\n"), @r#"t.yaml:3:18: parameters.shape.width: a shape needs `shape.layers` too; try: shape: {width: 64, layers: 4, heads: 4}"#);
 }
 
 #[test]
 fn other_bad_files_have_one_clear_mistake() {
-    insta::assert_snapshot!(bad(""), @"");
-    insta::assert_snapshot!(bad("- a\n"), @"");
-    insta::assert_snapshot!(bad("a: [1\nb: 2\n"), @"");
-    insta::assert_snapshot!(bad("parameters: {lr: 1e-2}\n"), @"");
-    insta::assert_snapshot!(bad("data: d\nparameters: {model: 9M, lr: {min: 1e-4, max: 1e-2}}\n"), @"");
-    insta::assert_snapshot!(bad("data: d\nmethod: random\nparameters: {model: 9M}\n"), @"");
-    insta::assert_snapshot!(bad("data: d\nparameters: {model: 9M, lr: [1e-2, 2e-2], beta1: 0.9}\nzip: [[lr, beta1]]\n"), @"");
-    insta::assert_snapshot!(bad("data: d\nparameters: {model: 9M}\nexclude: \"model == 9M\"\n"), @"");
-    insta::assert_snapshot!(bad("data: d\nparameters: {model: 9M}\nseeds: 10001\n"), @"");
+    insta::assert_snapshot!(bad(""), @r#"t.yaml:1:1: the file is empty; `sandbox init` writes a sweep to start from"#);
+    insta::assert_snapshot!(bad("- a\n"), @r#"t.yaml:1:1: expected a mapping of keys, found a list; try: parameters: {model: 9M, lr: [5e-3, 1e-2]}"#);
+    insta::assert_snapshot!(bad("a: [1\nb: 2\n"), @r#"t.yaml:2:2: not valid YAML: illegal placement of ':' indicator"#);
+    insta::assert_snapshot!(bad("parameters: {lr: 1e-2}\n"), @r#"
+    t.yaml:1:13: parameters.model: `model` must be given: a rung of the ladder, or a `shape`; try: model: 9M
+    t.yaml:1:13: data: `data` must be given: the name of a prepared data set; try: data: rust-sources
+    "#);
+    insta::assert_snapshot!(bad("data: d\nparameters: {model: 9M, lr: {min: 1e-4, max: 1e-2}}\n"), @r#"t.yaml:2:25: parameters.lr: a range has no end of values; only random sweeps draw from one; try: values: […], or method: random"#);
+    insta::assert_snapshot!(bad("data: d\nmethod: random\nparameters: {model: 9M}\n"), @r#"t.yaml:3:13: count: a random sweep needs `count` (draws) or `run_cap`; try: count: 100"#);
+    insta::assert_snapshot!(bad("data: d\nparameters: {model: 9M, lr: [1e-2, 2e-2], beta1: 0.9}\nzip: [[lr, beta1]]\n"), @r#"t.yaml:3:7: zip: axes that move together need equally many values: lr has 2, beta1 has 1"#);
+    insta::assert_snapshot!(bad("data: d\nparameters: {model: 9M}\nexclude: \"model == 9M\"\n"), @r#"t.yaml:3:10: exclude: every trial is excluded"#);
+    insta::assert_snapshot!(bad("data: d\nparameters: {model: 9M}\nseeds: 10001\n"), @r#"t.yaml:3:8: seeds: expected a list of seeds, or how many (1 to 10000), found `10001`; try: [0, 1, 2]"#);
     insta::assert_snapshot!(
-        bad("data: d\nparameters: {model: 9M, lr: {value: 1, when: \"beta1 > 0\"}, beta1: {value: 0.5, when: \"lr > 1\"}}\n"), @"");
+        bad("data: d\nparameters: {model: 9M, lr: {value: 1, when: \"beta1 > 0\"}, beta1: {value: 0.5, when: \"lr > 1\"}}\n"), @r#"
+    t.yaml:2:46: when.lr: these conditions depend on one another in a circle
+    t.yaml:2:86: when.beta1: these conditions depend on one another in a circle
+    "#);
     let many = "data: d\nparameters:\n  model: [6K, 9M]\n  lr: [1, 2, 3, 4, 5, 6, 7, 8]\n  clip: [1, 2, 3, 4, 5, 6, 7]\nseeds: 1000\n";
-    insta::assert_snapshot!(bad(many), @"");
+    insta::assert_snapshot!(bad(many), @r#"t.yaml:3:3: parameters: 112000 combinations are more than the 100000 that one sweep may ask for; try: fewer values, `zip`, or method: random with `count`"#);
 }
 
 #[test]
@@ -166,6 +193,18 @@ fn exclusions_take_out_and_say_when_they_meet_nothing() {
     assert_eq!(sweep.trials.len(), 3);
     assert_eq!(notes.len(), 1);
     assert_eq!(notes[0].line, 5);
+}
+
+#[test]
+fn short_runs_have_a_short_warm_up_and_a_note_if_that_parts_their_trunks() {
+    let base = "data: d\nparameters:\n  model: 6K\n  batch_tokens: 2048\n";
+    let (sweep, notes) = good(&format!("{base}  context: 128\n  tokens: [200k, 10M]\n"));
+    let warmup = |trial: usize| sweep.trials[trial].settings.schedule.warmup;
+    assert_eq!(warmup(0), Length::Count(Tokens(20_000)));
+    assert_eq!(warmup(1), Length::Count(Tokens(32 * 2048)));
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    let (_, notes) = good(&format!("{base}  tokens: [200k, 10M]\n  schedule.warmup: 20k\n"));
+    assert!(notes.is_empty(), "{notes:?}");
 }
 
 #[test]
@@ -233,7 +272,12 @@ fn set_overrides_any_key_and_makes_missing_ones() {
     assert_eq!(sweep.trials[0].settings.schedule.name.name(), "cosine");
     assert_eq!(sweep.trials[0].settings.data, "other");
     insta::assert_snapshot!(
-        bad_with(text, &["parameters.lr.values=[x]", "lrr=3", "nonsense", "seeds=[", "lr=1e-3"]), @"");
+        bad_with(text, &["parameters.lr.values=[x]", "lrr=3", "nonsense", "seeds=["]), @r#"
+    --set: nonsense: expected a key and a value (in `--set nonsense`); try: --set run_cap=3
+    --set: not valid YAML: while parsing a node, did not find expected node content (in `--set seeds=[`)
+    --set: lrr: there is no key `lrr` (in `--set lrr=3`); try: parameters.lr
+    --set: parameters.lr.values: expected a number above 0 such as `1e-2`, found `x` (in `--set parameters.lr.values=[x]`); try: 1e-2
+    "#);
 }
 
 #[test]
@@ -245,6 +289,9 @@ fn the_template_and_the_sweeps_that_ship_are_right() {
     let mut count = 0;
     for entry in fs_err::read_dir(folder).expect("sweeps") {
         let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
         let text = fs_err::read_to_string(&path).expect("text");
         let name = path.display().to_string();
         match read(&text, &name, &[]) {

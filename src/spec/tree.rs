@@ -190,12 +190,13 @@ impl Builder<'_, '_> {
     fn take(&mut self, event: Event, span: Span) -> Result<(), (Place, Wrong)> {
         let place = self.place(span.start);
         match event {
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) if self.root.is_some() => Err((
                 place,
                 Wrong::new("a sweep file holds one document, and here a second begins").with("one file for each sweep"),
             )),
-            Event::DocumentStart(_) => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
             Event::Scalar(text, style, anchor, _tag) => {
                 let data = Data::Scalar {
                     text: text.into_owned(),
@@ -351,11 +352,12 @@ mod tests {
     fn aliases_stand_for_their_anchors_and_cannot_explode() {
         let node = read("a: &x [1, 2]\nb: *x\n").expect("valid");
         assert_eq!(node.get("a").map(Node::size), node.get("b").map(Node::size));
-        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..9 {
-            let alias = format!("*a{}, ", level - 1).repeat(10);
-            bomb.push_str(&format!("a{level}: &a{level} [{alias}]\n"));
-        }
+        let level = |level: u32| {
+            let alias = format!("*a{}, ", level.saturating_sub(1)).repeat(10);
+            format!("a{level}: &a{level} [{alias}]\n")
+        };
+        let levels: String = (1..9).map(level).collect();
+        let bomb = format!("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n{levels}");
         assert!(first_mistake(&bomb).2.contains("values"));
         assert!(read("a: &x [*x]\n").is_err());
         assert!(read(&"[".repeat(5000)).is_err());
