@@ -5,6 +5,7 @@
 mod study;
 
 use fs_err as fs;
+use proptest::prelude::*;
 use sandbox::draw::{figures, page};
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
@@ -102,15 +103,9 @@ fn equal_rows_give_equal_bytes_in_whatever_order_points_come() {
     let drawn = figures(&first).expect("figures");
     assert_eq!(drawn, figures(&first).expect("figures"));
     let second = view_of(&planted.trials, &planted.points);
-    assert_eq!(
-        page(&first, &drawn),
-        page(&second, &figures(&second).expect("figures"))
-    );
+    assert_eq!(page(&first, &drawn), page(&second, &figures(&second).expect("figures")));
     assert_eq!(first.points_total, planted.points.len() as u64);
-    assert_eq!(
-        view_of(&planted.trials, &reversed).points_shown,
-        first.points_shown
-    );
+    assert_eq!(view_of(&planted.trials, &reversed).points_shown, first.points_shown);
 }
 
 #[test]
@@ -184,10 +179,7 @@ fn each_figure_counts_the_trials_it_leaves_out() {
     );
     let pairs = view.figures.last().expect("figures");
     let omitted = pairs.omitted_sentence().expect("a sentence");
-    assert!(
-        omitted.contains(&format!("{diverged} diverged")),
-        "{omitted}"
-    );
+    assert!(omitted.contains(&format!("{diverged} diverged")), "{omitted}");
 }
 
 #[test]
@@ -263,4 +255,70 @@ fn well_formed(xml: &str) {
         }
     }
     assert!(open.is_empty(), "{open:?}");
+}
+
+/// Numbers that rows should never hold, among those they should.
+fn wild() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        4 => 1e-4f64..10.0,
+        1 => Just(0.0),
+        1 => Just(-3.0),
+        1 => Just(f64::NAN),
+        1 => Just(f64::INFINITY),
+        1 => Just(1e300),
+        1 => Just(1e-300),
+    ]
+}
+
+fn wild_trial() -> impl Strategy<Value = TrialRow> {
+    let counts = || prop_oneof![Just(0u64), Just(1), 2..1_000_000_000u64, Just(u64::MAX)];
+    let of = (0usize..120, counts(), counts(), counts(), 0usize..6);
+    (of, wild(), proptest::option::of(wild()), "\\PC{0,40}").prop_map(
+        |((at, params, tokens, batch, state), lr, loss, words)| {
+            let mut trial = Planted::new().trials.swap_remove(at);
+            trial.params_non_embedding = params;
+            trial.tokens = tokens;
+            trial.batch_tokens = batch;
+            trial.state = TrialState::ALL[state];
+            trial.lr = lr;
+            trial.final_loss = loss;
+            trial.model = words.clone();
+            trial.schedule = words;
+            trial
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_row_however_wild_stops_the_report(
+        trials in proptest::collection::vec(wild_trial(), 0..12),
+        losses in proptest::collection::vec((0u64..1_000_000, wild(), wild()), 0..40),
+    ) {
+        let mut points = Vec::new();
+        for trial in &trials {
+            for &(tokens, loss, lr) in &losses {
+                points.push(PointRow {
+                    trial: trial.trial.clone(),
+                    stage: String::new(),
+                    step: 1,
+                    tokens,
+                    flops: 1.0,
+                    lr: Some(lr),
+                    split: "train".to_owned(),
+                    loss,
+                    grad_norm: None,
+                });
+            }
+        }
+        let view = view_of(&trials, &points);
+        let drawn = figures(&view).expect("figures");
+        for figure in &drawn {
+            well_formed(&figure.svg);
+            prop_assert!(!figure.svg.contains("NaN"));
+        }
+        prop_assert!(page(&view, &drawn).ends_with("</html>\n"));
+    }
 }

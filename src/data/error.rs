@@ -202,12 +202,16 @@ impl DataError {
     /// What to do about it, where that is not in the message.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::MissingCorpus { .. } => "give a file, a folder, `rust-sources` or `synthetic:markov?tokens=4M`",
+            Self::MissingCorpus { .. } => {
+                "give a file, a folder, `rust-sources` or `synthetic:markov?tokens=4M`"
+            }
             Self::EmptyCorpus { .. } => "folders are searched for .txt, .jsonl and .parquet files",
             Self::UnknownFormat { .. } => "rename plain text to .txt",
             Self::NotUtf8 { .. } => "convert it first: iconv -f latin1 -t utf-8 OLD > NEW",
             Self::NoTextColumn { .. } => "name the column with --text-column",
-            Self::SplitEmpty { .. } => "hold out another share, or documents of their own: --held-out NAME=PATH",
+            Self::SplitEmpty { .. } => {
+                "hold out another share, or documents of their own: --held-out NAME=PATH"
+            }
             Self::BadName { .. } => {
                 "names have letters, digits, `-`, `_` and `.`, start with a letter or digit, and are not `train`"
             }

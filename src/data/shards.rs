@@ -25,12 +25,18 @@ pub enum Width {
 impl Width {
     /// The narrowest width for a vocabulary.
     pub fn for_vocab(vocab: u64) -> Self {
-        if vocab <= 1 << 16 { Self::Two } else { Self::Four }
+        if vocab <= 1 << 16 {
+            Self::Two
+        } else {
+            Self::Four
+        }
     }
 
     /// The width of that many bytes.
     pub fn from_bytes(bytes: u64) -> Option<Self> {
-        [Self::Two, Self::Four].into_iter().find(|width| width.bytes() == bytes)
+        [Self::Two, Self::Four]
+            .into_iter()
+            .find(|width| width.bytes() == bytes)
     }
 
     /// Bytes of one token.

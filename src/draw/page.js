@@ -4,9 +4,24 @@
   tip.id = 'tip';
   tip.hidden = true;
   document.body.append(tip);
-  document.addEventListener('pointerover', (event) => {
-    const group = event.target.closest ? event.target.closest('svg g') : null;
+  // Lines are thin: what is up to 4 pixels away counts as under the pointer.
+  const ring = [[0, 0], [2, 0], [-2, 0], [0, 2], [0, -2], [4, 0], [-4, 0], [0, 4], [0, -4]];
+  const near = (event) => {
+    if (!event.target.closest || !event.target.closest('svg')) return null;
+    for (const [x, y] of ring) {
+      const found = document.elementFromPoint(event.clientX + x, event.clientY + y);
+      const group = found && found.closest('svg g');
+      if (group) return group;
+    }
+    return null;
+  };
+  let lit = null;
+  document.addEventListener('pointermove', (event) => {
+    const group = near(event);
+    if (lit && lit !== group) lit.classList.remove('lit');
+    lit = group;
     if (!group) { tip.hidden = true; return; }
+    group.classList.add('lit');
     const title = group.querySelector('title');
     if (title) { group.dataset.tip = title.textContent; title.remove(); }
     tip.textContent = group.dataset.tip || '';

@@ -14,6 +14,8 @@ const TITLE: f64 = 13.5;
 const SMALL: f64 = 12.0;
 /// Height of a label at the end of a line.
 const LABEL_LINE: f64 = 15.0;
+/// Widest label; longer ones are cut.
+const LABEL_WIDTH_MAX: f64 = 150.0;
 /// Height of a row of the strip above the panel.
 const STRIP_ROW: f64 = 11.0;
 /// More dots than this are drawn smaller.
@@ -26,13 +28,13 @@ struct Frame<'a> {
     x: Vec<Tick>,
     y: Vec<Tick>,
     strip: Vec<Ink>,
-    labels: Vec<Label<'a>>,
+    labels: Vec<Label>,
     dots: usize,
 }
 
 /// A label at the end of a line.
-struct Label<'a> {
-    text: &'a str,
+struct Label {
+    text: String,
     ink: Ink,
     /// Where the line ends.
     end: [f64; 2],
@@ -87,9 +89,7 @@ impl<'a> Frame<'a> {
             right,
             bottom,
         };
-        let x = ticks(&panel.x, right - left, &|text| {
-            width(text, SMALL, Weight::Regular)
-        });
+        let x = ticks(&panel.x, right - left, &|text| width(text, SMALL, Weight::Regular));
         let dots = panel
             .marks
             .iter()
@@ -127,8 +127,8 @@ impl<'a> Frame<'a> {
     }
 
     /// The end of each labelled line, its label beside it, moved apart where two would touch.
-    fn placed_labels(&self) -> Vec<Label<'a>> {
-        let mut labels: Vec<Label<'a>> = self
+    fn placed_labels(&self) -> Vec<Label> {
+        let mut labels: Vec<Label> = self
             .panel
             .marks
             .iter()
@@ -141,7 +141,7 @@ impl<'a> Frame<'a> {
                 } => {
                     let end = *self.inside(points).last()?.last()?;
                     Some(Label {
-                        text,
+                        text: shorten(text),
                         ink: *ink,
                         end,
                         y: end[1],
@@ -241,29 +241,23 @@ impl<'a> Frame<'a> {
                     return Ok(());
                 }
                 let radius = if self.dots > DOTS_LARGE_MAX { 2.2 } else { 3.4 };
-                canvas.hover(hover.as_deref(), |canvas| {
-                    dot(canvas, at, radius, *ink, *shape)
-                })
+                canvas.hover(hover.as_deref(), |canvas| dot(canvas, at, radius, *ink, *shape))
             }
-            Mark::Span {
-                from,
-                to,
-                ink,
-                hover,
-            } => canvas.hover(hover.as_deref(), |canvas| {
+            Mark::Span { from, to, ink, hover } => canvas.hover(hover.as_deref(), |canvas| {
                 self.inside(&[*from, *to])
                     .iter()
                     .try_for_each(|part| canvas.line(part, Role::of(*ink), 2.0))
             }),
             Mark::Off { x, why, ink, hover } => {
+                if !placeable(&self.panel.x, *x) {
+                    return Ok(());
+                }
                 let row = self.strip.iter().position(|held| held == ink).unwrap_or(0);
                 let y = self.plot.top - 8.0 - STRIP_ROW * (row as f64 + 0.5) + 2.0;
                 let at = [self.x_of(*x).clamp(self.plot.left, self.plot.right), y];
-                canvas.hover(hover.as_deref(), |canvas| {
-                    beyond(canvas, at, Role::of(*ink), *why)
-                })
+                canvas.hover(hover.as_deref(), |canvas| beyond(canvas, at, Role::of(*ink), *why))
             }
-            Mark::Level { y, .. } => {
+            Mark::Level { y } => {
                 let (left, right) = (self.plot.left, self.plot.right);
                 let y = self.y_of(*y);
                 canvas.line(&[[left, y], [right, y]], Role::Axis, 1.2)
@@ -285,7 +279,7 @@ impl<'a> Frame<'a> {
                 canvas.line(&[[start, y], [right + 6.0, label.y]], role, 1.0)?;
             }
             let style = Words::new(SMALL, text_role(label.ink)).semi_bold();
-            canvas.words(label.text, [right + 8.0, label.y + 4.2], &style)?;
+            canvas.words(&label.text, [right + 8.0, label.y + 4.2], &style)?;
         }
         Ok(())
     }
@@ -315,9 +309,7 @@ fn label_room(panel: &Panel) -> f64 {
         .marks
         .iter()
         .filter_map(|mark| match mark {
-            Mark::Line {
-                label: Some(text), ..
-            } => Some(width(text, SMALL, Weight::SemiBold).ceil() + 12.0),
+            Mark::Line { label: Some(text), .. } => Some(width(&shorten(text), SMALL, Weight::SemiBold).ceil() + 12.0),
             Mark::Line { label: None, .. }
             | Mark::Dot { .. }
             | Mark::Span { .. }
@@ -325,6 +317,22 @@ fn label_room(panel: &Panel) -> f64 {
             | Mark::Level { .. } => None,
         })
         .fold(strip, f64::max)
+}
+
+/// A label as far as there is room for it.
+fn shorten(text: &str) -> String {
+    if width(text, SMALL, Weight::SemiBold) <= LABEL_WIDTH_MAX {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for letter in text.chars() {
+        short.push(letter);
+        if width(&short, SMALL, Weight::SemiBold) > LABEL_WIDTH_MAX - SMALL {
+            short.pop();
+            break;
+        }
+    }
+    short + "\u{2026}"
 }
 
 /// Lines in the background have labels in the colour of small words.
@@ -341,16 +349,10 @@ fn placeable(axis: &Axis, value: f64) -> bool {
 }
 
 fn holds(plot: Rect, [x, y]: [f64; 2]) -> bool {
-    (plot.left - 0.5..=plot.right + 0.5).contains(&x)
-        && (plot.top - 0.5..=plot.bottom + 0.5).contains(&y)
+    (plot.left - 0.5..=plot.right + 0.5).contains(&x) && (plot.top - 0.5..=plot.bottom + 0.5).contains(&y)
 }
 
-fn line<S: Surface>(
-    canvas: &mut Canvas<S>,
-    points: &[[f64; 2]],
-    ink: Ink,
-    stroke: Stroke,
-) -> Drawn<S> {
+fn line<S: Surface>(canvas: &mut Canvas<S>, points: &[[f64; 2]], ink: Ink, stroke: Stroke) -> Drawn<S> {
     match stroke {
         Stroke::Thin => canvas.line(points, Role::tint_of(ink), 1.1),
         Stroke::Strong => canvas.line(points, Role::of(ink), 2.0),
@@ -359,13 +361,7 @@ fn line<S: Surface>(
     }
 }
 
-fn dot<S: Surface>(
-    canvas: &mut Canvas<S>,
-    at: [f64; 2],
-    radius: f64,
-    ink: Ink,
-    shape: Shape,
-) -> Drawn<S> {
+fn dot<S: Surface>(canvas: &mut Canvas<S>, at: [f64; 2], radius: f64, ink: Ink, shape: Shape) -> Drawn<S> {
     let role = Role::of(ink);
     match shape {
         Shape::Disc => {
@@ -385,20 +381,10 @@ fn dot<S: Surface>(
 }
 
 fn diamond([x, y]: [f64; 2], reach: f64) -> [[f64; 2]; 4] {
-    [
-        [x, y - reach],
-        [x + reach, y],
-        [x, y + reach],
-        [x - reach, y],
-    ]
+    [[x, y - reach], [x + reach, y], [x, y + reach], [x - reach, y]]
 }
 
-fn beyond<S: Surface>(
-    canvas: &mut Canvas<S>,
-    [x, y]: [f64; 2],
-    role: Role,
-    why: Beyond,
-) -> Drawn<S> {
+fn beyond<S: Surface>(canvas: &mut Canvas<S>, [x, y]: [f64; 2], role: Role, why: Beyond) -> Drawn<S> {
     const REACH: f64 = 3.4;
     match why {
         Beyond::Diverged => {

@@ -2,9 +2,8 @@
 //!
 //! A pure choice: as many round numbers as fit, the roundest first. Refuses to know pixels other than lengths.
 
-use crate::report::text::number;
+use crate::report::text::{count, number};
 use crate::report::view::{Axis, Numbers, Scale};
-use crate::units::human_count;
 
 /// Most numbers on one axis.
 const LABELS_MAX: usize = 8;
@@ -65,11 +64,7 @@ fn decades(axis: &Axis, multiples: &[f64], every: i32) -> Vec<f64> {
     let last = axis.to.log10().ceil() as i32;
     (first..=last)
         .filter(|exponent| exponent.rem_euclid(every) == 0)
-        .flat_map(|exponent| {
-            multiples
-                .iter()
-                .map(move |multiple| scaled(*multiple, exponent))
-        })
+        .flat_map(|exponent| multiples.iter().map(move |multiple| scaled(*multiple, exponent)))
         .filter(|&value| inside(axis, value))
         .collect()
 }
@@ -102,8 +97,8 @@ fn log_candidates(axis: &Axis) -> Vec<Vec<f64>> {
 fn linear_candidates(axis: &Axis) -> Vec<Vec<f64>> {
     let span = axis.to - axis.from;
     let exponent = span.log10().floor() as i32;
-    let steps = (exponent - 1..=exponent)
-        .flat_map(|exponent| [1.0, 2.0, 2.5, 5.0].map(|multiple| scaled(multiple, exponent)));
+    let steps =
+        (exponent - 1..=exponent).flat_map(|exponent| [1.0, 2.0, 2.5, 5.0].map(|multiple| scaled(multiple, exponent)));
     steps
         .filter(|step| span / step <= 2.0 * LABELS_MAX as f64)
         .map(|step| {
@@ -127,7 +122,7 @@ fn write(axis: &Axis, values: &[f64]) -> Vec<Tick> {
         })
         .unwrap_or(6) as usize;
     let text = |value: f64| match (axis.numbers, axis.scale) {
-        (Numbers::Counts, _) => human_count(value),
+        (Numbers::Counts, _) => count(value),
         (Numbers::Plain, Scale::Log) => number(value, 3),
         (Numbers::Plain, Scale::Linear) => format!("{value:.decimals$}"),
         (Numbers::Signed, _) if value.abs() < step * 1e-6 => "0".to_owned(),
@@ -180,10 +175,7 @@ mod tests {
         let counts = axis(Scale::Log, Numbers::Counts, 2e5, 4e7);
         assert_eq!(texts(&counts), ["300k", "1M", "3M", "10M", "30M"]);
         let wide = axis(Scale::Log, Numbers::Plain, 1e12, 1e22);
-        assert_eq!(
-            texts(&wide),
-            ["1e12", "1e14", "1e16", "1e18", "1e20", "1e22"]
-        );
+        assert_eq!(texts(&wide), ["1e12", "1e14", "1e16", "1e18", "1e20", "1e22"]);
     }
 
     #[test]

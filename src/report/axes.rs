@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::record::TrialRow;
 use crate::report::text;
 use crate::report::view::{Axis, Ink, Numbers, Omitted, Scale};
-use crate::units::human_count;
 
 /// Room around the data, as a share of the range.
 const PADDING: f64 = 0.06;
+/// No axis runs farther from 1 than this factor, whatever a row holds.
+const FARTHEST: f64 = 1e30;
 /// Most panels side by side and below each other in one figure.
 const PANELS_MAX: usize = 6;
 /// Budgets within this factor are one: whole steps make `20N` a little more or less than 20.
@@ -29,9 +30,15 @@ pub(crate) fn range(values: impl IntoIterator<Item = f64>) -> Option<[f64; 2]> {
         })
 }
 
+/// The same of the values above 0, for logarithmic axes.
+pub(crate) fn positive_range(values: impl IntoIterator<Item = f64>) -> Option<[f64; 2]> {
+    range(values.into_iter().filter(|&value| value > 0.0))
+}
+
 /// A logarithmic axis around values above 0.
 pub(crate) fn log_axis(label: &str, numbers: Numbers, [low, high]: [f64; 2]) -> Axis {
-    let low = low.max(f64::MIN_POSITIVE);
+    let low = low.clamp(1.0 / FARTHEST, FARTHEST);
+    let high = high.clamp(low, FARTHEST);
     let spread = (high / low).ln().max(0.2);
     let pad = (spread * PADDING).exp();
     let middle = f64::midpoint(low.ln(), high.ln());
@@ -46,6 +53,8 @@ pub(crate) fn log_axis(label: &str, numbers: Numbers, [low, high]: [f64; 2]) -> 
 
 /// A linear axis around values.
 pub(crate) fn linear_axis(label: &str, numbers: Numbers, [low, high]: [f64; 2]) -> Axis {
+    let low = low.clamp(-FARTHEST, FARTHEST);
+    let high = high.clamp(low, FARTHEST);
     let spread = (high - low).max(1e-6 + 1e-3 * high.abs());
     let middle = f64::midpoint(low, high);
     Axis {
@@ -111,9 +120,7 @@ impl<'a> Sizes<'a> {
         let of = self.ranks.len();
         self.ranks
             .iter()
-            .map(|(&(params, model), &rank)| {
-                (Ink::Size { rank, of }, text::size_label(model, params))
-            })
+            .map(|(&(params, model), &rank)| (Ink::Size { rank, of }, text::size_label(model, params)))
             .collect()
     }
 }
@@ -164,7 +171,7 @@ impl Budgets {
         if self.by_ratio {
             format!("{} tokens per parameter", text::number(amount, 2))
         } else {
-            format!("{} tokens", human_count(amount))
+            format!("{} tokens", text::count(amount))
         }
     }
 }
@@ -180,10 +187,7 @@ fn clusters(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     sorted.sort_by(f64::total_cmp);
     let mut starts: Vec<f64> = Vec::new();
     for value in sorted {
-        if starts
-            .last()
-            .is_none_or(|&start| value > start * SAME_BUDGET)
-        {
+        if starts.last().is_none_or(|&start| value > start * SAME_BUDGET) {
             starts.push(value);
         }
     }

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::allocation::{FLOPS_PER_PARAM_TOKEN, best_params};
-use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, range};
+use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, positive_range, range};
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
 use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, text};
-use crate::units::human_count;
 
 /// Points of a drawn curve.
 pub(crate) const CURVE_POINTS: u32 = 96;
@@ -44,11 +43,7 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
     let (content, caption, omitted) = match drawable(study) {
         Some(drawn) => {
             let mut panels = vec![law_panel(&drawn, &sizes)];
-            panels.extend(
-                study
-                    .recipe
-                    .and_then(|recipe| compute_panel(&drawn, recipe, &sizes)),
-            );
+            panels.extend(study.recipe.and_then(|recipe| compute_panel(&drawn, recipe, &sizes)));
             let out = if panels.len() > 1 {
                 " Right: the same law at its best split of compute; the diamond is the recipe with its 95 % interval."
             } else {
@@ -83,9 +78,7 @@ fn not_in_law(trials: &[TrialRow], points: &[LawPoint]) -> Vec<Omitted> {
         trials
             .iter()
             .filter(|trial| !used.contains(trial.trial.as_str()))
-            .map(|trial| {
-                text::why_left_out(trial).unwrap_or_else(|| "not used by the fit".to_owned())
-            }),
+            .map(|trial| text::why_left_out(trial).unwrap_or_else(|| "not used by the fit".to_owned())),
     )
 }
 
@@ -101,18 +94,17 @@ fn by_size(points: &[LawPoint]) -> Vec<Vec<&LawPoint>> {
 
 fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
     let points = drawn.law.points;
-    let [low, high] = range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
+    let [low, high] = positive_range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
     let end = high * LOOK_AHEAD;
     let mut marks = Vec::new();
     for group in by_size(points) {
         let Some(first) = group.first() else { continue };
         let ink = sizes.ink_named(&first.model);
         let label = text::size_label(&first.model, first.params as u64);
-        let Some([from, to]) = range(group.iter().map(|point| point.tokens)) else {
+        let Some([from, to]) = positive_range(group.iter().map(|point| point.tokens)) else {
             continue;
         };
-        let curve =
-            |from: f64, to: f64| curve(from, to, |tokens| (drawn.predict)(first.params, tokens));
+        let curve = |from: f64, to: f64| curve(from, to, |tokens| (drawn.predict)(first.params, tokens));
         let hover = format!("{} at {label} parameters", drawn.law.law);
         marks.push(Mark::Line {
             points: curve(from, to),
@@ -129,11 +121,7 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
             hover: Some(format!("{hover}, beyond its data")),
         });
     }
-    marks.extend(
-        points
-            .iter()
-            .map(|point| dot(point, [point.tokens, point.loss], sizes)),
-    );
+    marks.extend(points.iter().map(|point| dot(point, [point.tokens, point.loss], sizes)));
     let losses = range_of_marks(&marks, 1).unwrap_or([1.0, 10.0]);
     Panel {
         title: "By tokens".to_owned(),
@@ -147,16 +135,12 @@ pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
     Mark::Dot {
         at,
         ink: sizes.ink_named(&point.model),
-        shape: if point.held_out {
-            Shape::Ring
-        } else {
-            Shape::Disc
-        },
+        shape: if point.held_out { Shape::Ring } else { Shape::Disc },
         hover: Some(format!(
             "{}: {}, {} tokens\nfinal loss {}{}",
             point.trial,
             point.model,
-            human_count(point.tokens),
+            text::count(point.tokens),
             text::loss(point.loss),
             if point.held_out { ", held out" } else { "" }
         )),
@@ -201,8 +185,8 @@ fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Sizes<'_>) 
     let (loss, interval) = item(recipe, "loss")?;
     let target = FLOPS_PER_PARAM_TOKEN * recipe.params as f64 * recipe_tokens(recipe)?;
     let compute = |point: &LawPoint| FLOPS_PER_PARAM_TOKEN * point.params * point.tokens;
-    let [low, high] = range(drawn.law.points.iter().map(compute))?;
-    let params = range(drawn.law.points.iter().map(|point| point.params))?;
+    let [low, high] = positive_range(drawn.law.points.iter().map(compute))?;
+    let params = positive_range(drawn.law.points.iter().map(|point| point.params))?;
     let params = [params[0] / 30.0, recipe.params as f64 * 30.0];
     let best = |flops: f64| best_params(drawn.predict, flops, params).map(|(_, loss)| loss);
     let line = |from: f64, to: f64, stroke: Stroke, label: Option<&str>| Mark::Line {
@@ -210,9 +194,7 @@ fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Sizes<'_>) 
         ink: Ink::Plain,
         stroke,
         label: label.map(str::to_owned),
-        hover: Some(
-            "the law at its best split of compute between parameters and tokens".to_owned(),
-        ),
+        hover: Some("the law at its best split of compute between parameters and tokens".to_owned()),
     };
     let end = target.max(high) * 1.5;
     let mut marks = vec![
@@ -275,11 +257,7 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
             continue;
         };
         let size = (trial.params_non_embedding, trial.model.as_str());
-        let slot = best
-            .entry(size)
-            .or_default()
-            .entry(trial.tokens)
-            .or_insert(trial);
+        let slot = best.entry(size).or_default().entry(trial.tokens).or_insert(trial);
         if slot.final_loss.is_none_or(|held| loss < held) {
             *slot = trial;
         }
@@ -294,8 +272,7 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
             .iter()
             .filter(|trial| !shown.contains(trial.trial.as_str()))
             .map(|trial| {
-                text::why_left_out(trial)
-                    .unwrap_or_else(|| "not the best of their size and tokens".to_owned())
+                text::why_left_out(trial).unwrap_or_else(|| "not the best of their size and tokens".to_owned())
             }),
     );
     let marks = marks_of_best(&best, sizes);
@@ -327,17 +304,12 @@ fn marks_of_best(best: &BestRuns<'_>, sizes: &Sizes<'_>) -> Vec<Mark> {
         let Some(trial) = runs.values().next() else {
             continue;
         };
-        dots.extend(
-            points
-                .iter()
-                .zip(runs.values())
-                .map(|(&at, trial)| Mark::Dot {
-                    at,
-                    ink: sizes.ink(trial),
-                    shape: Shape::Disc,
-                    hover: Some(text::trial_hover(trial)),
-                }),
-        );
+        dots.extend(points.iter().zip(runs.values()).map(|(&at, trial)| Mark::Dot {
+            at,
+            ink: sizes.ink(trial),
+            shape: Shape::Disc,
+            hover: Some(text::trial_hover(trial)),
+        }));
         marks.push(Mark::Line {
             points,
             ink: sizes.ink(trial),
@@ -388,16 +360,13 @@ fn residual_panels(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Content {
     };
     let reach = low.abs().max(high.abs()).max(1e-4);
     let panel = |title: &str, label: &str, x: &dyn Fn(&LawPoint) -> f64| {
-        let mut marks = vec![Mark::Level {
-            y: 0.0,
-            label: String::new(),
-        }];
+        let mut marks = vec![Mark::Level { y: 0.0 }];
         marks.extend(
             residuals
                 .iter()
                 .map(|&(point, residual)| dot(point, [x(point), residual], sizes)),
         );
-        let values = range(residuals.iter().map(|&(point, _)| x(point))).unwrap_or([1.0, 10.0]);
+        let values = positive_range(residuals.iter().map(|&(point, _)| x(point))).unwrap_or([1.0, 10.0]);
         Panel {
             title: title.to_owned(),
             x: log_axis(label, Numbers::Counts, values),

@@ -7,11 +7,27 @@ use crate::units::{human_count, significant};
 
 /// A loss in nats: `4.213`.
 pub(crate) fn loss(nats: f64) -> String {
-    format!("{nats:.3}")
+    if nats.is_finite() {
+        format!("{nats:.3}")
+    } else {
+        "not finite".to_owned()
+    }
+}
+
+/// A count as people read it: `4096`, `57.2k`, `3.1M`.
+pub fn count(value: f64) -> String {
+    if value.abs() < 1e4 {
+        format!("{}", value.round())
+    } else {
+        human_count(value)
+    }
 }
 
 /// A number of any magnitude with so many digits: `0.0123`, `4.2e-6`, `1.21e9`.
 pub fn number(value: f64, digits: i32) -> String {
+    if !value.is_finite() {
+        return "not finite".to_owned();
+    }
     let rounded = significant(value, digits);
     let magnitude = rounded.abs();
     if rounded == 0.0 || (1e-4..1e6).contains(&magnitude) {
@@ -26,7 +42,7 @@ pub(crate) fn size_label(model: &str, params: u64) -> String {
     if model.len() <= 6 {
         model.to_owned()
     } else {
-        human_count(params as f64)
+        count(params as f64)
     }
 }
 
@@ -35,7 +51,7 @@ pub(crate) fn trial_hover(trial: &TrialRow) -> String {
     let end = match (trial.final_loss, trial.state) {
         (Some(nats), _) => format!("final loss {}", loss(nats)),
         (None, TrialState::Diverged) => match trial.diverged_at_tokens {
-            Some(tokens) => format!("diverged at {} tokens", human_count(tokens as f64)),
+            Some(tokens) => format!("diverged at {} tokens", count(tokens as f64)),
             None => "diverged".to_owned(),
         },
         (None, state) => state.name().to_owned(),
@@ -44,11 +60,11 @@ pub(crate) fn trial_hover(trial: &TrialRow) -> String {
         "{}\n{} ({} parameters), lr {}, batch {}, {}, {} tokens, seed {}\n{end}",
         trial.slug,
         trial.model,
-        human_count(trial.params_non_embedding as f64),
+        count(trial.params_non_embedding as f64),
         number(trial.lr, 3),
-        human_count(trial.batch_tokens as f64),
+        count(trial.batch_tokens as f64),
         trial.schedule,
-        human_count(trial.tokens as f64),
+        count(trial.tokens as f64),
         trial.seed,
     )
 }
@@ -75,6 +91,12 @@ pub(crate) fn plural(count: usize, word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_counts_are_exact() {
+        assert_eq!(count(4096.0), "4096");
+        assert_eq!(count(57_184.0), "57.2k");
+    }
 
     #[test]
     fn numbers_are_decimal_where_people_read_decimals() {
