@@ -137,6 +137,7 @@ fn index(value: i64) -> usize {
     usize::try_from(value).expect("sizes and offsets are not negative")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands errors over by value")]
 fn unexpected(error: SafeTensorError) -> Failure {
     Failure::from_message(error.to_string())
 }

@@ -93,6 +93,14 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_libtorch_arrives_as_a_panic_with_its_words() {
+        let payload = std::panic::catch_unwind(|| tch::Tensor::zeros([2], tch::kind::FLOAT_CPU).view([3]));
+        let failure = Failure::from_panic(payload.expect_err("two are not three").as_ref());
+        assert_eq!(failure.cause, Cause::Other);
+        assert!(failure.message.contains("shape '[3]' is invalid"), "{failure}");
+    }
+
+    #[test]
     fn a_full_disk_is_told_by_its_error() {
         let error = io::Error::from(io::ErrorKind::StorageFull);
         assert_eq!(Failure::from(error).cause, Cause::DiskFull);

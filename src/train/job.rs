@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use sandbox::model::config::{DeviceKind, Precision, RunConfig};
+use sandbox::model::shape::Shape;
 use sandbox::units::Steps;
 use sandbox::wire::{CHECKPOINT_FILE, Cause, Checkpoint, Job, Line, PROTOCOL, Point, Split};
 use tch::{Cuda, Device, no_grad};
 
 use crate::failure::Failure;
-use crate::feed::Feed;
+use crate::feed::{Feed, TrainingFeed};
 use crate::lines::Lines;
 use crate::step::{NotFinite, Trainer};
 use crate::{checkpoint, system};
@@ -43,6 +44,14 @@ enum End {
     Stopped,
 }
 
+/// How the evaluation ended.
+enum Evaluated {
+    Complete,
+    /// The last update made a model whose loss is not finite.
+    NotFinite,
+    Stopped,
+}
+
 /// Does the job and says its last line but the failures'; `stopped` is asked before every step.
 pub(crate) fn perform(
     job: &Job,
@@ -62,25 +71,23 @@ pub(crate) fn perform(
     system::reset_peak();
     tch::set_num_threads(i32::try_from(job.config.numerics.threads).unwrap_or(i32::MAX));
     let feed = shelf.feed(&job.data)?;
-    feed.check(&job.config)?;
+    let training = feed.training(&job.config)?;
     let mut trainer = match &job.parent {
         Some(parent) => checkpoint::load(parent, &job.config, job.from, device)?,
         None => Trainer::new(&job.config, device),
     };
-    let last = match train(&mut trainer, job.to, feed, lines, stopped)? {
+    let last = match train(&mut trainer, job.to, &training, lines, stopped)? {
         End::Diverged { step } => Line::Diverged { step },
         End::Stopped => Line::Stopped,
-        End::Complete { seconds } => {
-            if evaluate(&trainer, feed, job.eval_windows, lines, stopped)? {
-                Line::Finished {
-                    checkpoint: keep(&trainer, job, folder)?,
-                    seconds,
-                    peak_bytes: system::peak_bytes(),
-                }
-            } else {
-                Line::Stopped
-            }
-        }
+        End::Complete { seconds } => match evaluate(&trainer, feed, job.eval_windows, lines, stopped)? {
+            Evaluated::NotFinite => Line::Diverged { step: trainer.done.0 },
+            Evaluated::Stopped => Line::Stopped,
+            Evaluated::Complete => Line::Finished {
+                checkpoint: keep(&trainer, job, folder)?,
+                seconds,
+                peak_bytes: system::peak_bytes(),
+            },
+        },
     };
     lines.say(&last)
 }
@@ -106,6 +113,17 @@ fn check(job: &Job) -> Result<Device, Failure> {
             "bfloat16 needs a CUDA device; on a CPU use `precision: float32`",
         ));
     }
+    let Shape {
+        width,
+        layers,
+        heads,
+        kv_heads,
+        head_dim: _,
+        d_ff,
+    } = config.shape;
+    if Shape::new(width, layers, heads, kv_heads, d_ff) != Ok(config.shape) {
+        return Err(Failure::refused(format!("{:?} is no shape", config.shape)));
+    }
     let tokens = config.batch_tokens.0;
     if config.context == 0 || tokens == 0 || !tokens.is_multiple_of(config.context) {
         return Err(Failure::refused(format!(
@@ -130,7 +148,7 @@ fn check(job: &Job) -> Result<Device, Failure> {
 fn train(
     trainer: &mut Trainer,
     to: Steps,
-    feed: &Feed,
+    feed: &TrainingFeed<'_>,
     lines: &mut Lines,
     stopped: &dyn Fn() -> bool,
 ) -> Result<End, Failure> {
@@ -140,7 +158,7 @@ fn train(
         if stopped() {
             return Ok(End::Stopped);
         }
-        let batch = feed.batch(&trainer.config, trainer.done.0, device)?;
+        let batch = feed.batch(&trainer.config, trainer.done, device);
         let measured = match trainer.step(&batch) {
             Ok(measured) => measured,
             Err(NotFinite) => {
@@ -163,57 +181,58 @@ fn train(
     Ok(End::Complete { seconds })
 }
 
-/// Loss on the first `windows` windows of each held-out set; false if it was stopped.
+/// Loss on the first `windows` windows of each held-out set.
 fn evaluate(
     trainer: &Trainer,
     feed: &Feed,
     windows: u64,
     lines: &mut Lines,
     stopped: &dyn Fn() -> bool,
-) -> Result<bool, Failure> {
+) -> Result<Evaluated, Failure> {
     for set in feed.held_out() {
-        let Some(loss) = held_out_loss(trainer, feed, &set, windows, stopped)? else {
-            if stopped() {
-                return Ok(false);
-            }
+        let windows = windows.min(feed.windows(&set, trainer.config.context)?);
+        // A set without a whole window has no loss.
+        if windows == 0 {
             continue;
+        }
+        let Some(loss) = held_out_loss(trainer, feed, &set, windows, stopped)? else {
+            return Ok(Evaluated::Stopped);
         };
+        if !loss.is_finite() {
+            return Ok(Evaluated::NotFinite);
+        }
         lines.say(&Line::Point(Point {
             step: trainer.done.0,
             loss,
             lr: None,
             grad_norm: None,
-            bits_per_byte: Some(loss / std::f64::consts::LN_2 / feed.bytes_per_token(&set)),
-            split: Split(set),
+            bits_per_byte: feed.bits_per_byte(&set, loss),
+            split: set,
         }))?;
     }
-    Ok(true)
+    Ok(Evaluated::Complete)
 }
 
-/// Mean loss in nats per token over the first windows of a set; none if it was stopped or has no window.
+/// Mean loss in nats per token over the first windows of a set; none if it was stopped.
 fn held_out_loss(
     trainer: &Trainer,
     feed: &Feed,
-    set: &str,
+    set: &Split,
     windows: u64,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<f64>, Failure> {
-    let RunConfig { numerics, .. } = trainer.config;
-    let (mut sum, mut tokens, mut first) = (0.0, 0u64, 0);
+    let RunConfig { context, numerics, .. } = trainer.config;
+    let (mut sum, mut first) = (0.0, 0);
     while first < windows {
         if stopped() {
             return Ok(None);
         }
-        let count = numerics.micro_batch.min(windows - first);
-        let device = trainer.model.device();
-        let Some(batch) = feed.windows(set, &trainer.config, first, count, device)? else {
-            break;
-        };
+        let end = windows.min(first + numerics.micro_batch);
+        let batch = feed.held_out_batch(set, first..end, context, trainer.model.device())?;
         sum += no_grad(|| trainer.model.loss_sum(&batch)).double_value(&[]);
-        tokens += batch.inputs.numel() as u64;
-        first += count;
+        first = end;
     }
-    Ok((tokens > 0).then(|| sum / tokens as f64))
+    Ok(Some(sum / (windows * context) as f64))
 }
 
 /// Leaves the state behind where a later stage needs it.

@@ -26,11 +26,6 @@ impl Entry {
     pub(crate) fn numel(&self) -> i64 {
         self.size.iter().product()
     }
-
-    /// The parameter inside a flat vector, as a view.
-    pub(crate) fn view(&self, flat: &Tensor) -> Tensor {
-        flat.narrow(0, self.offset, self.numel()).view(&self.size[..])
-    }
 }
 
 /// A consecutive part of the flat vector that belongs to one group.
@@ -210,7 +205,8 @@ mod tests {
         let weights = layout.weights(&flat);
         let named = |name: &str| {
             let entry = layout.entries.iter().find(|entry| entry.name.ends_with(name));
-            entry.expect(name).view(&flat)
+            let entry = entry.expect(name);
+            flat.narrow(0, entry.offset, entry.numel()).view(&entry.size[..])
         };
         let layer = &weights.layers[1];
         let qkv = Tensor::cat(

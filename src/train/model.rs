@@ -46,9 +46,8 @@ pub(crate) struct Model {
     shape: Shape,
     scaling: Scaling,
     compute: Kind,
-    /// Rotations of every position: `(T, 1, head_dim / 2)` each.
-    cos: Tensor,
-    sin: Tensor,
+    /// Rotations of every position: `(T, 1, head_dim / 2)`, complex.
+    rotations: Tensor,
 }
 
 impl Model {
@@ -61,7 +60,6 @@ impl Model {
 
     /// The model of a run with given weights, one flat vector.
     pub(crate) fn from_weights(config: &RunConfig, flat: &Tensor, device: Device) -> Self {
-        let (cos, sin) = rotations(config.context, config.shape.head_dim);
         Self {
             layout: Layout::new(config.shape, config.vocab),
             flat: flat.copy().to_device(device).set_requires_grad(true),
@@ -71,8 +69,7 @@ impl Model {
                 Precision::Float32 => Kind::Float,
                 Precision::Bfloat16 => Kind::BFloat16,
             },
-            cos: cos.to_device(device),
-            sin: sin.to_device(device),
+            rotations: rotations(config.context, config.shape.head_dim).to_device(device),
         }
     }
 
@@ -115,7 +112,7 @@ impl Model {
         // The factor is put on the small matrix, not on the large activations.
         let residual = self.scaling.residual();
         let y = rms_norm(x, &weights.attention_norm);
-        let attended = self.attention(&y.linear::<&Tensor>(&weights.qkv, None)); // (B, T, heads · head_dim)
+        let attended = self.attention(&weights.qkv, &y); // (B, T, heads · head_dim)
         let x = x + attended.linear::<&Tensor>(&(&weights.out * residual), None);
         let y = rms_norm(&x, &weights.feed_forward_norm);
         let halves = y.linear::<&Tensor>(&weights.gate_up, None).chunk(2, -1); // 2 × (B, T, d_ff)
@@ -123,16 +120,16 @@ impl Model {
         x + inner.linear::<&Tensor>(&(&weights.down * residual), None)
     }
 
-    /// Causal attention of fused queries, keys and values `(B, T, H · head_dim)`, scores times `1/√head_dim`.
-    fn attention(&self, qkv: &Tensor) -> Tensor {
-        let (batch, time, _) = qkv.size3().expect("fused projections are (B, T, H · head_dim)");
+    /// Causal attention, scores times `1/√head_dim`: `(B, T, d)` to `(B, T, heads · head_dim)`.
+    fn attention(&self, qkv: &Tensor, x: &Tensor) -> Tensor {
+        let (batch, time, _) = x.size3().expect("activations are (B, T, d)");
         let (heads, kv_heads) = (dim(self.shape.heads), dim(self.shape.kv_heads));
         let head_dim = dim(self.shape.head_dim);
+        let qkv = x.linear::<&Tensor>(&self.pair_rotated_rows(qkv), None);
         let qkv = qkv.view([batch, time, heads + 2 * kv_heads, head_dim]);
         let parts = qkv.split_with_sizes([heads + kv_heads, kv_heads], 2);
-        let turned = self.rotate(&parts[0], time).split_with_sizes([heads, kv_heads], 2);
-        let (q, k) = (&turned[0], self.share(&turned[1]));
-        let v = self.share(&parts[1]);
+        let turned = self.rotate(&parts[0]).split_with_sizes([heads, kv_heads], 2);
+        let (q, k, v) = (&turned[0], self.share(&turned[1]), self.share(&parts[1]));
         Tensor::scaled_dot_product_attention::<&Tensor>(
             &q.transpose(1, 2),
             &k.transpose(1, 2),
@@ -147,6 +144,19 @@ impl Model {
         .reshape([batch, time, heads * head_dim])
     }
 
+    /// Puts the rows that rotary embedding turns together beside each other, in every query and key head.
+    ///
+    /// The family pairs row i of a head with row i + `head_dim / 2`. Scores do not depend on the order of rows as long
+    /// as queries and keys have the same; neighbours are the parts of complex numbers, and turning is one product.
+    fn pair_rotated_rows(&self, qkv: &Tensor) -> Tensor {
+        let (width, half) = (dim(self.shape.width), dim(self.shape.head_dim) / 2);
+        let turned = dim(self.shape.heads + self.shape.kv_heads);
+        let values = dim(self.shape.kv_heads) * 2 * half;
+        let parts = qkv.split_with_sizes([turned * 2 * half, values], 0);
+        let paired = parts[0].view([turned, 2, half, width]).transpose(1, 2);
+        Tensor::cat(&[&paired.reshape([-1, width]), &parts[1]], 0)
+    }
+
     /// Repeats each key or value head for the group of query heads that shares it: `(B, T, heads, head_dim)`.
     fn share(&self, x: &Tensor) -> Tensor {
         if self.shape.heads == self.shape.kv_heads {
@@ -155,13 +165,12 @@ impl Model {
         x.repeat_interleave_self_int(dim(self.shape.heads / self.shape.kv_heads), 2, None)
     }
 
-    /// Rotary embedding of the halves of each head: `(B, T, heads, head_dim)`, in float32.
-    fn rotate(&self, x: &Tensor, time: i64) -> Tensor {
-        let cos = self.cos.narrow(0, 0, time);
-        let sin = self.sin.narrow(0, 0, time);
-        let halves = x.to_kind(Kind::Float).chunk(2, -1);
-        let (a, b) = (&halves[0], &halves[1]);
-        Tensor::cat(&[a * &cos - b * &sin, b * &cos + a * &sin], -1).to_kind(self.compute)
+    /// Rotary embedding of heads whose pairs are neighbours: `(B, T, heads, head_dim)`, in float32.
+    fn rotate(&self, x: &Tensor) -> Tensor {
+        let (batch, time, heads, head_dim) = x.size4().expect("heads are (B, T, heads, head_dim)");
+        let pairs = x.to_kind(Kind::Float).view([batch, time, heads, head_dim / 2, 2]);
+        let turned = pairs.view_as_complex() * self.rotations.narrow(0, 0, time);
+        turned.view_as_real().flatten(3, 4).to_kind(self.compute)
     }
 
     /// The last norm and the tied head, its input divided by `m`.
@@ -176,13 +185,13 @@ fn rms_norm(x: &Tensor, gain: &Tensor) -> Tensor {
     x.rms_norm(gain.size(), Some(gain), RMS_EPS)
 }
 
-/// Cosines and sines of every position and frequency: `(context, 1, head_dim / 2)` each, float32.
-fn rotations(context: u64, head_dim: u64) -> (Tensor, Tensor) {
+/// Unit complex numbers of every position and frequency: `(context, 1, head_dim / 2)`.
+fn rotations(context: u64, head_dim: u64) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
     let exponents = Tensor::arange_start_step(0, dim(head_dim), 2, options) / head_dim as f64;
     let frequencies = Tensor::full([1], ROPE_THETA, options).pow(&exponents).reciprocal();
     let angles = Tensor::arange(dim(context), options).outer(&frequencies).unsqueeze(1);
-    (angles.cos(), angles.sin())
+    Tensor::complex(&angles.cos(), &angles.sin())
 }
 
 /// Initial weights on the CPU: one stream of random numbers for each tensor, so that they do not depend on the

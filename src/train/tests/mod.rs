@@ -2,6 +2,7 @@
 
 mod coordinates;
 mod granite;
+mod jobs;
 mod training;
 
 use rand::{Rng, SeedableRng};
