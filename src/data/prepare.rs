@@ -58,7 +58,7 @@ pub enum Progress {
     /// So much is tokens: bytes of text, or tokens of a split of a synthetic source.
     Tokenizing {
         /// Done.
-        done: u64,
+        bytes: u64,
         /// In all.
         total: u64,
     },
@@ -218,7 +218,7 @@ fn prepare_markov(
         for done in (0..tokens).step_by(SYNTHETIC_CHUNK) {
             let chunk = usize::try_from(tokens - done).map_or(SYNTHETIC_CHUNK, |left| left.min(SYNTHETIC_CHUNK));
             writer.write(&walk.by_ref().take(chunk).collect::<Vec<u32>>())?;
-            progress(Progress::Tokenizing { done, total: tokens });
+            progress(Progress::Tokenizing { bytes: done, total: tokens });
         }
         splits.push(Split {
             name,
@@ -307,7 +307,7 @@ fn prepare_text(request: &Request, target: &Target, progress: &mut dyn FnMut(Pro
         &tokenizer,
         &target.staging,
         &mut |bytes| {
-            progress(Progress::Tokenizing { done: bytes, total });
+            progress(Progress::Tokenizing { bytes, total });
         },
     )?;
     let hash = |json: &str| blake3::hash(json.as_bytes()).to_hex().to_string();
