@@ -2,9 +2,7 @@
 //!
 //! Refuses to know data and axes.
 
-use plotters_backend::{
-    BackendColor, BackendCoord, BackendStyle, DrawingBackend, DrawingErrorKind,
-};
+use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingBackend, DrawingErrorKind};
 
 use crate::draw::palette::Role;
 use crate::draw::typeface::{Align, Type, Weight};
@@ -83,11 +81,7 @@ impl<S: Surface> Canvas<S> {
     }
 
     /// Everything that `shapes` draws belongs to `hover`.
-    pub(crate) fn hover(
-        &mut self,
-        hover: Option<&str>,
-        shapes: impl FnOnce(&mut Self) -> Drawn<S>,
-    ) -> Drawn<S> {
+    pub(crate) fn hover(&mut self, hover: Option<&str>, shapes: impl FnOnce(&mut Self) -> Drawn<S>) -> Drawn<S> {
         let Some(hover) = hover else {
             return shapes(self);
         };
@@ -109,13 +103,7 @@ impl<S: Surface> Canvas<S> {
     }
 
     /// A line of dashes, `on` long with gaps of `off`.
-    pub(crate) fn dashes(
-        &mut self,
-        points: &[[f64; 2]],
-        role: Role,
-        width: f64,
-        [on, off]: [f64; 2],
-    ) -> Drawn<S> {
+    pub(crate) fn dashes(&mut self, points: &[[f64; 2]], role: Role, width: f64, [on, off]: [f64; 2]) -> Drawn<S> {
         for dash in cut(points, on, off) {
             self.line(&dash, role, width)?;
         }

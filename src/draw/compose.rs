@@ -96,12 +96,7 @@ impl Plan {
         } else {
             10.0 + SMALL_LINE * self.foot.len() as f64
         };
-        2.0 * self.margin
-            + self.head
-            + self.key_height
-            + rows * self.panel_height
-            + (rows - 1.0) * GAP
-            + foot
+        2.0 * self.margin + self.head + self.key_height + rows * self.panel_height + (rows - 1.0) * GAP + foot
     }
 
     fn panel(&self, at: usize) -> Rect {
@@ -139,11 +134,7 @@ fn key_places(key: &[(Ink, String)], limit: f64) -> (Vec<(f64, f64)>, f64) {
         places.push((x, y));
         x += wide;
     }
-    let height = if key.is_empty() {
-        0.0
-    } else {
-        y + KEY_LINE + 6.0
-    };
+    let height = if key.is_empty() { 0.0 } else { y + KEY_LINE + 6.0 };
     (places, height)
 }
 

@@ -120,9 +120,7 @@ fn header(page: &mut String, view: &ReportView) -> fmt::Result {
 
 fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
     let Some(recipe) = recipe else {
-        page.push_str(
-            "<h2 id=\"recipe\">Recipe</h2>\n<p>No recipe has been drawn up from this study.</p>\n",
-        );
+        page.push_str("<h2 id=\"recipe\">Recipe</h2>\n<p>No recipe has been drawn up from this study.</p>\n");
         return Ok(());
     };
     writeln!(
@@ -137,11 +135,7 @@ fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
         for gate in &recipe.gates {
             let class = if gate.passed { "pass" } else { "fail" };
             let name = escape(&gate.name.replace('_', " "));
-            write!(
-                page,
-                "<li class=\"{class}\"><b>{name}</b>: {}",
-                escape(&gate.why)
-            )?;
+            write!(page, "<li class=\"{class}\"><b>{name}</b>: {}", escape(&gate.why))?;
             if let Some(next) = &gate.next {
                 write!(page, "<br>Run next: <code>{}</code>", escape(next))?;
             }
@@ -185,11 +179,13 @@ fn laws(page: &mut String, laws: &[LawView]) -> fmt::Result {
             String::new()
         };
         writeln!(page, "<h3>{} {mark}</h3>", escape(&law.law))?;
-        write!(page, "<p>{}", escape(&law.formula))?;
-        if let Some(fit) = &law.fit {
-            write!(page, " <span class=\"muted\">fit {}</span>", escape(fit))?;
+        if !law.formula.is_empty() {
+            write!(page, "<p>{}", escape(&law.formula))?;
+            if let Some(fit) = &law.fit {
+                write!(page, " <span class=\"muted\">fit {}</span>", escape(fit))?;
+            }
+            page.push_str("</p>\n");
         }
-        page.push_str("</p>\n");
         if let Some(why) = &law.refused {
             writeln!(page, "<p>{}</p>", escape(why))?;
         }
@@ -249,10 +245,7 @@ fn facts(page: &mut String, facts: &[(String, String)]) -> fmt::Result {
 }
 
 fn table(page: &mut String, table: &Table, class: &str) -> fmt::Result {
-    write!(
-        page,
-        "<div class=\"scroll\"><table class=\"{class}\">\n<thead><tr>"
-    )?;
+    write!(page, "<div class=\"scroll\"><table class=\"{class}\">\n<thead><tr>")?;
     for column in &table.columns {
         let class = if column.numeric { " class=\"n\"" } else { "" };
         write!(page, "<th{class}>{}</th>", escape(column.title))?;
@@ -295,21 +288,11 @@ fn left_out(page: &mut String, view: &ReportView) -> fmt::Result {
     page.push_str("<h2 id=\"left-out\">Left out, and why</h2>\n");
     let count = view.left_out.len();
     if count == 0 {
-        page.push_str(
-            "<p>Every trial has a final loss; none is left out of the laws for want of one.</p>\n",
-        );
+        page.push_str("<p>Every trial has a final loss; none is left out of the laws for want of one.</p>\n");
         return Ok(());
     }
-    let open = if count <= LEFT_OUT_OPEN_MAX {
-        " open"
-    } else {
-        ""
-    };
-    let noun = if count == 1 {
-        "trial has"
-    } else {
-        "trials have"
-    };
+    let open = if count <= LEFT_OUT_OPEN_MAX { " open" } else { "" };
+    let noun = if count == 1 { "trial has" } else { "trials have" };
     writeln!(
         page,
         "<details{open}><summary>{count} {noun} no final loss: none of them is a number in any figure or law.\
@@ -361,21 +344,13 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        for (plain, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foobar", "Zm9vYmFy")] {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }
 
     #[test]
     fn escaped_text_is_neither_markup_nor_control() {
-        assert_eq!(
-            escape("<script>'\"&\u{1b}"),
-            "&lt;script&gt;&#39;&quot;&amp;\u{fffd}"
-        );
+        assert_eq!(escape("<script>'\"&\u{1b}"), "&lt;script&gt;&#39;&quot;&amp;\u{fffd}");
     }
 }

@@ -180,14 +180,8 @@ fn plasma(position: f64) -> Rgb {
 
 /// From the first colour, `share` of the way to the second.
 fn mix(from: Rgb, to: Rgb, share: f64) -> Rgb {
-    let channel = |from: u8, to: u8| {
-        (f64::from(from) + (f64::from(to) - f64::from(from)) * share).round() as u8
-    };
-    (
-        channel(from.0, to.0),
-        channel(from.1, to.1),
-        channel(from.2, to.2),
-    )
+    let channel = |from: u8, to: u8| (f64::from(from) + (f64::from(to) - f64::from(from)) * share).round() as u8;
+    (channel(from.0, to.0), channel(from.1, to.1), channel(from.2, to.2))
 }
 
 #[cfg(test)]

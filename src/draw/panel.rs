@@ -89,9 +89,7 @@ impl<'a> Frame<'a> {
             right,
             bottom,
         };
-        let x = ticks(&panel.x, right - left, &|text| {
-            width(text, SMALL, Weight::Regular)
-        });
+        let x = ticks(&panel.x, right - left, &|text| width(text, SMALL, Weight::Regular));
         let dots = panel
             .marks
             .iter()
@@ -243,16 +241,9 @@ impl<'a> Frame<'a> {
                     return Ok(());
                 }
                 let radius = if self.dots > DOTS_LARGE_MAX { 2.2 } else { 3.4 };
-                canvas.hover(hover.as_deref(), |canvas| {
-                    dot(canvas, at, radius, *ink, *shape)
-                })
+                canvas.hover(hover.as_deref(), |canvas| dot(canvas, at, radius, *ink, *shape))
             }
-            Mark::Span {
-                from,
-                to,
-                ink,
-                hover,
-            } => canvas.hover(hover.as_deref(), |canvas| {
+            Mark::Span { from, to, ink, hover } => canvas.hover(hover.as_deref(), |canvas| {
                 self.inside(&[*from, *to])
                     .iter()
                     .try_for_each(|part| canvas.line(part, Role::of(*ink), 2.0))
@@ -264,9 +255,7 @@ impl<'a> Frame<'a> {
                 let row = self.strip.iter().position(|held| held == ink).unwrap_or(0);
                 let y = self.plot.top - 8.0 - STRIP_ROW * (row as f64 + 0.5) + 2.0;
                 let at = [self.x_of(*x).clamp(self.plot.left, self.plot.right), y];
-                canvas.hover(hover.as_deref(), |canvas| {
-                    beyond(canvas, at, Role::of(*ink), *why)
-                })
+                canvas.hover(hover.as_deref(), |canvas| beyond(canvas, at, Role::of(*ink), *why))
             }
             Mark::Level { y } => {
                 let (left, right) = (self.plot.left, self.plot.right);
@@ -320,9 +309,7 @@ fn label_room(panel: &Panel) -> f64 {
         .marks
         .iter()
         .filter_map(|mark| match mark {
-            Mark::Line {
-                label: Some(text), ..
-            } => Some(width(&shorten(text), SMALL, Weight::SemiBold).ceil() + 12.0),
+            Mark::Line { label: Some(text), .. } => Some(width(&shorten(text), SMALL, Weight::SemiBold).ceil() + 12.0),
             Mark::Line { label: None, .. }
             | Mark::Dot { .. }
             | Mark::Span { .. }
@@ -362,16 +349,10 @@ fn placeable(axis: &Axis, value: f64) -> bool {
 }
 
 fn holds(plot: Rect, [x, y]: [f64; 2]) -> bool {
-    (plot.left - 0.5..=plot.right + 0.5).contains(&x)
-        && (plot.top - 0.5..=plot.bottom + 0.5).contains(&y)
+    (plot.left - 0.5..=plot.right + 0.5).contains(&x) && (plot.top - 0.5..=plot.bottom + 0.5).contains(&y)
 }
 
-fn line<S: Surface>(
-    canvas: &mut Canvas<S>,
-    points: &[[f64; 2]],
-    ink: Ink,
-    stroke: Stroke,
-) -> Drawn<S> {
+fn line<S: Surface>(canvas: &mut Canvas<S>, points: &[[f64; 2]], ink: Ink, stroke: Stroke) -> Drawn<S> {
     match stroke {
         Stroke::Thin => canvas.line(points, Role::tint_of(ink), 1.1),
         Stroke::Strong => canvas.line(points, Role::of(ink), 2.0),
@@ -380,13 +361,7 @@ fn line<S: Surface>(
     }
 }
 
-fn dot<S: Surface>(
-    canvas: &mut Canvas<S>,
-    at: [f64; 2],
-    radius: f64,
-    ink: Ink,
-    shape: Shape,
-) -> Drawn<S> {
+fn dot<S: Surface>(canvas: &mut Canvas<S>, at: [f64; 2], radius: f64, ink: Ink, shape: Shape) -> Drawn<S> {
     let role = Role::of(ink);
     match shape {
         Shape::Disc => {
@@ -406,20 +381,10 @@ fn dot<S: Surface>(
 }
 
 fn diamond([x, y]: [f64; 2], reach: f64) -> [[f64; 2]; 4] {
-    [
-        [x, y - reach],
-        [x + reach, y],
-        [x, y + reach],
-        [x - reach, y],
-    ]
+    [[x, y - reach], [x + reach, y], [x, y + reach], [x - reach, y]]
 }
 
-fn beyond<S: Surface>(
-    canvas: &mut Canvas<S>,
-    [x, y]: [f64; 2],
-    role: Role,
-    why: Beyond,
-) -> Drawn<S> {
+fn beyond<S: Surface>(canvas: &mut Canvas<S>, [x, y]: [f64; 2], role: Role, why: Beyond) -> Drawn<S> {
     const REACH: f64 = 3.4;
     match why {
         Beyond::Diverged => {

@@ -3,9 +3,7 @@
 //! Pictures are drawn at four pixels a unit and averaged down to two. Refuses to know what it draws.
 
 use plotters::backend::BitMapBackend;
-use plotters_backend::{
-    BackendColor, BackendCoord, BackendStyle, DrawingBackend, DrawingErrorKind,
-};
+use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingBackend, DrawingErrorKind};
 
 use crate::draw::DrawError;
 use crate::draw::canvas::Surface;
@@ -33,12 +31,7 @@ pub(crate) fn file(figure: &FigureView, sweep: &str) -> Result<Vec<u8>, DrawErro
     let mut buffer = [red, green, blue].repeat(width * SAMPLES * height * SAMPLES);
     let size = ((width * SAMPLES) as u32, (height * SAMPLES) as u32);
     let surface = Raster(BitMapBackend::with_buffer(&mut buffer, size));
-    drop(compose::figure(
-        figure,
-        layout,
-        surface,
-        PIXELS * SAMPLES as f64,
-    )?);
+    drop(compose::figure(figure, layout, surface, PIXELS * SAMPLES as f64)?);
     let pixels = average(&buffer, width, height);
     pack(&pixels, width as u32, height as u32).map_err(|source| DrawError::Png {
         figure: figure.name,
@@ -109,11 +102,7 @@ impl<'a> DrawingBackend for Raster<'a> {
     }
 
     /// Segment by segment with round joints: plotters' outline of a whole path leaves holes where it turns sharply.
-    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
-        &mut self,
-        path: I,
-        style: &S,
-    ) -> Drawn<'a> {
+    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Drawn<'a> {
         let width = style.stroke_width();
         let mut last: Option<BackendCoord> = None;
         for to in path {

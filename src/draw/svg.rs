@@ -7,8 +7,7 @@ use std::fmt::Write;
 
 use plotters_backend::text_anchor::HPos;
 use plotters_backend::{
-    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind,
-    FontStyle,
+    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind, FontStyle,
 };
 
 use crate::draw::DrawError;
@@ -54,10 +53,7 @@ pub(crate) fn file(figure: &FigureView, sweep: &str) -> Result<String, DrawError
 
 /// A figure as an element of the page.
 pub(crate) fn inline(figure: &FigureView, layout: Layout<'_>) -> Result<String, DrawError> {
-    let classes = roles()
-        .into_iter()
-        .map(|role| (role.light(), role.class()))
-        .collect();
+    let classes = roles().into_iter().map(|role| (role.light(), role.class())).collect();
     let name = match layout {
         Layout::Narrow => "narrow",
         Layout::Wide | Layout::File { .. } => "wide",
@@ -71,17 +67,10 @@ pub(crate) fn inline(figure: &FigureView, layout: Layout<'_>) -> Result<String, 
     ))
 }
 
-fn draw(
-    figure: &FigureView,
-    layout: Layout<'_>,
-    paint: Paint,
-) -> Result<(Svg, [f64; 2]), DrawError> {
+fn draw(figure: &FigureView, layout: Layout<'_>, paint: Paint) -> Result<(Svg, [f64; 2]), DrawError> {
     let size = compose::size(figure, layout);
     let surface = Svg {
-        size: (
-            (size[0] * SCALE).round() as u32,
-            (size[1] * SCALE).round() as u32,
-        ),
+        size: ((size[0] * SCALE).round() as u32, (size[1] * SCALE).round() as u32),
         paint,
         body: String::new(),
     };
@@ -91,9 +80,7 @@ fn draw(
 
 impl Svg {
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        self.body
-            .write_fmt(text)
-            .expect("a string takes every write");
+        self.body.write_fmt(text).expect("a string takes every write");
     }
 
     /// The attributes of a line or a filled shape.
@@ -104,10 +91,9 @@ impl Svg {
                 hex(colour.rgb)
             ),
             (Paint::Plain, None) => format!("fill=\"{}\"", hex(colour.rgb)),
-            (Paint::Classes(classes), Some(width)) => format!(
-                "class=\"l {}\" stroke-width=\"{width}\"",
-                class_of(classes, colour.rgb)
-            ),
+            (Paint::Classes(classes), Some(width)) => {
+                format!("class=\"l {}\" stroke-width=\"{width}\"", class_of(classes, colour.rgb))
+            }
             (Paint::Classes(classes), None) => {
                 format!("class=\"f {}\"", class_of(classes, colour.rgb))
             }
@@ -131,11 +117,7 @@ fn path_data(points: impl IntoIterator<Item = BackendCoord>) -> String {
             None => write!(data, "M{x} {y}l"),
             Some((from_x, from_y)) => {
                 let (dx, dy) = (x - from_x, y - from_y);
-                let before = if dx < 0 || data.ends_with('l') {
-                    ""
-                } else {
-                    " "
-                };
+                let before = if dx < 0 || data.ends_with('l') { "" } else { " " };
                 let between = if dy < 0 { "" } else { " " };
                 write!(data, "{before}{dx}{between}{dy}")
             }
@@ -169,12 +151,7 @@ impl DrawingBackend for Svg {
         Ok(())
     }
 
-    fn draw_line<S: BackendStyle>(
-        &mut self,
-        from: BackendCoord,
-        to: BackendCoord,
-        style: &S,
-    ) -> Drawn {
+    fn draw_line<S: BackendStyle>(&mut self, from: BackendCoord, to: BackendCoord, style: &S) -> Drawn {
         self.draw_path([from, to], style)
     }
 
@@ -194,49 +171,28 @@ impl DrawingBackend for Svg {
         Ok(())
     }
 
-    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
-        &mut self,
-        path: I,
-        style: &S,
-    ) -> Drawn {
+    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Drawn {
         let look = self.look(style.color(), Some(style.stroke_width()));
         let data = path_data(path);
         self.write(format_args!("<path {look} d=\"{data}\"/>\n"));
         Ok(())
     }
 
-    fn draw_circle<S: BackendStyle>(
-        &mut self,
-        (x, y): BackendCoord,
-        radius: u32,
-        style: &S,
-        fill: bool,
-    ) -> Drawn {
+    fn draw_circle<S: BackendStyle>(&mut self, (x, y): BackendCoord, radius: u32, style: &S, fill: bool) -> Drawn {
         let stroke = (!fill).then(|| style.stroke_width());
         let look = self.look(style.color(), stroke);
-        self.write(format_args!(
-            "<circle {look} cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>\n"
-        ));
+        self.write(format_args!("<circle {look} cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>\n"));
         Ok(())
     }
 
-    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
-        &mut self,
-        corners: I,
-        style: &S,
-    ) -> Drawn {
+    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, corners: I, style: &S) -> Drawn {
         let look = self.look(style.color(), None);
         let data = path_data(corners);
         self.write(format_args!("<path {look} d=\"{data}z\"/>\n"));
         Ok(())
     }
 
-    fn draw_text<TStyle: BackendTextStyle>(
-        &mut self,
-        text: &str,
-        style: &TStyle,
-        (x, y): BackendCoord,
-    ) -> Drawn {
+    fn draw_text<TStyle: BackendTextStyle>(&mut self, text: &str, style: &TStyle, (x, y): BackendCoord) -> Drawn {
         let look = self.look(style.color(), None);
         let anchor = match style.anchor().h_pos {
             HPos::Left => "",

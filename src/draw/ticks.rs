@@ -64,11 +64,7 @@ fn decades(axis: &Axis, multiples: &[f64], every: i32) -> Vec<f64> {
     let last = axis.to.log10().ceil() as i32;
     (first..=last)
         .filter(|exponent| exponent.rem_euclid(every) == 0)
-        .flat_map(|exponent| {
-            multiples
-                .iter()
-                .map(move |multiple| scaled(*multiple, exponent))
-        })
+        .flat_map(|exponent| multiples.iter().map(move |multiple| scaled(*multiple, exponent)))
         .filter(|&value| inside(axis, value))
         .collect()
 }
@@ -101,8 +97,8 @@ fn log_candidates(axis: &Axis) -> Vec<Vec<f64>> {
 fn linear_candidates(axis: &Axis) -> Vec<Vec<f64>> {
     let span = axis.to - axis.from;
     let exponent = span.log10().floor() as i32;
-    let steps = (exponent - 1..=exponent)
-        .flat_map(|exponent| [1.0, 2.0, 2.5, 5.0].map(|multiple| scaled(multiple, exponent)));
+    let steps =
+        (exponent - 1..=exponent).flat_map(|exponent| [1.0, 2.0, 2.5, 5.0].map(|multiple| scaled(multiple, exponent)));
     steps
         .filter(|step| span / step <= 2.0 * LABELS_MAX as f64)
         .map(|step| {
@@ -179,10 +175,7 @@ mod tests {
         let counts = axis(Scale::Log, Numbers::Counts, 2e5, 4e7);
         assert_eq!(texts(&counts), ["300k", "1M", "3M", "10M", "30M"]);
         let wide = axis(Scale::Log, Numbers::Plain, 1e12, 1e22);
-        assert_eq!(
-            texts(&wide),
-            ["1e12", "1e14", "1e16", "1e18", "1e20", "1e22"]
-        );
+        assert_eq!(texts(&wide), ["1e12", "1e14", "1e16", "1e18", "1e20", "1e22"]);
     }
 
     #[test]

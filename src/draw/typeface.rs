@@ -21,8 +21,7 @@ pub(crate) const SEMIBOLD: &[u8] = include_bytes!("fonts/Inter-SemiBold.ttf");
 pub(crate) const FAMILY: &str = "Inter,'Helvetica Neue',Arial,sans-serif";
 
 static FONTS: LazyLock<[FontRef<'static>; 2]> = LazyLock::new(|| {
-    [REGULAR, SEMIBOLD]
-        .map(|bytes| FontRef::try_from_slice(bytes).expect("the fonts in the repository are whole"))
+    [REGULAR, SEMIBOLD].map(|bytes| FontRef::try_from_slice(bytes).expect("the fonts in the repository are whole"))
 });
 
 /// The weight of words.
@@ -187,10 +186,6 @@ mod tests {
         let lines = wrap(text, 10.0, 120.0);
         assert!(lines.len() > 1);
         assert_eq!(lines.join(" "), text);
-        assert!(
-            lines
-                .iter()
-                .all(|line| width(line, 10.0, Weight::Regular) <= 120.0)
-        );
+        assert!(lines.iter().all(|line| width(line, 10.0, Weight::Regular) <= 120.0));
     }
 }

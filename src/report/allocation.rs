@@ -19,15 +19,10 @@ const CONTOURS: u32 = 7;
 pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
     let content = match drawable(study) {
         None => Content::Missing(no_law(study)),
-        Some(drawn) => allocation_panel(&drawn, study.recipe, &Sizes::of(study.trials))
-            .map_or_else(
-                || {
-                    Content::Missing(
-                        "The law has no loss to draw between its data and the recipe.".to_owned(),
-                    )
-                },
-                |panel| Content::Panels(vec![panel]),
-            ),
+        Some(drawn) => allocation_panel(&drawn, study.recipe, &Sizes::of(study.trials)).map_or_else(
+            || Content::Missing("The law has no loss to draw between its data and the recipe.".to_owned()),
+            |panel| Content::Panels(vec![panel]),
+        ),
     };
     FigureView {
         name: "allocation",
@@ -42,28 +37,15 @@ pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
     }
 }
 
-fn allocation_panel(
-    drawn: &Drawable<'_>,
-    recipe: Option<&RecipeInput>,
-    sizes: &Sizes<'_>,
-) -> Option<Panel> {
+fn allocation_panel(drawn: &Drawable<'_>, recipe: Option<&RecipeInput>, sizes: &Sizes<'_>) -> Option<Panel> {
     let points = drawn.law.points;
     let target = recipe.and_then(|recipe| Some([recipe.params as f64, recipe_tokens(recipe)?]));
-    let reach = |values: [f64; 2], axis: usize| {
-        positive_range(values.into_iter().chain(target.map(|target| target[axis])))
-    };
+    let reach =
+        |values: [f64; 2], axis: usize| positive_range(values.into_iter().chain(target.map(|target| target[axis])));
     let params = reach(positive_range(points.iter().map(|point| point.params))?, 0)?;
     let tokens = reach(positive_range(points.iter().map(|point| point.tokens))?, 1)?;
-    let x = log_axis(
-        "parameters N",
-        Numbers::Counts,
-        [params[0] / 1.6, params[1] * 1.6],
-    );
-    let y = log_axis(
-        "tokens D",
-        Numbers::Counts,
-        [tokens[0] / 1.6, tokens[1] * 1.6],
-    );
+    let x = log_axis("parameters N", Numbers::Counts, [params[0] / 1.6, params[1] * 1.6]);
+    let y = log_axis("tokens D", Numbers::Counts, [tokens[0] / 1.6, tokens[1] * 1.6]);
     let mut marks = contours(drawn.predict, &x, &y);
     marks.push(optimal_line(drawn.predict, &x, &y)?);
     marks.extend(
@@ -128,11 +110,7 @@ fn contours(predict: Predict<'_>, x: &Axis, y: &Axis) -> Vec<Mark> {
 }
 
 /// Where a falling function takes the value `loss`, by bisection in the logarithm; none outside the range.
-fn argument_of(
-    falling: &dyn Fn(f64) -> Option<f64>,
-    loss: f64,
-    [from, to]: [f64; 2],
-) -> Option<f64> {
+fn argument_of(falling: &dyn Fn(f64) -> Option<f64>, loss: f64, [from, to]: [f64; 2]) -> Option<f64> {
     let (mut low, mut high) = (from.ln(), to.ln());
     if falling(from)? < loss || falling(to)? > loss {
         return None;
@@ -171,11 +149,7 @@ fn optimal_line(predict: Predict<'_>, x: &Axis, y: &Axis) -> Option<Mark> {
 
 /// The parameters of least loss at so much compute, and that loss: the best of a grid of 1/8 decade, then the
 /// minimum between its neighbours by golden-section search.
-pub(crate) fn best_params(
-    predict: Predict<'_>,
-    flops: f64,
-    [from, to]: [f64; 2],
-) -> Option<(f64, f64)> {
+pub(crate) fn best_params(predict: Predict<'_>, flops: f64, [from, to]: [f64; 2]) -> Option<(f64, f64)> {
     let loss = |ln_params: f64| {
         let params = ln_params.exp();
         let tokens = flops / (FLOPS_PER_PARAM_TOKEN * params);

@@ -120,9 +120,7 @@ impl<'a> Sizes<'a> {
         let of = self.ranks.len();
         self.ranks
             .iter()
-            .map(|(&(params, model), &rank)| {
-                (Ink::Size { rank, of }, text::size_label(model, params))
-            })
+            .map(|(&(params, model), &rank)| (Ink::Size { rank, of }, text::size_label(model, params)))
             .collect()
     }
 }
@@ -189,10 +187,7 @@ fn clusters(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     sorted.sort_by(f64::total_cmp);
     let mut starts: Vec<f64> = Vec::new();
     for value in sorted {
-        if starts
-            .last()
-            .is_none_or(|&start| value > start * SAME_BUDGET)
-        {
+        if starts.last().is_none_or(|&start| value > start * SAME_BUDGET) {
             starts.push(value);
         }
     }

@@ -6,14 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::axes::{Budgets, Sizes, group, linear_axis, log_axis, positive_range, range};
-use crate::report::view::{
-    Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke,
-};
+use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
 use crate::report::{BestLr, LrBowl, LrPoint, Study, text};
 
 /// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
 /// so many nats. A run beyond is marked above the panel.
-const REACH: (f64, f64) = (0.8, 0.35);
+const REACH: (f64, f64) = (0.5, 0.35);
 
 /// Final loss against learning rate, a panel for each token budget.
 pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
@@ -27,11 +25,7 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     let sizes = Sizes::of(study.trials);
     let budgets = Budgets::of(bowls.iter().map(|bowl| (bowl.params, bowl.tokens)));
     let mut panels: Vec<(Vec<Mark>, BTreeSet<String>)> = vec![Default::default(); budgets.len()];
-    let rates = positive_range(
-        bowls
-            .iter()
-            .flat_map(|bowl| bowl.points.iter().map(|p| p.lr)),
-    );
+    let rates = positive_range(bowls.iter().flat_map(|bowl| bowl.points.iter().map(|p| p.lr)));
     let top = top_of(bowls);
     for bowl in bowls {
         if let Some(at) = budgets.index(bowl.params, bowl.tokens) {
@@ -48,8 +42,7 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
             .iter()
             .filter(|trial| !shown.contains(&trial.trial))
             .map(|trial| {
-                text::why_left_out(trial)
-                    .unwrap_or_else(|| "of another schedule or other settings".to_owned())
+                text::why_left_out(trial).unwrap_or_else(|| "of another schedule or other settings".to_owned())
             }),
     );
     let content = match (rates, loss_range(bowls, top)) {
@@ -66,9 +59,7 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
                 .collect(),
         ),
         (_, None) => Content::Missing("No run has finished its schedule.".to_owned()),
-        (_, Some(_)) => Content::Missing(
-            "All runs share one learning rate: a bowl needs at least two.".to_owned(),
-        ),
+        (_, Some(_)) => Content::Missing("All runs share one learning rate: a bowl needs at least two.".to_owned()),
     };
     FigureView {
         name: "lr-bowls",
@@ -89,9 +80,11 @@ fn rate_axis(rates: [f64; 2]) -> Axis {
 
 /// The highest loss that is drawn at its height.
 fn top_of(bowls: &[LrBowl]) -> f64 {
-    let best = range(bowls.iter().filter_map(|bowl| {
-        range(bowl.points.iter().filter_map(|point| point.loss)).map(|losses| losses[0])
-    }));
+    let best = range(
+        bowls
+            .iter()
+            .filter_map(|bowl| range(bowl.points.iter().filter_map(|point| point.loss)).map(|losses| losses[0])),
+    );
     let [low, high] = best.unwrap_or([0.0, 0.0]);
     high + ((high - low) * REACH.0).max(REACH.1)
 }
@@ -129,10 +122,7 @@ fn marks_of(bowl: &LrBowl, ink: Ink, top: f64) -> Vec<Mark> {
             ink,
             stroke: Stroke::Strong,
             label: Some(label.clone()),
-            hover: Some(format!(
-                "{label}, {} tokens",
-                text::count(bowl.tokens as f64)
-            )),
+            hover: Some(format!("{label}, {} tokens", text::count(bowl.tokens as f64))),
         });
     }
     for point in &bowl.points {
@@ -157,20 +147,13 @@ fn marks_of(bowl: &LrBowl, ink: Ink, top: f64) -> Vec<Mark> {
             },
         });
     }
-    marks.extend(
-        bowl.best
-            .iter()
-            .flat_map(|best| marks_of_best(best, &label, ink)),
-    );
+    marks.extend(bowl.best.iter().flat_map(|best| marks_of_best(best, &label, ink)));
     marks
 }
 
 /// A best learning rate as a diamond on its interval.
 fn marks_of_best(best: &BestLr, label: &str, ink: Ink) -> Vec<Mark> {
-    let name = format!(
-        "best learning rate of {label}: {}",
-        text::number(best.lr, 3)
-    );
+    let name = format!("best learning rate of {label}: {}", text::number(best.lr, 3));
     let hover = best.ci95.map_or(name.clone(), |[low, high]| {
         let (low, high) = (text::number(low, 3), text::number(high, 3));
         format!("{name} (95 % interval {low} to {high})")
@@ -204,8 +187,7 @@ fn mean_by_lr(mut points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
 
 /// Bowls straight from the trials: of the most frequent schedule, and of the most frequent other settings.
 pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
-    let ended =
-        |trial: &&TrialRow| trial.final_loss.is_some() || trial.diverged_at_tokens.is_some();
+    let ended = |trial: &&TrialRow| trial.final_loss.is_some() || trial.diverged_at_tokens.is_some();
     let mut frequency: BTreeMap<String, usize> = BTreeMap::new();
     for trial in trials.iter().filter(ended) {
         *frequency.entry(settings(trial, true)).or_default() += 1;
@@ -219,11 +201,7 @@ pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
         if settings(trial, true) != chosen {
             continue;
         }
-        let key = (
-            trial.params_non_embedding,
-            trial.model.clone(),
-            trial.tokens,
-        );
+        let key = (trial.params_non_embedding, trial.model.clone(), trial.tokens);
         bowls.entry(key).or_default().push(LrPoint {
             trial: trial.trial.clone(),
             lr: trial.lr,
@@ -279,9 +257,7 @@ pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
             .trials
             .iter()
             .filter(|trial| !paired.contains(trial.trial.as_str()))
-            .map(|trial| {
-                text::why_left_out(trial).unwrap_or_else(|| "without a partner".to_owned())
-            }),
+            .map(|trial| text::why_left_out(trial).unwrap_or_else(|| "without a partner".to_owned())),
     );
     let schedules: BTreeSet<&str> = study.trials.iter().map(|t| t.schedule.as_str()).collect();
     let content = if pairs.is_empty() {
@@ -335,22 +311,14 @@ fn difference((wsd, cosine): &(&TrialRow, &TrialRow)) -> Option<f64> {
 }
 
 fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Sizes<'_>) -> Vec<Panel> {
-    let budgets = Budgets::of(
-        pairs
-            .iter()
-            .map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens)),
-    );
+    let budgets = Budgets::of(pairs.iter().map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens)));
     let rates = positive_range(pairs.iter().map(|(wsd, _)| wsd.lr)).unwrap_or([1e-3, 1e-2]);
-    let differences =
-        range(pairs.iter().filter_map(difference).chain([0.0])).unwrap_or([-0.1, 0.1]);
+    let differences = range(pairs.iter().filter_map(difference).chain([0.0])).unwrap_or([-0.1, 0.1]);
     let mut lines: BTreeMap<(usize, u64, String), Vec<[f64; 2]>> = BTreeMap::new();
     let mut dots: Vec<Vec<Mark>> = vec![Vec::new(); budgets.len()];
     for pair in pairs {
         let (wsd, cosine) = pair;
-        let (Some(at), Some(nats)) = (
-            budgets.index(wsd.params_non_embedding, wsd.tokens),
-            difference(pair),
-        ) else {
+        let (Some(at), Some(nats)) = (budgets.index(wsd.params_non_embedding, wsd.tokens), difference(pair)) else {
             continue;
         };
         let size = (at, wsd.params_non_embedding, wsd.model.clone());
@@ -359,21 +327,14 @@ fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Sizes<'_>) -> Vec<P
             at: [wsd.lr, nats],
             ink: sizes.ink(wsd),
             shape: Shape::Disc,
-            hover: Some(format!(
-                "{} against {}\n{nats:+.3} nats",
-                wsd.slug, cosine.slug
-            )),
+            hover: Some(format!("{} against {}\n{nats:+.3} nats", wsd.slug, cosine.slug)),
         });
     }
     let mut panels: Vec<Panel> = (0..budgets.len())
         .map(|at| Panel {
             title: budgets.title(at) + &mean_of(&dots[at]),
             x: rate_axis(rates),
-            y: linear_axis(
-                "WSD minus cosine (nats per token)",
-                Numbers::Signed,
-                differences,
-            ),
+            y: linear_axis("WSD minus cosine (nats per token)", Numbers::Signed, differences),
             marks: vec![Mark::Level { y: 0.0 }],
         })
         .collect();
@@ -426,11 +387,7 @@ mod tests {
             model: "9M".to_owned(),
             params: 9,
             tokens: 1,
-            points: vec![
-                point(0.01, Some(4.0)),
-                point(0.1, None),
-                point(0.03, Some(9.0)),
-            ],
+            points: vec![point(0.01, Some(4.0)), point(0.1, None), point(0.03, Some(9.0))],
             best: None,
         };
         let top = top_of(std::slice::from_ref(&bowl));
@@ -439,9 +396,7 @@ mod tests {
             .iter()
             .filter_map(|mark| match mark {
                 Mark::Off { x, why, .. } => Some((*x, *why)),
-                Mark::Line { .. } | Mark::Dot { .. } | Mark::Span { .. } | Mark::Level { .. } => {
-                    None
-                }
+                Mark::Line { .. } | Mark::Dot { .. } | Mark::Span { .. } | Mark::Level { .. } => None,
             })
             .collect();
         assert_eq!(off, [(0.1, Beyond::Diverged), (0.03, Beyond::Above)]);

@@ -61,19 +61,14 @@ impl Curves {
         }
         for &at in &schedules {
             let trial = &trials[at];
-            let curve = kept
-                .entry(trial.trial.clone())
-                .or_insert_with(|| Curve::new(trial, 0));
+            let curve = kept.entry(trial.trial.clone()).or_insert_with(|| Curve::new(trial, 0));
             curve.rates = Some(Vec::new());
         }
         Self { kept, seen: 0 }
     }
 
     /// Chooses the curves and adds all `points`.
-    pub fn collect<'a>(
-        trials: &[TrialRow],
-        points: impl IntoIterator<Item = &'a PointRow>,
-    ) -> Self {
+    pub fn collect<'a>(trials: &[TrialRow], points: impl IntoIterator<Item = &'a PointRow>) -> Self {
         let mut curves = Self::new(trials);
         for point in points {
             curves.add(point);
@@ -155,12 +150,7 @@ impl Curve {
 /// the order of size and final loss, which keeps the best of every size.
 fn choose(trials: &[TrialRow]) -> Vec<usize> {
     let mut drawable: Vec<usize> = (0..trials.len())
-        .filter(|&at| {
-            matches!(
-                trials[at].state,
-                TrialState::Complete | TrialState::Diverged
-            )
-        })
+        .filter(|&at| matches!(trials[at].state, TrialState::Complete | TrialState::Diverged))
         .collect();
     if drawable.len() <= CURVES_MAX {
         return drawable;
@@ -233,10 +223,7 @@ pub fn schedule_name(trial: &TrialRow) -> String {
         .map(|form| format!("{} ", form.replace('_', " ")))
         .unwrap_or_default();
     match trial.decay_fraction {
-        Some(share) => format!(
-            "{name}, {}% {form}decay",
-            crate::units::significant(share * 100.0, 3)
-        ),
+        Some(share) => format!("{name}, {}% {form}decay", crate::units::significant(share * 100.0, 3)),
         None => name.to_owned(),
     }
 }
@@ -276,16 +263,9 @@ mod tests {
 
     #[test]
     fn a_straight_line_keeps_its_ends_and_a_corner_its_corner() {
-        let line: Vec<[f64; 2]> = (0..50)
-            .map(|x| [f64::from(x), 2.0 * f64::from(x)])
-            .collect();
+        let line: Vec<[f64; 2]> = (0..50).map(|x| [f64::from(x), 2.0 * f64::from(x)]).collect();
         assert_eq!(simplify(&line, 1e-9), vec![line[0], line[49]]);
-        let corner: Vec<[f64; 2]> = (0..21)
-            .map(|x| [f64::from(x), f64::from(x.min(10))])
-            .collect();
-        assert_eq!(
-            simplify(&corner, 1e-9),
-            vec![corner[0], corner[10], corner[20]]
-        );
+        let corner: Vec<[f64; 2]> = (0..21).map(|x| [f64::from(x), f64::from(x.min(10))]).collect();
+        assert_eq!(simplify(&corner, 1e-9), vec![corner[0], corner[10], corner[20]]);
     }
 }

@@ -40,22 +40,24 @@ pub(crate) fn no_law(study: &Study<'_>) -> String {
 /// Final loss against tokens with the fitted curves; without a law the measurements alone.
 pub(crate) fn law(study: &Study<'_>) -> FigureView {
     let sizes = Sizes::of(study.trials);
-    let (content, caption, omitted) = match drawable(study) {
+    let drawn = drawable(study);
+    let title = match drawn {
+        Some(_) => "The scaling law with its data",
+        None => "Final loss by tokens",
+    };
+    let (content, caption, omitted) = match drawn {
         Some(drawn) => {
             let mut panels = vec![law_panel(&drawn, &sizes)];
-            panels.extend(
-                study
-                    .recipe
-                    .and_then(|recipe| compute_panel(&drawn, recipe, &sizes)),
-            );
+            panels.extend(study.recipe.and_then(|recipe| compute_panel(&drawn, recipe, &sizes)));
             let out = if panels.len() > 1 {
                 " Right: the same law at its best split of compute; the diamond is the recipe with its 95 % interval."
             } else {
                 ""
             };
             let caption = format!(
-                "Dots are measured losses at the end of finished schedules; rings were held out from the fit. Curves \
-                 are {}, dashed beyond the tokens of their data.{out}",
+                "Dots are measured losses at the end of finished schedules{}. Curves are {}, dashed beyond the \
+                 tokens of their data.{out}",
+                rings(drawn.law),
                 drawn.law.formula
             );
             (
@@ -68,7 +70,7 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
     };
     FigureView {
         name: "law",
-        title: "The scaling law with its data".to_owned(),
+        title: title.to_owned(),
         caption,
         key: Vec::new(),
         content,
@@ -82,10 +84,17 @@ fn not_in_law(trials: &[TrialRow], points: &[LawPoint]) -> Vec<Omitted> {
         trials
             .iter()
             .filter(|trial| !used.contains(trial.trial.as_str()))
-            .map(|trial| {
-                text::why_left_out(trial).unwrap_or_else(|| "not used by the fit".to_owned())
-            }),
+            .map(|trial| text::why_left_out(trial).unwrap_or_else(|| "not used by the fit".to_owned())),
     )
+}
+
+/// What rings are, if there are any.
+fn rings(law: &LawInput<'_>) -> &'static str {
+    if law.points.iter().any(|point| point.held_out) {
+        "; rings were held out from the fit"
+    } else {
+        ""
+    }
 }
 
 /// Points of each size, in the order of sizes.
@@ -100,8 +109,7 @@ fn by_size(points: &[LawPoint]) -> Vec<Vec<&LawPoint>> {
 
 fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
     let points = drawn.law.points;
-    let [low, high] =
-        positive_range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
+    let [low, high] = positive_range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
     let end = high * LOOK_AHEAD;
     let mut marks = Vec::new();
     for group in by_size(points) {
@@ -111,8 +119,7 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
         let Some([from, to]) = positive_range(group.iter().map(|point| point.tokens)) else {
             continue;
         };
-        let curve =
-            |from: f64, to: f64| curve(from, to, |tokens| (drawn.predict)(first.params, tokens));
+        let curve = |from: f64, to: f64| curve(from, to, |tokens| (drawn.predict)(first.params, tokens));
         let hover = format!("{} at {label} parameters", drawn.law.law);
         marks.push(Mark::Line {
             points: curve(from, to),
@@ -129,11 +136,7 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
             hover: Some(format!("{hover}, beyond its data")),
         });
     }
-    marks.extend(
-        points
-            .iter()
-            .map(|point| dot(point, [point.tokens, point.loss], sizes)),
-    );
+    marks.extend(points.iter().map(|point| dot(point, [point.tokens, point.loss], sizes)));
     let losses = range_of_marks(&marks, 1).unwrap_or([1.0, 10.0]);
     Panel {
         title: "By tokens".to_owned(),
@@ -147,11 +150,7 @@ pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
     Mark::Dot {
         at,
         ink: sizes.ink_named(&point.model),
-        shape: if point.held_out {
-            Shape::Ring
-        } else {
-            Shape::Disc
-        },
+        shape: if point.held_out { Shape::Ring } else { Shape::Disc },
         hover: Some(format!(
             "{}: {}, {} tokens\nfinal loss {}{}",
             point.trial,
@@ -210,9 +209,7 @@ fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Sizes<'_>) 
         ink: Ink::Plain,
         stroke,
         label: label.map(str::to_owned),
-        hover: Some(
-            "the law at its best split of compute between parameters and tokens".to_owned(),
-        ),
+        hover: Some("the law at its best split of compute between parameters and tokens".to_owned()),
     };
     let end = target.max(high) * 1.5;
     let mut marks = vec![
@@ -275,11 +272,7 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
             continue;
         };
         let size = (trial.params_non_embedding, trial.model.as_str());
-        let slot = best
-            .entry(size)
-            .or_default()
-            .entry(trial.tokens)
-            .or_insert(trial);
+        let slot = best.entry(size).or_default().entry(trial.tokens).or_insert(trial);
         if slot.final_loss.is_none_or(|held| loss < held) {
             *slot = trial;
         }
@@ -294,8 +287,7 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
             .iter()
             .filter(|trial| !shown.contains(trial.trial.as_str()))
             .map(|trial| {
-                text::why_left_out(trial)
-                    .unwrap_or_else(|| "not the best of their size and tokens".to_owned())
+                text::why_left_out(trial).unwrap_or_else(|| "not the best of their size and tokens".to_owned())
             }),
     );
     let marks = marks_of_best(&best, sizes);
@@ -327,17 +319,12 @@ fn marks_of_best(best: &BestRuns<'_>, sizes: &Sizes<'_>) -> Vec<Mark> {
         let Some(trial) = runs.values().next() else {
             continue;
         };
-        dots.extend(
-            points
-                .iter()
-                .zip(runs.values())
-                .map(|(&at, trial)| Mark::Dot {
-                    at,
-                    ink: sizes.ink(trial),
-                    shape: Shape::Disc,
-                    hover: Some(text::trial_hover(trial)),
-                }),
-        );
+        dots.extend(points.iter().zip(runs.values()).map(|(&at, trial)| Mark::Dot {
+            at,
+            ink: sizes.ink(trial),
+            shape: Shape::Disc,
+            hover: Some(text::trial_hover(trial)),
+        }));
         marks.push(Mark::Line {
             points,
             ink: sizes.ink(trial),
@@ -353,9 +340,14 @@ fn marks_of_best(best: &BestRuns<'_>, sizes: &Sizes<'_>) -> Vec<Mark> {
 /// Measured minus predicted loss, by tokens and by parameters.
 pub(crate) fn residuals(study: &Study<'_>) -> FigureView {
     let mut omitted = Vec::new();
+    let mut caption = String::new();
     let content = match drawable(study) {
         None => Content::Missing(no_law(study)),
         Some(drawn) => {
+            caption = format!(
+                "Measured minus predicted loss{}. A bend or a slope means that the form of the law does not hold.",
+                rings(drawn.law)
+            );
             omitted = not_in_law(study.trials, drawn.law.points);
             residual_panels(&drawn, &Sizes::of(study.trials))
         }
@@ -363,9 +355,7 @@ pub(crate) fn residuals(study: &Study<'_>) -> FigureView {
     FigureView {
         name: "residuals",
         title: "What the law leaves over".to_owned(),
-        caption: "Measured minus predicted loss. Rings were held out from the fit. A bend or a slope means that the \
-            form of the law does not hold."
-            .to_owned(),
+        caption,
         key: Sizes::of(study.trials).key(),
         content,
         omitted,
@@ -394,8 +384,7 @@ fn residual_panels(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Content {
                 .iter()
                 .map(|&(point, residual)| dot(point, [x(point), residual], sizes)),
         );
-        let values =
-            positive_range(residuals.iter().map(|&(point, _)| x(point))).unwrap_or([1.0, 10.0]);
+        let values = positive_range(residuals.iter().map(|&(point, _)| x(point))).unwrap_or([1.0, 10.0]);
         Panel {
             title: title.to_owned(),
             x: log_axis(label, Numbers::Counts, values),

@@ -9,9 +9,7 @@ use crate::report::Study;
 use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, positive_range, range};
 use crate::report::curves::{CURVES_MAX, best_by_size, schedule_name, schedule_trials};
 use crate::report::text;
-use crate::report::view::{
-    Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Scale, Shape, Stroke,
-};
+use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Scale, Shape, Stroke};
 
 /// How training curves are thinned, in words.
 pub(crate) const THINNING: &str = "Each curve is the mean of the training losses that fall into one of up to 160 \
@@ -69,9 +67,7 @@ fn curve_of(study: &Study<'_>, trial: &TrialRow) -> Result<Vec<[f64; 2]>, String
         Some(points) if drawable => Ok(points),
         None if drawable && study.trials.len() > CURVES_MAX => Err("thinned out".to_owned()),
         None if drawable => Err("without recorded points".to_owned()),
-        Some(_) | None => {
-            Err(text::why_left_out(trial).unwrap_or_else(|| "without recorded points".to_owned()))
-        }
+        Some(_) | None => Err(text::why_left_out(trial).unwrap_or_else(|| "without recorded points".to_owned())),
     }
 }
 
@@ -114,9 +110,7 @@ fn panel_of_curves(thin: Vec<Mark>, strong: Vec<Mark>, ends: Vec<Mark>, off: Vec
     };
     let speaking = if strong.is_empty() { &thin } else { &strong };
     let (Some(top), Some(all)) = (of(speaking, 1), of(&thin, 1).or(of(&strong, 1))) else {
-        return Content::Missing(
-            "No finished or diverged run with recorded points to draw.".to_owned(),
-        );
+        return Content::Missing("No finished or diverged run with recorded points to draw.".to_owned());
     };
     let lowest = [Some(top), Some(all), of(&ends, 1)]
         .into_iter()
@@ -166,19 +160,14 @@ pub(crate) fn schedules(study: &Study<'_>) -> FigureView {
         Content::Panels(vec![Panel {
             title: String::new(),
             x: share_axis("share of the run"),
-            y: linear_axis(
-                "learning rate (share of its peak)",
-                Numbers::Percent,
-                [0.0, 1.0],
-            ),
+            y: linear_axis("learning rate (share of its peak)", Numbers::Percent, [0.0, 1.0]),
             marks,
         }])
     };
     FigureView {
         name: "schedules",
         title: "Learning-rate schedules".to_owned(),
-        caption: "The rates that were applied, as recorded by the longest run of each form."
-            .to_owned(),
+        caption: "The rates that were applied, as recorded by the longest run of each form.".to_owned(),
         key: Vec::new(),
         content,
         omitted: Vec::new(),

@@ -8,9 +8,7 @@ use crate::record::{TrialRow, TrialState, count_states};
 use crate::report::axes::range;
 use crate::report::text::{number, plural, size_label};
 use crate::report::view::{Cell, Column, Table};
-use crate::report::{
-    ItemValue, LawInput, LawView, LeftOut, RecipeInput, RecipeItem, RecipeView, Study, text,
-};
+use crate::report::{ItemValue, LawInput, LawView, LeftOut, RecipeInput, RecipeItem, RecipeView, Study, text};
 use crate::units::human_seconds;
 
 /// Most trials that the table lists.
@@ -34,10 +32,7 @@ pub(crate) fn summary(trials: &[TrialRow]) -> Vec<(String, String)> {
     }
     let seconds: f64 = trials.iter().filter_map(|trial| trial.seconds).sum();
     if seconds > 0.0 {
-        rows.push((
-            "training time, as if alone".to_owned(),
-            human_seconds(seconds),
-        ));
+        rows.push(("training time, as if alone".to_owned(), human_seconds(seconds)));
     }
     let best = trials
         .iter()
@@ -55,20 +50,14 @@ pub(crate) fn summary(trials: &[TrialRow]) -> Vec<(String, String)> {
 
 fn span(low: f64, high: f64, show: impl Fn(f64) -> String) -> String {
     let (low, high) = (show(low), show(high));
-    if low == high {
-        low
-    } else {
-        format!("{low} to {high}")
-    }
+    if low == high { low } else { format!("{low} to {high}") }
 }
 
 /// What a reader must know first.
 pub(crate) fn notices(study: &Study<'_>) -> Vec<String> {
     let mut notices = Vec::new();
     if study.trials.is_empty() {
-        notices.push(
-            "This study has no trials yet: run its sweep, then draw the report again.".to_owned(),
-        );
+        notices.push("This study has no trials yet: run its sweep, then draw the report again.".to_owned());
     }
     let toys = study.trials.iter().filter(|t| t.trainer == "toy").count();
     if toys > 0 {
@@ -100,10 +89,7 @@ pub(crate) fn notices(study: &Study<'_>) -> Vec<String> {
 pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
     let rows = recipe.items.iter().flat_map(item_rows).collect();
     RecipeView {
-        title: format!(
-            "Recipe for {} parameters",
-            text::count(recipe.params as f64)
-        ),
+        title: format!("Recipe for {} parameters", text::count(recipe.params as f64)),
         verdict: recipe.verdict.clone(),
         items: Table {
             columns: vec![
@@ -140,15 +126,13 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
     };
     let interval = |ci95: [f64; 2]| format!("{} to {}", show(ci95[0]), show(ci95[1]));
     let law = [&item.law, &item.fit].into_iter().flatten();
-    let beyond = item
-        .extrapolation
-        .map_or_else(String::new, |[params, tokens]| {
-            format!(
-                "{}\u{d7} parameters, {}\u{d7} tokens",
-                number(params, 2),
-                number(tokens, 2)
-            )
-        });
+    let beyond = item.extrapolation.map_or_else(String::new, |[params, tokens]| {
+        format!(
+            "{}\u{d7} parameters, {}\u{d7} tokens",
+            number(params, 2),
+            number(tokens, 2)
+        )
+    });
     let name = item.name.replace('_', " ");
     let mut rows = vec![vec![
         name.clone().into(),
@@ -156,9 +140,7 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
         item.ci95.map_or_else(String::new, interval).into(),
         item.source.clone().into(),
         law.cloned().collect::<Vec<_>>().join(" ").into(),
-        item.trials
-            .map_or_else(String::new, |n| n.to_string())
-            .into(),
+        item.trials.map_or_else(String::new, |n| n.to_string()).into(),
         beyond.into(),
     ]];
     if let Some(ci95) = item.ci95_new_run {
@@ -309,11 +291,7 @@ pub(crate) fn provenance(trials: &[TrialRow]) -> Vec<(String, String)> {
     if !trials.is_empty() {
         rows.push((
             "configurations".to_owned(),
-            format!(
-                "{} distinct in {}",
-                configs.len(),
-                plural(trials.len(), "trial")
-            ),
+            format!("{} distinct in {}", configs.len(), plural(trials.len(), "trial")),
         ));
     }
     rows
@@ -323,11 +301,7 @@ pub(crate) fn provenance(trials: &[TrialRow]) -> Vec<(String, String)> {
 fn distinct(trials: &[TrialRow], read: fn(&TrialRow) -> Option<String>) -> String {
     const LISTED_MAX: usize = 6;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for value in trials
-        .iter()
-        .filter_map(read)
-        .filter(|value| !value.is_empty())
-    {
+    for value in trials.iter().filter_map(read).filter(|value| !value.is_empty()) {
         *counts.entry(value).or_default() += 1;
     }
     if let (1, Some((value, _))) = (counts.len(), counts.first_key_value()) {
@@ -346,11 +320,7 @@ fn distinct(trials: &[TrialRow], read: fn(&TrialRow) -> Option<String>) -> Strin
 
 /// What a reader asks before believing a law (after the check-list of Li et al. 2025, arXiv 2502.18969).
 pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
-    let finished: Vec<&TrialRow> = study
-        .trials
-        .iter()
-        .filter(|trial| trial.final_loss.is_some())
-        .collect();
+    let finished: Vec<&TrialRow> = study.trials.iter().filter(|trial| trial.final_loss.is_some()).collect();
     if finished.is_empty() {
         return Vec::new();
     }
@@ -359,33 +329,20 @@ pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
     let of = |read: fn(&TrialRow) -> f64| range(finished.iter().map(|trial| read(trial)));
     let sizes: BTreeSet<u64> = finished.iter().map(|t| t.params_non_embedding).collect();
     if let Some([low, high]) = of(|t| t.params_non_embedding as f64) {
-        add(
-            "Sizes",
-            format!("{}: {}", sizes.len(), span(low, high, text::count)),
-        );
+        add("Sizes", format!("{}: {}", sizes.len(), span(low, high, text::count)));
     }
     if let Some([low, high]) = of(|t| t.tokens as f64 / t.params_non_embedding.max(1) as f64) {
         add("Tokens per parameter", span(low, high, |x| number(x, 2)));
     }
     if let Some([low, high]) = of(|t| t.flops) {
-        add(
-            "Compute of a run (FLOP)",
-            span(low, high, |x| format!("{x:.1e}")),
-        );
+        add("Compute of a run (FLOP)", span(low, high, |x| format!("{x:.1e}")));
     }
     add("Learning rates", learning_rates(&finished));
     if !study.bowls.is_empty() {
-        let inside = study
-            .bowls
-            .iter()
-            .filter(|bowl| bowl.best.is_some())
-            .count();
+        let inside = study.bowls.iter().filter(|bowl| bowl.best.is_some()).count();
         add(
             "Best learning rate inside the grid",
-            format!(
-                "in {inside} of {} groups of size and tokens",
-                study.bowls.len()
-            ),
+            format!("in {inside} of {} groups of size and tokens", study.bowls.len()),
         );
     }
     let seeds: BTreeSet<u64> = finished.iter().map(|trial| trial.seed).collect();
@@ -409,7 +366,10 @@ pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
 fn law_answers(study: &Study<'_>) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut add = |question: &str, answer: String| rows.push((question.to_owned(), answer));
-    let law = study.laws.iter().find(|law| law.refused.is_none());
+    let law = study
+        .laws
+        .iter()
+        .find(|law| law.refused.is_none() && law.predict.is_some());
     add(
         "Form of the law",
         law.map_or_else(|| "none fitted".to_owned(), |law| law.formula.to_owned()),
@@ -418,10 +378,7 @@ fn law_answers(study: &Study<'_>) -> Vec<(String, String)> {
         add("What N counts", law.params_are.replace('_', " "));
         let held_out = law.points.iter().filter(|point| point.held_out).count();
         let seen = law.points.len() - held_out;
-        add(
-            "Observations",
-            format!("{seen} fitted, {held_out} held out"),
-        );
+        add("Observations", format!("{seen} fitted, {held_out} held out"));
     }
     rows
 }

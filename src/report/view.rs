@@ -255,18 +255,12 @@ pub struct Column {
 impl Column {
     /// A column of words.
     pub fn words(title: &'static str) -> Self {
-        Self {
-            title,
-            numeric: false,
-        }
+        Self { title, numeric: false }
     }
 
     /// A column of numbers.
     pub fn numbers(title: &'static str) -> Self {
-        Self {
-            title,
-            numeric: true,
-        }
+        Self { title, numeric: true }
     }
 }
 

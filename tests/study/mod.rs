@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use sandbox::record::{PointRow, TrialRow, TrialState};
-use sandbox::report::{
-    BestLr, Constant, Gate, ItemValue, LawPoint, LrBowl, LrPoint, RecipeInput, RecipeItem,
-};
+use sandbox::report::{BestLr, Constant, Gate, ItemValue, LawPoint, LrBowl, LrPoint, RecipeInput, RecipeItem};
 
 const SIZES: [(&str, u64, u64, u64); 4] = [
     ("57k", 57_184, 64, 1),
@@ -64,9 +62,7 @@ impl Planted {
             let stable = 0.12 * rate / trial.lr * (trial.lr / BEST_RATE).powf(0.3);
             let excess = excess(trial.lr, params);
             let noise = 0.05 * wobble(&trial.trial, step);
-            let mut loss = (chinchilla(params, tokens as f64).min(5.4) + excess + stable + warm)
-                .min(5.62)
-                + noise;
+            let mut loss = (chinchilla(params, tokens as f64).min(5.4) + excess + stable + warm).min(5.62) + noise;
             if trial.diverged_at_tokens.is_some() {
                 loss += 3.0 * (tokens as f64 / end as f64).powi(6);
             }
@@ -90,9 +86,7 @@ impl Planted {
             let Some(loss) = trial.final_loss else {
                 continue;
             };
-            let slot = best
-                .entry((trial.params_non_embedding, trial.tokens))
-                .or_insert(trial);
+            let slot = best.entry((trial.params_non_embedding, trial.tokens)).or_insert(trial);
             if slot.final_loss.is_none_or(|held| loss < held) {
                 *slot = trial;
             }
@@ -203,15 +197,13 @@ impl Planted {
                 Gate {
                     name: "sizes_spanned".to_owned(),
                     passed: false,
-                    why: "the target is 2166\u{d7} the largest size; at most 30\u{d7} is trusted"
-                        .to_owned(),
+                    why: "the target is 2166\u{d7} the largest size; at most 30\u{d7} is trusted".to_owned(),
                     next: Some("sweeps/next-sizes.yaml".to_owned()),
                 },
                 Gate {
                     name: "minima_bracketed".to_owned(),
                     passed: true,
-                    why: "the best learning rate lies inside the grid in 12 of 12 groups"
-                        .to_owned(),
+                    why: "the best learning rate lies inside the grid in 12 of 12 groups".to_owned(),
                     next: None,
                 },
             ],
@@ -220,20 +212,13 @@ impl Planted {
     }
 }
 
-fn trial(
-    (model, params, width, layers): (&str, u64, u64, u64),
-    ratio: u64,
-    schedule: &str,
-    lr: f64,
-) -> TrialRow {
+fn trial((model, params, width, layers): (&str, u64, u64, u64), ratio: u64, schedule: &str, lr: f64) -> TrialRow {
     let tokens = (params * ratio).div_ceil(BATCH) * BATCH;
     let slug = format!("{model}-{ratio}N-{schedule}-lr{lr}");
     let diverged = lr > 0.05 && (model != "57k" || schedule == "cosine");
     let worse = if schedule == "cosine" { 0.008 } else { 0.0 };
-    let loss = chinchilla(params as f64, tokens as f64)
-        + excess(lr, params as f64)
-        + worse
-        + 0.006 * wobble(&slug, tokens);
+    let loss =
+        chinchilla(params as f64, tokens as f64) + excess(lr, params as f64) + worse + 0.006 * wobble(&slug, tokens);
     TrialRow {
         trial: format!("t{:016x}", hash(&slug)),
         sweep: "quickstart".to_owned(),
@@ -288,11 +273,7 @@ fn excess(lr: f64, params: f64) -> f64 {
 }
 
 fn rate_at(trial: &TrialRow, tokens: u64) -> f64 {
-    let (at, warm, end) = (
-        tokens as f64,
-        trial.warmup_tokens as f64,
-        trial.tokens as f64,
-    );
+    let (at, warm, end) = (tokens as f64, trial.warmup_tokens as f64, trial.tokens as f64);
     let rise = (at / warm).min(1.0);
     let shape = if trial.schedule == "cosine" {
         let share = ((at - warm) / (end - warm)).clamp(0.0, 1.0);
