@@ -57,7 +57,7 @@ async fn view(context: &Context, only: Option<&str>) -> Result<StatusView, Failu
         let mut store = context.store().await?;
         let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
         if let Some(unknown) = only.filter(|only| names.iter().all(|name| name != only)) {
-            return Err(super::export::unknown_sweep(unknown, &names));
+            return Err(Failure::unknown_sweep(unknown, &names));
         }
         let rate = store.rates().await?.1;
         for name in names.into_iter().filter(|name| only.is_none_or(|only| only == name)) {

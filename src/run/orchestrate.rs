@@ -579,8 +579,8 @@ fn retries(planned: &Planned) -> BTreeMap<Cause, u32> {
 
 fn worker_args(context: &Context) -> Vec<std::ffi::OsString> {
     match context.trainer {
-        crate::wire::Trainer::Toy => vec!["toy-worker".into()],
-        crate::wire::Trainer::Proxy | crate::wire::Trainer::Imported => Vec::new(),
+        wire::Trainer::Toy => vec!["toy-worker".into()],
+        wire::Trainer::Proxy | wire::Trainer::Imported => Vec::new(),
     }
 }
 

@@ -370,6 +370,16 @@ impl Store {
         rows.iter().map(fit_row).collect()
     }
 
+    /// The newest fit of a law.
+    pub async fn newest_fit(&mut self, law: &str) -> Result<Option<FitRow>, StoreError> {
+        let row =
+            sqlx::query("select fit, sweep, law, body from fits where law = ? order by made_at desc, fit limit 1")
+                .bind(law)
+                .fetch_optional(&mut self.connection)
+                .await?;
+        row.as_ref().map(fit_row).transpose()
+    }
+
     /// The newest fit of each law that rests on a sweep.
     pub async fn fits_of(&mut self, sweep: &str) -> Result<Vec<FitRow>, StoreError> {
         let rows = sqlx::query(

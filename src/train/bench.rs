@@ -129,8 +129,8 @@ pub(crate) fn measure(options: &Options) -> Result<Report, Failure> {
 /// The shape that was asked for, with its name.
 fn shape(options: &Options) -> Result<(String, Shape), Failure> {
     if let Some(name) = &options.model {
-        let rung = ladder::find(name)
-            .ok_or_else(|| Failure::refused(format!("`{name}` is not on the ladder; `9M` is")))?;
+        let rung =
+            ladder::find(name).ok_or_else(|| Failure::refused(format!("`{name}` is not on the ladder; `9M` is")))?;
         return Ok((rung.name.to_owned(), rung.shape));
     }
     let text = options.shape.as_deref().unwrap_or_default();
@@ -157,11 +157,8 @@ fn shape(options: &Options) -> Result<(String, Shape), Failure> {
 /// A run of the shape with a small constant learning rate.
 fn config(options: &Options, shape: Shape, device: Device) -> Result<RunConfig, Failure> {
     let sequences = options.batch_tokens / options.context.max(1);
-    if options.context == 0 || sequences * options.context != options.batch_tokens || sequences == 0
-    {
-        return Err(Failure::refused(
-            "`--batch-tokens` must be a multiple of `--context`",
-        ));
+    if options.context == 0 || sequences * options.context != options.batch_tokens || sequences == 0 {
+        return Err(Failure::refused("`--batch-tokens` must be a multiple of `--context`"));
     }
     if options.bfloat16 && !device.is_cuda() {
         return Err(Failure::refused("`--bfloat16` needs a CUDA device"));
@@ -232,9 +229,7 @@ fn matrix_peak(device: Device, precision: Precision) -> f64 {
 
 /// Median rate of whole optimiser steps, in tokens a second.
 fn training_rate(config: &RunConfig, device: Device, seconds: f64) -> Result<f64, Failure> {
-    let batches: Vec<Batch> = (0..BATCHES)
-        .map(|seed| zipf_batch(config, seed, device))
-        .collect();
+    let batches: Vec<Batch> = (0..BATCHES).map(|seed| zipf_batch(config, seed, device)).collect();
     let mut trainer = Trainer::new(config, device);
     let mut turn = batches.iter().cycle();
     let mut step = || {

@@ -28,8 +28,7 @@ const STEP: &str = "step";
 
 /// Hash of everything that determines the training, as it stands in the metadata.
 fn config_hash(config: &RunConfig) -> Result<String, Failure> {
-    let text =
-        serde_json::to_vec(config).map_err(|error| Failure::from_message(error.to_string()))?;
+    let text = serde_json::to_vec(config).map_err(|error| Failure::from_message(error.to_string()))?;
     Ok(blake3::hash(&text).to_hex().to_string())
 }
 
@@ -85,25 +84,17 @@ pub(crate) fn load(
     if blake3::hash(&file).to_hex().as_str() != checkpoint.hash {
         return Err(damaged("its content does not have the recorded hash"));
     }
-    let (_, header) =
-        SafeTensors::read_metadata(&file).map_err(|error| damaged(&error.to_string()))?;
-    let step = header
-        .metadata()
-        .as_ref()
-        .and_then(|metadata| metadata.get(STEP));
+    let (_, header) = SafeTensors::read_metadata(&file).map_err(|error| damaged(&error.to_string()))?;
+    let step = header.metadata().as_ref().and_then(|metadata| metadata.get(STEP));
     if step != Some(&from.0.to_string()) {
-        return Err(damaged(
-            "it is not the state at the step where the stage begins",
-        ));
+        return Err(damaged("it is not the state at the step where the stage begins"));
     }
     let tensors = SafeTensors::deserialize(&file).map_err(|error| damaged(&error.to_string()))?;
     let read = |name: &str, numel: i64| match tensors.tensor(name) {
         Ok(view) if view.dtype() == Dtype::F32 && view.data().len() == index(numel) * 4 => {
             Ok(Tensor::from_data_size(view.data(), &[numel], Kind::Float))
         }
-        Ok(_) => Err(damaged(&format!(
-            "`{name}` does not fit the shape of the job"
-        ))),
+        Ok(_) => Err(damaged(&format!("`{name}` does not fit the shape of the job"))),
         Err(error) => Err(damaged(&error.to_string())),
     };
     let layout = Layout::new(config.shape, config.vocab);

@@ -19,12 +19,7 @@ impl Feed {
     pub(crate) fn check(&self, _config: &RunConfig) -> Result<(), Failure> {
         Ok(())
     }
-    pub(crate) fn batch(
-        &self,
-        config: &RunConfig,
-        step: u64,
-        device: Device,
-    ) -> Result<Batch, Failure> {
+    pub(crate) fn batch(&self, config: &RunConfig, step: u64, device: Device) -> Result<Batch, Failure> {
         let rows = config.sequences();
         let width = config.context + 1;
         let tokens: Vec<i64> = (0..rows * width)

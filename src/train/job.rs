@@ -115,9 +115,7 @@ fn check(job: &Job) -> Result<Device, Failure> {
     }
     let numerics = config.numerics;
     if numerics.threads == 0 || numerics.micro_batch == 0 {
-        return Err(Failure::refused(
-            "threads and micro_batch must be at least 1",
-        ));
+        return Err(Failure::refused("threads and micro_batch must be at least 1"));
     }
     if job.from > job.to || (job.parent.is_none() && job.from != Steps(0)) {
         return Err(Failure::refused(format!(
@@ -146,9 +144,7 @@ fn train(
         let measured = match trainer.step(&batch) {
             Ok(measured) => measured,
             Err(NotFinite) => {
-                return Ok(End::Diverged {
-                    step: trainer.done.0,
-                });
+                return Ok(End::Diverged { step: trainer.done.0 });
             }
         };
         lines.say(&Line::Point(Point {

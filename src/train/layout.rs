@@ -29,8 +29,7 @@ impl Entry {
 
     /// The parameter inside a flat vector, as a view.
     pub(crate) fn view(&self, flat: &Tensor) -> Tensor {
-        flat.narrow(0, self.offset, self.numel())
-            .view(&self.size[..])
+        flat.narrow(0, self.offset, self.numel()).view(&self.size[..])
     }
 }
 
@@ -91,18 +90,10 @@ impl Layout {
             shape,
             vocab: dim(vocab),
         };
-        layout.push(
-            "model.embed_tokens.weight",
-            Group::Embedding,
-            &[dim(vocab), width],
-        );
+        layout.push("model.embed_tokens.weight", Group::Embedding, &[dim(vocab), width]);
         for layer in 0..shape.layers {
             for norm in ["input_layernorm", "post_attention_layernorm"] {
-                layout.push(
-                    &format!("model.layers.{layer}.{norm}.weight"),
-                    Group::Norm,
-                    &[width],
-                );
+                layout.push(&format!("model.layers.{layer}.{norm}.weight"), Group::Norm, &[width]);
             }
         }
         layout.push("model.norm.weight", Group::Norm, &[width]);
@@ -135,9 +126,7 @@ impl Layout {
 
     /// The number of all parameters.
     pub(crate) fn numel(&self) -> i64 {
-        self.entries
-            .last()
-            .map_or(0, |last| last.offset + last.numel())
+        self.entries.last().map_or(0, |last| last.offset + last.numel())
     }
 
     /// The groups' spans, which cover the vector.
@@ -206,18 +195,10 @@ mod tests {
     fn the_vector_has_exactly_the_parameters_of_the_shape() {
         for rung in ladder::LADDER {
             let layout = Layout::new(rung.shape, 512);
-            assert_eq!(
-                layout.numel(),
-                dim(rung.shape.params_total(512).0),
-                "{}",
-                rung.name
-            );
+            assert_eq!(layout.numel(), dim(rung.shape.params_total(512).0), "{}", rung.name);
             let spans = layout.spans();
             assert_eq!(spans.len(), 3);
-            assert_eq!(
-                spans.iter().map(|span| span.len).sum::<i64>(),
-                layout.numel()
-            );
+            assert_eq!(spans.iter().map(|span| span.len).sum::<i64>(), layout.numel());
         }
     }
 
@@ -228,10 +209,7 @@ mod tests {
         let flat = Tensor::arange(layout.numel(), (tch::Kind::Float, tch::Device::Cpu));
         let weights = layout.weights(&flat);
         let named = |name: &str| {
-            let entry = layout
-                .entries
-                .iter()
-                .find(|entry| entry.name.ends_with(name));
+            let entry = layout.entries.iter().find(|entry| entry.name.ends_with(name));
             entry.expect(name).view(&flat)
         };
         let layer = &weights.layers[1];
@@ -243,13 +221,7 @@ mod tests {
             ],
             0,
         );
-        let gate_up = Tensor::cat(
-            &[
-                named("1.mlp.gate_proj.weight"),
-                named("1.mlp.up_proj.weight"),
-            ],
-            0,
-        );
+        let gate_up = Tensor::cat(&[named("1.mlp.gate_proj.weight"), named("1.mlp.up_proj.weight")], 0);
         assert!(layer.qkv.equal(&qkv));
         assert!(layer.gate_up.equal(&gate_up));
         assert!(layer.out.equal(&named("1.self_attn.o_proj.weight")));

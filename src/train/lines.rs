@@ -37,8 +37,7 @@ impl Lines {
 
     /// Says a line.
     pub(crate) fn say(&mut self, line: &Line) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.waiting, line)
-            .map_err(|error| Failure::from_message(error.to_string()))?;
+        serde_json::to_writer(&mut self.waiting, line).map_err(|error| Failure::from_message(error.to_string()))?;
         self.waiting.push(b'\n');
         let can_wait = matches!(line, Line::Point(_)) && self.written.elapsed() < PATIENCE;
         if !can_wait {

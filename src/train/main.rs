@@ -103,9 +103,7 @@ fn serve() -> Result<(), Failure> {
 /// Does the jobs that are named on the command line.
 fn do_jobs(files: &[PathBuf]) -> Result<(), Failure> {
     let mut shelf = Shelf::default();
-    files
-        .iter()
-        .try_for_each(|path| do_job(path, &mut shelf, &|| false))
+    files.iter().try_for_each(|path| do_job(path, &mut shelf, &|| false))
 }
 
 /// Does one job; whatever goes wrong becomes its last line. An error means that not even that could be written.
@@ -161,11 +159,7 @@ fn info(json: bool) -> String {
         "devices": devices,
         "threads": std::thread::available_parallelism().map_or(1, usize::from),
     });
-    if json {
-        info.to_string()
-    } else {
-        format!("{info:#}")
-    }
+    if json { info.to_string() } else { format!("{info:#}") }
 }
 
 /// Prints a line; a reader that went away is no fault.

@@ -29,9 +29,7 @@ impl Batch {
     /// A batch of windows one after another, each of `context + 1` tokens.
     pub(crate) fn from_windows(tokens: &[i64], context: u64, device: Device) -> Self {
         let context = dim(context);
-        let windows = Tensor::from_slice(tokens)
-            .view([-1, context + 1])
-            .to_device(device);
+        let windows = Tensor::from_slice(tokens).view([-1, context + 1]).to_device(device);
         Self {
             inputs: windows.narrow(1, 0, context).contiguous(),
             targets: windows.narrow(1, 1, context).contiguous(),
@@ -105,21 +103,11 @@ impl Model {
     /// Summed cross-entropy in nats of the targets, float32.
     pub(crate) fn loss_sum(&self, batch: &Batch) -> Tensor {
         let logits = self.trace(&batch.inputs, &mut |_| {});
-        let vocab = logits
-            .size()
-            .last()
-            .copied()
-            .expect("logits have a last dimension");
+        let vocab = logits.size().last().copied().expect("logits have a last dimension");
         logits
             .view([-1, vocab])
             .to_kind(Kind::Float)
-            .cross_entropy_loss::<&Tensor>(
-                &batch.targets.view([-1]),
-                None,
-                Reduction::Sum,
-                -100,
-                0.0,
-            )
+            .cross_entropy_loss::<&Tensor>(&batch.targets.view([-1]), None, Reduction::Sum, -100, 0.0)
     }
 
     /// One layer: attention and feed-forward, each a residual branch scaled by `scale_depth / √L`.
@@ -137,16 +125,12 @@ impl Model {
 
     /// Causal attention of fused queries, keys and values `(B, T, H · head_dim)`, scores times `1/√head_dim`.
     fn attention(&self, qkv: &Tensor) -> Tensor {
-        let (batch, time, _) = qkv
-            .size3()
-            .expect("fused projections are (B, T, H · head_dim)");
+        let (batch, time, _) = qkv.size3().expect("fused projections are (B, T, H · head_dim)");
         let (heads, kv_heads) = (dim(self.shape.heads), dim(self.shape.kv_heads));
         let head_dim = dim(self.shape.head_dim);
         let qkv = qkv.view([batch, time, heads + 2 * kv_heads, head_dim]);
         let parts = qkv.split_with_sizes([heads + kv_heads, kv_heads], 2);
-        let turned = self
-            .rotate(&parts[0], time)
-            .split_with_sizes([heads, kv_heads], 2);
+        let turned = self.rotate(&parts[0], time).split_with_sizes([heads, kv_heads], 2);
         let (q, k) = (&turned[0], self.share(&turned[1]));
         let v = self.share(&parts[1]);
         Tensor::scaled_dot_product_attention::<&Tensor>(
@@ -196,12 +180,8 @@ fn rms_norm(x: &Tensor, gain: &Tensor) -> Tensor {
 fn rotations(context: u64, head_dim: u64) -> (Tensor, Tensor) {
     let options = (Kind::Float, Device::Cpu);
     let exponents = Tensor::arange_start_step(0, dim(head_dim), 2, options) / head_dim as f64;
-    let frequencies = Tensor::full([1], ROPE_THETA, options)
-        .pow(&exponents)
-        .reciprocal();
-    let angles = Tensor::arange(dim(context), options)
-        .outer(&frequencies)
-        .unsqueeze(1);
+    let frequencies = Tensor::full([1], ROPE_THETA, options).pow(&exponents).reciprocal();
+    let angles = Tensor::arange(dim(context), options).outer(&frequencies).unsqueeze(1);
     (angles.cos(), angles.sin())
 }
 

@@ -22,12 +22,7 @@ pub(crate) struct AdamW {
 
 impl AdamW {
     /// An optimiser that has seen nothing.
-    pub(crate) fn new(
-        settings: Optimizer,
-        layout: &Layout,
-        scaling: Scaling,
-        flat: &Tensor,
-    ) -> Self {
+    pub(crate) fn new(settings: Optimizer, layout: &Layout, scaling: Scaling, flat: &Tensor) -> Self {
         let spans = layout
             .spans()
             .into_iter()

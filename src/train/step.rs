@@ -45,12 +45,7 @@ impl Trainer {
     /// A given model that has not been trained yet.
     pub(crate) fn from_model(config: &RunConfig, model: Model) -> Self {
         Self {
-            optimizer: AdamW::new(
-                config.optimizer,
-                &model.layout,
-                config.scaling(),
-                &model.flat,
-            ),
+            optimizer: AdamW::new(config.optimizer, &model.layout, config.scaling(), &model.flat),
             config: config.clone(),
             model,
             done: Steps(0),
@@ -71,21 +66,15 @@ impl Trainer {
         }
         let lr = self.config.lr_at(self.done);
         self.done.0 += 1;
-        self.optimizer
-            .update(&self.model.flat, &gradient, lr, self.done.0);
-        Ok(Measured {
-            loss,
-            lr,
-            grad_norm,
-        })
+        self.optimizer.update(&self.model.flat, &gradient, lr, self.done.0);
+        Ok(Measured { loss, lr, grad_norm })
     }
 
     /// Mean loss over all tokens of the batch, and its gradient.
     pub(crate) fn loss_and_gradient(&mut self, batch: &Batch) -> (f64, Tensor) {
         self.model.flat.zero_grad();
         let tokens = batch.inputs.numel() as f64;
-        let micro_batch =
-            i64::try_from(self.config.numerics.micro_batch.max(1)).unwrap_or(i64::MAX);
+        let micro_batch = i64::try_from(self.config.numerics.micro_batch.max(1)).unwrap_or(i64::MAX);
         let inputs = batch.inputs.split(micro_batch, 0);
         let targets = batch.targets.split(micro_batch, 0);
         let mut loss = 0.0;

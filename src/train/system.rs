@@ -79,10 +79,7 @@ pub(crate) fn load_cuda() {
         return;
     }
     if let Ok(name) = CString::new(library.as_os_str().as_bytes()) {
-        #[expect(
-            unsafe_code,
-            reason = "libtorch registers its CUDA half when it is loaded"
-        )]
+        #[expect(unsafe_code, reason = "libtorch registers its CUDA half when it is loaded")]
         // SAFETY: `name` ends with a zero byte; a failure is a null pointer, and then there is no CUDA.
         unsafe {
             dlopen(name.as_ptr(), RTLD_NOW_GLOBAL);
@@ -93,9 +90,7 @@ pub(crate) fn load_cuda() {
 /// The folder that libtorch was loaded from, as the kernel tells.
 fn libtorch_folder() -> Option<PathBuf> {
     let maps = fs_err::read_to_string("/proc/self/maps").ok()?;
-    let line = maps
-        .lines()
-        .find(|line| line.ends_with("/libtorch_cpu.so"))?;
+    let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"))?;
     let path = line.get(line.find('/')?..)?;
     Path::new(path).parent().map(Path::to_owned)
 }
@@ -109,9 +104,7 @@ pub(crate) fn libtorch_version() -> String {
 /// The most memory this process has used since [`reset_peak`], in bytes.
 pub(crate) fn peak_bytes() -> Option<u64> {
     let status = fs_err::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -125,10 +118,7 @@ pub(crate) fn reset_peak() {
 
 /// Name of this machine.
 pub(crate) fn host() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A device by libtorch's name: `cpu`, `cuda:0`.
@@ -138,19 +128,13 @@ pub(crate) fn device(name: &str) -> Result<Device, String> {
     }
     let index = match name.strip_prefix("cuda") {
         Some("") => Some(0),
-        Some(index) => index
-            .strip_prefix(':')
-            .and_then(|index| index.parse::<u32>().ok()),
+        Some(index) => index.strip_prefix(':').and_then(|index| index.parse::<u32>().ok()),
         None => None,
     };
     let Some(index) = index else {
         return Err(format!("`{name}` is no device: use `cpu` or `cuda:0`"));
     };
-    let count = if Cuda::is_available() {
-        Cuda::device_count()
-    } else {
-        0
-    };
+    let count = if Cuda::is_available() { Cuda::device_count() } else { 0 };
     let index = usize::try_from(index).unwrap_or(usize::MAX);
     if i64::try_from(index).is_ok_and(|index| index < count) {
         Ok(Device::Cuda(index))
@@ -220,11 +204,7 @@ mod tests {
 
     #[test]
     fn libtorch_is_the_version_that_tch_was_made_for() {
-        assert!(
-            libtorch_version().starts_with("2."),
-            "{}",
-            libtorch_version()
-        );
+        assert!(libtorch_version().starts_with("2."), "{}", libtorch_version());
     }
 
     #[test]

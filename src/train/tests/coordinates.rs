@@ -15,11 +15,7 @@ const WIDTHS: [u64; 4] = [64, 128, 256, 512];
 
 /// Root mean square of a tensor.
 fn rms(tensor: &Tensor) -> f64 {
-    tensor
-        .square()
-        .mean(tch::Kind::Float)
-        .sqrt()
-        .double_value(&[])
+    tensor.square().mean(tch::Kind::Float).sqrt().double_value(&[])
 }
 
 /// The residual stream before each layer and after the last, then the logits.
@@ -84,9 +80,6 @@ fn with_the_standard_parametrisation_changes_grow_with_the_width() {
     for (steps, changes) in STEPS.iter().zip(changes(Parametrization::Standard)) {
         let [stream, logits] = spread(&changes);
         assert!(stream > 20.0 && logits > 8.0, "{steps} steps: {changes:?}");
-        assert!(
-            changes.is_sorted_by(|a, b| a[0] < b[0] && a[1] < b[1]),
-            "{changes:?}"
-        );
+        assert!(changes.is_sorted_by(|a, b| a[0] < b[0] && a[1] < b[1]), "{changes:?}");
     }
 }

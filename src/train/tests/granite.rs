@@ -12,8 +12,7 @@ use crate::model::Model;
 
 /// The largest difference of the logits, relative to the largest logit, after a change of the multipliers.
 fn difference(name: &str, change: impl Fn(&mut sandbox::model::config::RunConfig)) -> f64 {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(format!("tests/fixtures/granite_{name}.safetensors"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/granite_{name}.safetensors"));
     let file = fs_err::read(path).expect("the fixture is in the repository");
     let (_, header) = SafeTensors::read_metadata(&file).expect("a header");
     let settings = header.metadata().clone().expect("settings");
@@ -48,11 +47,7 @@ fn difference(name: &str, change: impl Fn(&mut sandbox::model::config::RunConfig
     run.multipliers.scale_depth = number("scale_depth");
     change(&mut run);
     let layout = Layout::new(run.shape, run.vocab);
-    let parts: Vec<Tensor> = layout
-        .entries
-        .iter()
-        .map(|entry| read(&entry.name).view(-1))
-        .collect();
+    let parts: Vec<Tensor> = layout.entries.iter().map(|entry| read(&entry.name).view(-1)).collect();
     let model = Model::from_weights(&run, &Tensor::cat(&parts, 0), Device::Cpu);
     let expected = read("logits");
     let logits = no_grad(|| model.logits(&read("tokens")));
@@ -79,9 +74,6 @@ fn a_changed_multiplier_would_be_noticed() {
         let width = difference(name, |run| {
             run.parametrization = sandbox::model::mup::Parametrization::Standard;
         });
-        assert!(
-            emb.min(depth).min(width) > 1e-5,
-            "{name}: {emb} {depth} {width}"
-        );
+        assert!(emb.min(depth).min(width) > 1e-5, "{name}: {emb} {depth} {width}");
     }
 }

@@ -21,10 +21,7 @@ fn the_first_loss_of_wide_shapes_is_that_of_a_loud_tied_head() {
         let loss = no_grad(|| trainer.model.loss_sum(&batch)).double_value(&[]) / 1024.0;
         // Logits have the variance (256 · init_std)² / d, so the mean of the exponentials adds half of it.
         let expected = 2048f64.ln() + (256.0f64 * 0.1).powi(2) / (2.0 * width as f64);
-        assert!(
-            (loss - expected).abs() < 0.15,
-            "{width}: {loss} against {expected}"
-        );
+        assert!((loss - expected).abs() < 0.15, "{width}: {loss} against {expected}");
     }
 }
 
@@ -33,9 +30,7 @@ fn one_batch_can_be_learnt_by_heart() {
     let run = config(64, 2, 4);
     let batch = batch(&run, 1);
     let mut trainer = Trainer::new(&run, Device::Cpu);
-    let losses: Vec<f64> = (0..150)
-        .map(|_| trainer.step(&batch).expect("finite").loss)
-        .collect();
+    let losses: Vec<f64> = (0..150).map(|_| trainer.step(&batch).expect("finite").loss).collect();
     assert!(losses[0] > 4.0, "{}", losses[0]);
     assert!(losses[149] < 0.1, "{}", losses[149]);
 }
@@ -124,10 +119,7 @@ fn a_damaged_or_foreign_checkpoint_is_refused() {
 #[test]
 fn the_first_update_of_each_group_is_its_learning_rate() {
     // AdamW's first update is the learning rate in each coordinate, whatever the gradient.
-    for (parametrization, matrices) in [
-        (Parametrization::Mup, 2.0),
-        (Parametrization::Standard, 1.0),
-    ] {
+    for (parametrization, matrices) in [(Parametrization::Mup, 2.0), (Parametrization::Standard, 1.0)] {
         let mut run = config(512, 1, 8);
         run.parametrization = parametrization;
         run.optimizer.weight_decay = 0.0;
@@ -143,11 +135,7 @@ fn the_first_update_of_each_group_is_its_learning_rate() {
                 Group::Embedding | Group::Norm => run.optimizer.lr,
             };
             let largest = largest(&part);
-            assert!(
-                (largest / expected - 1.0).abs() < 1e-3,
-                "{:?} {largest}",
-                span.group
-            );
+            assert!((largest / expected - 1.0).abs() < 1e-3, "{:?} {largest}", span.group);
         }
     }
 }
@@ -161,11 +149,7 @@ fn decay_shrinks_every_parameter_by_its_groups_learning_rate() {
     let before = trainer.model.flat.detach().copy();
     optimizer.update(&trainer.model.flat, &before.zeros_like(), 0.01, 1);
     for span in trainer.model.layout.spans() {
-        let factor = if span.group == Group::Matrix {
-            0.5
-        } else {
-            1.0
-        };
+        let factor = if span.group == Group::Matrix { 0.5 } else { 1.0 };
         let after = trainer.model.flat.detach().narrow(0, span.offset, span.len);
         let expected = before.narrow(0, span.offset, span.len) * (1.0 - 0.01 * factor * 0.5);
         assert!(largest(&(after - expected)) < 1e-7, "{:?}", span.group);
