@@ -7,15 +7,10 @@ mod study;
 use fs_err as fs;
 use proptest::prelude::*;
 use sandbox::draw::{Figure, figures, page};
-use sandbox::fit::chinchilla::Objective;
-use sandbox::fit::loss_law::{HoldOut, Options, loss_law};
-use sandbox::fit::observation::Observation;
-use sandbox::fit::refusal::Refusal;
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
-use sandbox::report::fitted::Fitted;
-use sandbox::report::view::{Content, Mark};
-use sandbox::report::{ReportView, Study, build};
+use sandbox::report::view::Content;
+use sandbox::report::{LawInput, ReportView, Study, build};
 use study::{Planted, chinchilla};
 
 fn view_of(trials: &[TrialRow], points: &[PointRow]) -> ReportView {
@@ -40,7 +35,7 @@ fn whole() -> ReportView {
     let warnings = vec!["the target lies 2.1e4\u{d7} beyond the data in compute".to_owned()];
     let constants = planted.constants();
     let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
-    let law = sandbox::report::LawInput {
+    let law = LawInput {
         law: "chinchilla",
         fit: Some("f3c9a1d2"),
         formula: "L = E + A/N^α + B/D^β",
@@ -106,63 +101,40 @@ fn keep(name: &str, html: &str, drawn: &[Figure]) {
 }
 
 #[test]
-fn a_law_fitted_to_the_rows_is_drawn_with_its_own_data() {
+fn a_refused_law_is_shown_with_its_reason_and_without_a_curve() {
     let planted = Planted::new();
-    let observations: Vec<Observation> = planted
-        .law_points()
-        .into_iter()
-        .map(|point| Observation {
-            label: point.trial,
-            params: point.params,
-            tokens: point.tokens,
-            loss: point.loss,
-            lr: None,
-            batch_tokens: None,
-            schedule: None,
-            seed: None,
-        })
-        .collect();
-    let options = Options {
-        objective: Objective::Huber,
-        hold_out: HoldOut::Largest,
-        bootstrap: 0,
-        seed: 1,
-        threads: 1,
-    };
-    let fit = loss_law(&observations, &options).expect("a law");
-    let law = Fitted::loss("f1", &fit, &planted.trials);
-    let refused = Fitted::refused("lr", &Refusal::OptimumAtEdge { groups: 3 });
     let curves = Curves::collect(&planted.trials, &planted.points);
+    let refused = LawInput {
+        law: "chinchilla",
+        fit: None,
+        formula: "L = E + A/N^α + B/D^β",
+        params_are: "params_non_embedding",
+        refused: Some("too_few_sizes: 2 sizes cannot carry a law in N; three are the least"),
+        constants: &[],
+        facts: &[],
+        warnings: &[],
+        points: &[],
+        predict: None,
+    };
     let view = build(&Study {
         sweep: "quickstart",
         question: None,
         trials: &planted.trials,
         curves: &curves,
         bowls: &[],
-        laws: &[law.input(), refused.input()],
+        laws: &[refused],
         recipe: None,
     });
-    assert_eq!(view.laws[0].constants.rows.len(), 7);
+    let drawn = figures(&view).expect("figures");
     assert!(
-        view.laws[1]
-            .refused
-            .as_deref()
-            .is_some_and(|why| why.contains("edge of the grid"))
+        drawn
+            .iter()
+            .all(|figure| figure.name != "residuals" && figure.name != "allocation")
     );
-    let shown = view
-        .figures
-        .iter()
-        .find(|figure| figure.name == "residuals")
-        .expect("a figure");
-    let dots: usize = shown.panels()[0]
-        .marks
-        .iter()
-        .filter(|mark| matches!(mark, Mark::Dot { .. }))
-        .count();
-    assert_eq!(dots, observations.len());
-    let html = page(&view, &figures(&view).expect("figures"));
-    assert!(html.contains("refused"));
-    keep("fitted", &html, &[]);
+    let html = page(&view, &drawn);
+    assert_eq!(html.matches("2 sizes cannot carry a law in N").count(), 4);
+    assert!(html.contains("Final loss by tokens"));
+    keep("refused", &html, &[]);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn not_in_law(trials: &[TrialRow], points: &[LawPoint]) -> Vec<Omitted> {
 /// What rings are, if there are any.
 fn rings(law: &LawInput<'_>) -> &'static str {
     if law.points.iter().any(|point| point.held_out) {
-        "; rings were held out from the fit"
+        "; rings are the runs that the hold-out predicted from the others"
     } else {
         ""
     }

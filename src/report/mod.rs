@@ -7,7 +7,6 @@ pub mod allocation;
 pub mod axes;
 pub mod bowls;
 pub mod curves;
-pub mod fitted;
 pub mod laws;
 pub mod runs;
 pub mod sections;
