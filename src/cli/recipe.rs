@@ -67,7 +67,7 @@ fn human(sweep: &str, recipe: &Recipe) -> String {
         recipe.mup.scale_depth,
         recipe.mup.init_std
     );
-    let rows: Vec<Vec<String>> = ORDER
+    let rows: Vec<Vec<String>> = ITEMS
         .iter()
         .filter_map(|name| Some(row(name, recipe.items.get(*name)?)))
         .collect();
