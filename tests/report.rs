@@ -69,6 +69,7 @@ fn a_whole_study_shows_every_figure() {
         names,
         [
             "loss-curves",
+            "loss-compute",
             "lr-bowls",
             "law",
             "residuals",
@@ -135,6 +136,27 @@ fn a_refused_law_is_shown_with_its_reason_and_without_a_curve() {
     assert_eq!(html.matches("2 sizes cannot carry a law in N").count(), 4);
     assert!(html.contains("Final loss by tokens"));
     keep("refused", &html, &[]);
+}
+
+#[test]
+fn a_study_of_batch_sizes_shows_the_tokens_to_equal_losses() {
+    let mut planted = Planted::new();
+    for (trial, batch) in planted
+        .trials
+        .iter_mut()
+        .zip([4096, 8192, 16_384, 32_768].into_iter().cycle())
+    {
+        trial.batch_tokens = batch;
+    }
+    let view = view_of(&planted.trials, &planted.points);
+    let figure = view
+        .figures
+        .iter()
+        .find(|figure| figure.name == "equal-loss")
+        .expect("a figure");
+    assert_eq!(figure.panels().len(), 4);
+    let drawn = figures(&view).expect("figures");
+    keep("batches", &page(&view, &drawn), &drawn);
 }
 
 #[test]
@@ -247,7 +269,7 @@ fn a_study_of_one_trial_is_drawn_without_an_empty_axis() {
     let view = view_of(&trials, &planted.points);
     let drawn = figures(&view).expect("figures");
     let names: Vec<&str> = drawn.iter().map(|figure| figure.name.as_str()).collect();
-    assert_eq!(names, ["loss-curves", "law", "schedules"]);
+    assert_eq!(names, ["loss-curves", "loss-compute", "law", "schedules"]);
 }
 
 #[test]

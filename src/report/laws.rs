@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::allocation::{FLOPS_PER_PARAM_TOKEN, best_params};
-use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, positive_range, range};
+use crate::report::axes::{Roster, group, linear_axis, log_axis, loss_axis, positive_range, range};
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
 use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, text};
 
@@ -39,7 +39,7 @@ pub(crate) fn no_law(study: &Study<'_>) -> String {
 
 /// Final loss against tokens with the fitted curves; without a law the measurements alone.
 pub(crate) fn law(study: &Study<'_>) -> FigureView {
-    let sizes = Sizes::of(study.trials);
+    let sizes = Roster::of(study.trials);
     let drawn = drawable(study);
     let title = match drawn {
         Some(_) => "The scaling law with its data",
@@ -107,7 +107,7 @@ fn by_size(points: &[LawPoint]) -> Vec<Vec<&LawPoint>> {
     groups.into_values().collect()
 }
 
-fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
+fn law_panel(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Panel {
     let points = drawn.law.points;
     let [low, high] = positive_range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
     let end = high * LOOK_AHEAD;
@@ -146,19 +146,12 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
     }
 }
 
-pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
+pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Roster<'_>) -> Mark {
     Mark::Dot {
         at,
         ink: sizes.ink_named(&point.model),
         shape: if point.held_out { Shape::Ring } else { Shape::Disc },
-        hover: Some(format!(
-            "{}: {}, {} tokens\nfinal loss {}{}",
-            point.trial,
-            point.model,
-            text::count(point.tokens),
-            text::loss(point.loss),
-            if point.held_out { ", held out" } else { "" }
-        )),
+        hover: Some(sizes.hover(&point.trial)),
     }
 }
 
@@ -196,7 +189,7 @@ pub(crate) fn recipe_tokens(recipe: &RecipeInput) -> Option<f64> {
 }
 
 /// Loss against compute, out to the recipe, with the law at its best allocation.
-fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Sizes<'_>) -> Option<Panel> {
+fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Roster<'_>) -> Option<Panel> {
     let (loss, interval) = item(recipe, "loss")?;
     let target = FLOPS_PER_PARAM_TOKEN * recipe.params as f64 * recipe_tokens(recipe)?;
     let compute = |point: &LawPoint| FLOPS_PER_PARAM_TOKEN * point.params * point.tokens;
@@ -265,7 +258,7 @@ fn human_factor(factor: f64) -> String {
 type BestRuns<'a> = BTreeMap<(u64, &'a str), BTreeMap<u64, &'a TrialRow>>;
 
 /// Without a law: measured losses by tokens, the best learning rate of each size and budget.
-fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitted>) {
+fn measured(study: &Study<'_>, sizes: &Roster<'_>) -> (Content, String, Vec<Omitted>) {
     let mut best = BestRuns::new();
     for trial in study.trials {
         let Some(loss) = trial.final_loss else {
@@ -308,7 +301,7 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
 }
 
 /// A thin line through the best runs of each size, with their dots.
-fn marks_of_best(best: &BestRuns<'_>, sizes: &Sizes<'_>) -> Vec<Mark> {
+fn marks_of_best(best: &BestRuns<'_>, sizes: &Roster<'_>) -> Vec<Mark> {
     let mut marks = Vec::new();
     let mut dots = Vec::new();
     for runs in best.values() {
@@ -349,20 +342,20 @@ pub(crate) fn residuals(study: &Study<'_>) -> FigureView {
                 rings(drawn.law)
             );
             omitted = not_in_law(study.trials, drawn.law.points);
-            residual_panels(&drawn, &Sizes::of(study.trials))
+            residual_panels(&drawn, &Roster::of(study.trials))
         }
     };
     FigureView {
         name: "residuals",
         title: "What the law leaves over".to_owned(),
         caption,
-        key: Sizes::of(study.trials).key(),
+        key: Roster::of(study.trials).key(),
         content,
         omitted,
     }
 }
 
-fn residual_panels(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Content {
+fn residual_panels(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Content {
     let residuals: Vec<(&LawPoint, f64)> = drawn
         .law
         .points

@@ -329,7 +329,7 @@ pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
     let of = |read: fn(&TrialRow) -> f64| range(finished.iter().map(|trial| read(trial)));
     let sizes: BTreeSet<u64> = finished.iter().map(|t| t.params_non_embedding).collect();
     if let Some([low, high]) = of(|t| t.params_non_embedding as f64) {
-        add("Sizes", format!("{}: {}", sizes.len(), span(low, high, text::count)));
+        add("Roster", format!("{}: {}", sizes.len(), span(low, high, text::count)));
     }
     if let Some([low, high]) = of(|t| t.tokens as f64 / t.params_non_embedding.max(1) as f64) {
         add("Tokens per parameter", span(low, high, |x| number(x, 2)));
