@@ -18,14 +18,6 @@ impl Output {
         Self { json, quiet }
     }
 
-    pub(super) fn is_json(self) -> bool {
-        self.json
-    }
-
-    pub(super) fn is_quiet(self) -> bool {
-        self.quiet
-    }
-
     /// Whether a calm display may move on stderr.
     pub(super) fn is_terminal(self) -> bool {
         !self.json && !self.quiet && std::io::stderr().is_terminal()

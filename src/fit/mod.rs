@@ -5,6 +5,7 @@
 
 pub mod chinchilla;
 pub mod learning_rate;
+pub mod loss_fit;
 pub mod loss_law;
 pub mod observation;
 pub mod refusal;

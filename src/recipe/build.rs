@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::fit::learning_rate::LrFit;
-use crate::fit::loss_law::LossFit;
+use crate::fit::loss_fit::LossFit;
 use crate::fit::statistics::interval95;
 use crate::fit::{Estimate, Warning};
 use crate::model::flops;

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::fit::chinchilla::Objective;
 use crate::fit::learning_rate::{self, LrFit, LrRun};
-use crate::fit::loss_law::{self, HoldOut, LossFit, Options};
+use crate::fit::loss_fit::LossFit;
+use crate::fit::loss_law::{self, HoldOut, Options};
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
 use crate::record::{TrialRow, TrialState};

@@ -6,6 +6,7 @@ pub mod advising;
 pub mod context;
 pub mod failure;
 pub mod fitting;
+mod orchestra;
 pub mod orchestrate;
 pub mod planning;
 pub mod reporting;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::draw;
-use crate::fit::loss_law::LossFit;
+use crate::fit::loss_fit::LossFit;
 use crate::recipe::build::Ask;
 use crate::recipe::{ITEMS, Item, Recipe};
 use crate::record::TrialRow;

@@ -287,7 +287,7 @@ async fn stage_event(
     event: StageEvent,
     detail: &StageDetail,
 ) -> Result<(), StoreError> {
-    let state = super::read::stage_state(tx, stage).await?;
+    let state = super::rows::stage_state(tx, stage).await?;
     let next = state
         .next(event)
         .map_err(|error| StoreError::Damaged(format!("stage {stage}: {error}")))?;
