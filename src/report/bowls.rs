@@ -125,7 +125,7 @@ fn marks_of(bowl: &LrBowl, sizes: &Roster<'_>, top: f64) -> Vec<Mark> {
                 shape: Shape::Disc,
                 hover: Some(sizes.hover(&point.trial)),
             },
-            Some(loss) => Mark::Off {
+            Some(_) => Mark::Off {
                 x: point.lr,
                 why: Beyond::Above,
                 ink,

@@ -51,7 +51,7 @@ impl Planted {
         let steps = trial.tokens / BATCH;
         let every = (steps / 150).max(1);
         let end = trial.diverged_at_tokens.unwrap_or(trial.tokens);
-        for step in (1..=steps).filter(|step| *step == 1 || step % every == 0 || *step == steps) {
+        for step in (1..=steps).filter(|step| *step <= 24 || step % every == 0 || *step == steps) {
             let tokens = step * BATCH;
             if tokens > end {
                 break;
