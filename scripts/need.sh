@@ -14,7 +14,7 @@ for tool in "$@"; do
     cc) have cc || missing "cc, the C compiler that Rust links with; on Debian: apt install gcc" ;;
     c++) have "${CXX:-c++}" || missing "${CXX:-c++}, the C++ compiler; on Debian: apt install g++" ;;
     python3) python3 --version >/dev/null 2>&1 || missing "python3 (3.8 or later); on Debian: apt install python3" ;;
-    pip) python3 -m pip --version >/dev/null 2>&1 || missing "pip of python3; on Debian: apt install python3-pip" ;;
+    pip) ! python3 --version >/dev/null 2>&1 || python3 -m pip --version >/dev/null 2>&1 || missing "pip of python3; on Debian: apt install python3-pip" ;;
     *) have "$tool" || missing "$tool" ;;
     esac
 done

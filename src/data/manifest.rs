@@ -17,6 +17,10 @@ pub const FORMAT: u32 = 1;
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Name of the tokenizer in a data set's folder, where it is not the byte tokenizer.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
+/// The name of the byte tokenizer.
+pub const BYTE: &str = "byte";
+/// The name of no tokenizer: a synthetic source gives tokens.
+pub const SYNTHETIC: &str = "synthetic";
 /// Characters of the hashes of data: 128 bits.
 const HASH_CHARACTERS: usize = 32;
 

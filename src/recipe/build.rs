@@ -308,10 +308,20 @@ fn gates(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Vec<Gate> {
     let (still, why_still) = drift(lr, evidence.is_mup);
     let (held, why_held) = held_out(loss);
     vec![
-        gate("sizes_spanned", sizes, why_sizes, "sweeps/data-scaling.yaml"),
-        gate("tokens_spanned", budgets, why_budgets, "sweeps/data-scaling.yaml"),
-        gate("lr_bracketed", bracketed, why_bracketed, "sweeps/lr-transfer.yaml"),
-        gate("lr_transfers", still, why_still, "sweeps/lr-transfer.yaml"),
+        gate("sizes_spanned", sizes, why_sizes, "sweeps/minicpm-data-scaling.yaml"),
+        gate(
+            "tokens_spanned",
+            budgets,
+            why_budgets,
+            "sweeps/minicpm-data-scaling.yaml",
+        ),
+        gate(
+            "lr_bracketed",
+            bracketed,
+            why_bracketed,
+            "sweeps/minicpm-lr-transfer.yaml",
+        ),
+        gate("lr_transfers", still, why_still, "sweeps/minicpm-lr-transfer.yaml"),
         gate(
             "batch_law",
             false,
@@ -319,9 +329,9 @@ fn gates(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Vec<Gate> {
                 "{} batch sizes were tried and no law of the batch is fitted: it is published",
                 evidence.batches
             ),
-            "sweeps/batch-size.yaml",
+            "sweeps/minicpm-batch-size.yaml",
         ),
-        gate("hold_out", held, why_held, "sweeps/data-scaling.yaml"),
+        gate("hold_out", held, why_held, "sweeps/minicpm-data-scaling.yaml"),
     ]
 }
 

@@ -23,7 +23,9 @@ pub async fn advise(
         // The learning rate is what is missed most; its refusal says which end of the grid to widen.
         let mut failure = fitting::refused(lr);
         failure.hints.push(format!("and the law of loss was refused: {loss}"));
-        failure.hints.push("run next: sweeps/lr-transfer.yaml".to_owned());
+        failure
+            .hints
+            .push("run next: sweeps/minicpm-lr-transfer.yaml".to_owned());
         return Err(failure);
     }
     let evidence = Evidence {

@@ -28,7 +28,12 @@ fn refused(world: &World, sweep: &str, code: i32, error: &str) -> serde_json::Va
     world.write("bad.yaml", sweep);
     let ran = world.run(&["run", "bad.yaml", "--json"]);
     let value = ran.json();
-    assert_eq!((ran.code, value["error"]["code"].as_str()), (code, Some(error)), "{}", ran.stderr);
+    assert_eq!(
+        (ran.code, value["error"]["code"].as_str()),
+        (code, Some(error)),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(world.files(), before, "nothing may change");
     value
 }
@@ -36,15 +41,24 @@ fn refused(world: &World, sweep: &str, code: i32, error: &str) -> serde_json::Va
 #[test]
 fn every_mistake_of_a_sweep_is_named_with_its_place() {
     let world = prepared();
-    let bad = GOOD.replace("lr: 1e-2", "lr: [1e-2, .nan]\n  learning_rate: 1").replace("tokens: 200k", "tokens: []");
+    let bad = GOOD
+        .replace("lr: 1e-2", "lr: [1e-2, .nan]\n  learning_rate: 1")
+        .replace("tokens: 200k", "tokens: []");
     let value = refused(&world, &bad, 2, "invalid_sweep");
     let at = value["error"]["at"].as_array().expect("mistakes");
     assert!(at.len() >= 3, "{value}");
     for mistake in at {
-        assert!(mistake["line"].as_u64() > Some(0) && mistake["column"].as_u64() > Some(0), "{mistake}");
+        assert!(
+            mistake["line"].as_u64() > Some(0) && mistake["column"].as_u64() > Some(0),
+            "{mistake}"
+        );
         assert!(mistake["key"].is_string() && mistake["file"].is_string());
     }
-    assert!(at.iter().any(|mistake| mistake["suggestion"].as_str().is_some_and(|text| text.contains("lr"))), "{value}");
+    assert!(
+        at.iter()
+            .any(|mistake| mistake["suggestion"].as_str().is_some_and(|text| text.contains("lr"))),
+        "{value}"
+    );
 }
 
 #[test]
@@ -52,7 +66,12 @@ fn what_is_missing_or_does_not_fit_is_said() {
     let world = prepared();
     refused(&world, &GOOD.replace("data: text", "data: nowhere"), 2, "no_data");
     refused(&world, "name: [", 2, "invalid_sweep");
-    refused(&world, &GOOD.replace("batch_tokens: 4000", "batch_tokens: 4001"), 2, "invalid_sweep");
+    refused(
+        &world,
+        &GOOD.replace("batch_tokens: 4000", "batch_tokens: 4001"),
+        2,
+        "invalid_sweep",
+    );
     refused(&world, &GOOD.replace("tokens: 200k", "tokens: 1k"), 2, "invalid_sweep");
     let ran = world.run(&["run", "no-such-file.yaml", "--json"]);
     assert_eq!((ran.code, ran.error().as_str()), (2, "no_sweep_file"));
@@ -82,7 +101,12 @@ fn a_home_that_cannot_be_written_is_refused_with_six() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sandbox"));
     let path = blocked.join("home");
     let args = ["data", "prepare", "corpus", "--name", "text", "--json", "--home"];
-    let output = command.current_dir(world.path("")).args(args).arg(&path).output().expect("the program starts");
+    let output = command
+        .current_dir(world.path(""))
+        .args(args)
+        .arg(&path)
+        .output()
+        .expect("the program starts");
     let ran = crate::world::ran(output);
     assert_eq!(ran.code, 6, "{} {}", ran.stdout, ran.stderr);
 }
@@ -91,9 +115,18 @@ fn a_home_that_cannot_be_written_is_refused_with_six() {
 fn a_database_that_is_none_is_refused_with_six() {
     let world = prepared();
     world.write("good.yaml", GOOD);
-    fs::write(world.home().join("sandbox.db"), "not a database, but long enough to look like a file").expect("written");
+    fs::write(
+        world.home().join("sandbox.db"),
+        "not a database, but long enough to look like a file",
+    )
+    .expect("written");
     let ran = world.run(&["run", "good.yaml", "--toy", "--json"]);
-    assert_eq!((ran.code, ran.error().as_str()), (6, "damaged_database"), "{}", ran.stderr);
+    assert_eq!(
+        (ran.code, ran.error().as_str()),
+        (6, "damaged_database"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -7,8 +7,22 @@ fn the_help_texts_are_known() {
     let world = World::new();
     let mut text = String::new();
     for command in [
-        "", "init", "data", "data prepare", "plan", "run", "status", "show", "logs", "fit", "predict", "recipe", "report",
-        "export", "bench", "doctor",
+        "",
+        "init",
+        "data",
+        "data prepare",
+        "plan",
+        "run",
+        "status",
+        "show",
+        "logs",
+        "fit",
+        "predict",
+        "recipe",
+        "report",
+        "export",
+        "bench",
+        "doctor",
     ] {
         let mut args: Vec<&str> = command.split_whitespace().collect();
         args.push("--help");
@@ -21,7 +35,9 @@ fn the_help_texts_are_known() {
 
 #[test]
 fn the_program_is_not_linked_to_libtorch() {
-    let ldd = std::process::Command::new("ldd").arg(env!("CARGO_BIN_EXE_sandbox")).output();
+    let ldd = std::process::Command::new("ldd")
+        .arg(env!("CARGO_BIN_EXE_sandbox"))
+        .output();
     match ldd {
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout);

@@ -12,7 +12,11 @@ use fs_err as fs;
 const ALLOWED: &str = include_str!("../allowed-skips.txt");
 
 /// Says that the test `name` is skipped and why; to be followed by `return`.
-#[expect(clippy::disallowed_methods, reason = "the one switch of the tests lives in the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one switch of the tests lives in the environment"
+)]
+#[expect(clippy::panic, reason = "a failing test panics")]
 #[expect(clippy::print_stderr, reason = "a skip is to be seen")]
 pub(crate) fn skip(name: &str, reason: &str) {
     let strict = std::env::var("SANDBOX_STRICT").is_ok_and(|value| value == "1");
@@ -30,11 +34,16 @@ fn verdict(name: &str, strict: bool, list: &str) -> Result<(), String> {
 }
 
 fn allowed(list: &str) -> Result<BTreeMap<&str, &str>, String> {
-    let entries = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let entries = list
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     entries
         .map(|line| match line.split_once(": ") {
             Some((name, reason)) if !reason.trim().is_empty() => Ok((name.trim(), reason.trim())),
-            Some(_) | None => Err(format!("allowed-skips.txt: `{line}` gives no reason; write `name: reason`")),
+            Some(_) | None => Err(format!(
+                "allowed-skips.txt: `{line}` gives no reason; write `name: reason`"
+            )),
         })
         .collect()
 }
@@ -42,8 +51,8 @@ fn allowed(list: &str) -> Result<BTreeMap<&str, &str>, String> {
 /// Every Rust file below `folder`.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("a folder of this checkout") {
+        let path = entry.expect("a folder of this checkout").path();
         if path.is_dir() {
             found.extend(sources(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -78,7 +87,10 @@ fn every_allowed_skip_is_of_a_test_that_exists() {
         .collect();
     for name in allowed(ALLOWED).unwrap().into_keys() {
         let function = name.rsplit("::").next().unwrap_or(name);
-        assert!(code.contains(&format!("fn {function}(")), "allowed-skips.txt names `{name}`, which is no test");
+        assert!(
+            code.contains(&format!("fn {function}(")),
+            "allowed-skips.txt names `{name}`, which is no test"
+        );
     }
 }
 

@@ -22,7 +22,12 @@ parameters:
 ";
 
 fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().expect("an object").keys().map(String::as_str).collect()
+    value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect()
 }
 
 fn trained() -> World {
@@ -31,7 +36,10 @@ fn trained() -> World {
     world.write("toy.yaml", SWEEP);
     let summary = world.run(&["run", "toy.yaml", "--toy", "--json"]).ok();
     assert_eq!(summary["counts"]["complete"], 45, "{summary}");
-    assert_eq!(summary["counts"]["diverged"], 15, "the largest learning rate is over the edge");
+    assert_eq!(
+        summary["counts"]["diverged"], 15,
+        "the largest learning rate is over the edge"
+    );
     world
 }
 
@@ -43,19 +51,47 @@ fn a_plan_adds_up_and_has_the_keys_of_the_contract() {
     let plan = world.run(&["plan", "toy.yaml", "--toy", "--json"]).ok();
     let totals = &plan["totals"];
     for key in [
-        "trials", "stages", "tokens", "tokens_unshared", "tokens_to_train", "flops", "flops_unshared", "flops_to_train",
-        "seconds", "bytes",
+        "trials",
+        "stages",
+        "tokens",
+        "tokens_unshared",
+        "tokens_to_train",
+        "flops",
+        "flops_unshared",
+        "flops_to_train",
+        "seconds",
+        "bytes",
     ] {
         assert!(totals[key].is_number(), "{key}");
     }
     assert_eq!(totals["trials"], 60);
-    let reasons: u64 = plan["reasons"].as_object().expect("reasons").values().filter_map(Value::as_u64).sum();
+    let reasons: u64 = plan["reasons"]
+        .as_object()
+        .expect("reasons")
+        .values()
+        .filter_map(Value::as_u64)
+        .sum();
     assert_eq!(reasons, 60);
-    assert!(totals["tokens"].as_u64() < totals["tokens_unshared"].as_u64(), "trunks are shared");
+    assert!(
+        totals["tokens"].as_u64() < totals["tokens_unshared"].as_u64(),
+        "trunks are shared"
+    );
     assert_eq!(totals["tokens"], totals["tokens_to_train"]);
     assert_eq!(plan["rate_source"], "assumed");
     let trial = &plan["trials"][0];
-    for key in ["trial", "slug", "reason", "why", "axes", "params_non_embedding", "params_total", "seed", "tokens", "flops", "stages"] {
+    for key in [
+        "trial",
+        "slug",
+        "reason",
+        "why",
+        "axes",
+        "params_non_embedding",
+        "params_total",
+        "seed",
+        "tokens",
+        "flops",
+        "stages",
+    ] {
         assert!(!trial[key].is_null(), "{key}");
     }
     assert_eq!(keys(&plan["stages"][0]).len(), 6);
@@ -78,10 +114,26 @@ fn the_planted_law_comes_back_through_the_whole_program() {
     assert_eq!(fit["status"], "converged");
     assert!((fit["lr"]["best"]["value"].as_f64().expect("a number") / 0.01 - 1.0).abs() < 0.01);
     assert_eq!(fit["lr"]["diverged_from"], 0.5);
-    for key in ["fit", "law", "status", "n", "convention", "objective", "parameters", "allocation", "hold_out", "timings_ms", "warnings"] {
+    for key in [
+        "fit",
+        "law",
+        "status",
+        "n",
+        "convention",
+        "objective",
+        "parameters",
+        "allocation",
+        "hold_out",
+        "timings_ms",
+        "warnings",
+    ] {
         assert!(!fit[key].is_null(), "{key}");
     }
-    let prediction = world.run(&["predict", "last", "--params", "1B", "--tokens", "20B", "--toy", "--json"]).ok();
+    let prediction = world
+        .run(&[
+            "predict", "last", "--params", "1B", "--tokens", "20B", "--toy", "--json",
+        ])
+        .ok();
     let truth = 1.5 + 40.0 / 1e9f64.powf(0.40) + 90.0 / 2e10f64.powf(0.35);
     let mean = prediction["loss"]["mean"].as_f64().expect("a number");
     assert!((mean / truth - 1.0).abs() < 0.02, "{mean} is not {truth}");
@@ -97,26 +149,47 @@ fn a_recipe_names_the_origin_of_every_number() {
     let world = trained();
     let refused = world.run(&["recipe", "--params", "2.4B", "--json"]);
     assert_eq!((refused.code, refused.error().as_str()), (4, "toy_data"));
-    let recipe = world.run(&["recipe", "--params", "2.4B", "--tokens", "1T", "--toy", "--json"]).ok();
+    let recipe = world
+        .run(&["recipe", "--params", "2.4B", "--tokens", "1T", "--toy", "--json"])
+        .ok();
     assert_eq!(recipe["verdict"], "unverified");
     assert_eq!(recipe["params"], 2_442_057_984_u64);
     assert_eq!(recipe["shape"]["width"], 2304);
     for name in [
-        "lr", "lr_hidden", "batch_tokens", "warmup_tokens", "decay_fraction", "schedule", "tokens",
-        "tokens_compute_optimal", "loss", "flops",
+        "lr",
+        "lr_hidden",
+        "batch_tokens",
+        "warmup_tokens",
+        "decay_fraction",
+        "schedule",
+        "tokens",
+        "tokens_compute_optimal",
+        "loss",
+        "flops",
     ] {
         let item = &recipe["items"][name];
         assert!(!item["value"].is_null(), "{name}");
         let source = item["source"].as_str().expect("a source");
-        assert!(["fitted", "measured", "published", "default"].contains(&source), "{name}: {source}");
-        assert_eq!(source == "fitted", item["fit"].is_string(), "{name}: a fitted number names its fit");
+        assert!(
+            ["fitted", "measured", "published", "default"].contains(&source),
+            "{name}: {source}"
+        );
+        assert_eq!(
+            source == "fitted",
+            item["fit"].is_string(),
+            "{name}: a fitted number names its fit"
+        );
     }
     let value = |name: &str| recipe["items"][name]["value"].as_f64().expect("a number");
     assert!((value("lr") / value("lr_hidden") - 9.0).abs() < 1e-9);
     assert_eq!(recipe["items"]["batch_tokens"]["source"], "published");
     assert!(recipe["items"]["loss"]["ci95_new_run"].is_array());
-    let failed: Vec<&Value> =
-        recipe["gates"].as_array().expect("gates").iter().filter(|gate| gate["passed"] == false).collect();
+    let failed: Vec<&Value> = recipe["gates"]
+        .as_array()
+        .expect("gates")
+        .iter()
+        .filter(|gate| gate["passed"] == false)
+        .collect();
     assert!(failed.iter().any(|gate| gate["name"] == "sizes_spanned"));
 }
 
@@ -130,10 +203,14 @@ fn running_again_trains_nothing_and_a_new_budget_only_the_difference() {
     assert_eq!(plan["totals"]["tokens_to_train"], 0);
     assert_eq!(plan["reasons"]["complete"], 60);
     let more = ["--set", "parameters.tokens=[200k,400k,600k,800k]"];
-    let plan = world.run(&["plan", "toy.yaml", more[0], more[1], "--toy", "--json"]).ok();
+    let plan = world
+        .run(&["plan", "toy.yaml", more[0], more[1], "--toy", "--json"])
+        .ok();
     // 5 sizes × 3 learning rates that do not diverge: the trunk from 360k to 540k and a decay of 60k, in whole steps.
     assert_eq!(plan["totals"]["tokens_to_train"], 15 * (180_000 + 60_000));
-    let run = world.run(&["run", "toy.yaml", more[0], more[1], "--toy", "--json"]).ok();
+    let run = world
+        .run(&["run", "toy.yaml", more[0], more[1], "--toy", "--json"])
+        .ok();
     assert_eq!(run["trained"]["tokens"], 15 * 240_000);
     assert_eq!(run["counts"]["complete"], 60);
 }
@@ -141,7 +218,9 @@ fn running_again_trains_nothing_and_a_new_budget_only_the_difference() {
 #[test]
 fn the_exported_tables_have_the_columns_of_the_contract() {
     let world = trained();
-    world.run(&["export", "toy", "--format", "csv", "--out", "out", "--json"]).ok();
+    world
+        .run(&["export", "toy", "--format", "csv", "--out", "out", "--json"])
+        .ok();
     let head = |name: &str| {
         let text = fs::read_to_string(world.path(&format!("out/{name}.csv"))).expect("written");
         text.lines().next().unwrap_or_default().to_owned()
@@ -154,7 +233,10 @@ fn the_exported_tables_have_the_columns_of_the_contract() {
          axis.lr,axis.model,axis.tokens"
     );
     assert_eq!(head("points"), "trial,stage,step,tokens,flops,lr,split,loss,grad_norm");
-    assert_eq!(head("stages"), "stage,parent,kind,from_tokens,to_tokens,state,attempts,tokens_trained,seconds,trials");
+    assert_eq!(
+        head("stages"),
+        "stage,parent,kind,from_tokens,to_tokens,state,attempts,tokens_trained,seconds,trials"
+    );
     let trials = fs::read_to_string(world.path("out/trials.csv")).expect("written");
     for line in trials.lines().filter(|line| line.contains(",diverged,")) {
         let cells: Vec<&str> = line.split(',').collect();
@@ -163,7 +245,9 @@ fn the_exported_tables_have_the_columns_of_the_contract() {
     }
     let points = fs::read_to_string(world.path("out/points.csv")).expect("written");
     assert!(!points.contains("NaN") && !points.contains("inf"));
-    world.run(&["export", "--format", "parquet", "--out", "out", "--json"]).ok();
+    world
+        .run(&["export", "--format", "parquet", "--out", "out", "--json"])
+        .ok();
     assert!(fs::metadata(world.path("out/points.parquet")).expect("written").len() > 1000);
 }
 
@@ -174,15 +258,27 @@ fn a_report_is_written_with_its_figures_and_the_same_bytes_twice() {
     for key in ["html", "figures", "left_out", "points_shown", "points_total"] {
         assert!(!written[key].is_null(), "{key}");
     }
-    assert_eq!(written["left_out"].as_array().map(Vec::len), Some(15), "the diverged trials");
-    let names: Vec<&str> = written["figures"].as_array().expect("figures").iter().filter_map(|it| it["name"].as_str()).collect();
+    assert_eq!(
+        written["left_out"].as_array().map(Vec::len),
+        Some(15),
+        "the diverged trials"
+    );
+    let names: Vec<&str> = written["figures"]
+        .as_array()
+        .expect("figures")
+        .iter()
+        .filter_map(|it| it["name"].as_str())
+        .collect();
     for name in ["loss-curves", "lr-bowls", "law"] {
         assert!(names.contains(&name), "{names:?}");
         assert!(world.path(&format!("page/{name}.svg")).exists() && world.path(&format!("page/{name}.png")).exists());
     }
     let page = fs::read(world.path("page/index.html")).expect("written");
     world.run(&["report", "toy", "--out", "page2", "--toy", "--json"]).ok();
-    assert!(fs::read(world.path("page2/index.html")).expect("written") == page, "other bytes");
+    assert!(
+        fs::read(world.path("page2/index.html")).expect("written") == page,
+        "other bytes"
+    );
 }
 
 #[test]
@@ -199,10 +295,16 @@ fn status_show_and_logs_tell_what_there_is() {
     let trial = plan["trials"][0]["trial"].as_str().expect("a name");
     let show = world.run(&["show", &trial[..6], "--json"]).ok();
     assert_eq!(show["trial"], trial);
-    assert_eq!(show["stages"].as_array().map(Vec::len), plan["trials"][0]["stages"].as_array().map(Vec::len));
+    assert_eq!(
+        show["stages"].as_array().map(Vec::len),
+        plan["trials"][0]["stages"].as_array().map(Vec::len)
+    );
     let logs = world.run(&["logs", trial, "--json"]).ok();
     assert!(logs[0]["lines"].as_array().is_some_and(|lines| lines.len() > 2));
-    assert_eq!(world.run(&["show", "nothing-like-it", "--json"]).error(), "unknown_trial");
+    assert_eq!(
+        world.run(&["show", "nothing-like-it", "--json"]).error(),
+        "unknown_trial"
+    );
     let quiet = world.run(&["status", "--quiet"]);
     assert_eq!(quiet.stdout, "toy\n");
 }

@@ -33,13 +33,18 @@ impl Ran {
 
     /// The code of the error that the program printed as JSON.
     pub(crate) fn error(&self) -> String {
-        self.json()["error"]["code"].as_str().expect("an error has a code").to_owned()
+        self.json()["error"]["code"]
+            .as_str()
+            .expect("an error has a code")
+            .to_owned()
     }
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -60,7 +65,11 @@ impl World {
     /// The program, in this world, with nothing of the user's environment that it listens to.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox"));
-        command.current_dir(self.folder.path()).args(args).env_remove("SANDBOX_HOME").env_remove("SANDBOX_DB");
+        command
+            .current_dir(self.folder.path())
+            .args(args)
+            .env_remove("SANDBOX_HOME")
+            .env_remove("SANDBOX_DB");
         command.env("COLUMNS", "100").arg("--home").arg(self.home());
         command
     }
@@ -76,7 +85,19 @@ impl World {
         }
         let corpus = self.path("corpus");
         let corpus = corpus.to_str().expect("a path is text");
-        self.run(&["data", "prepare", corpus, "--name", "text", "--tokenizer", "byte", "--held-out", "10%", "--json"]).ok();
+        self.run(&[
+            "data",
+            "prepare",
+            corpus,
+            "--name",
+            "text",
+            "--tokenizer",
+            "byte",
+            "--held-out",
+            "10%",
+            "--json",
+        ])
+        .ok();
     }
 
     /// Every file of the home with its size: what must not change when something is refused.
@@ -109,12 +130,15 @@ pub(crate) fn ran(output: Output) -> Ran {
 /// Text that a small model can learn something of: sentences of a few words, another order in every document.
 fn document(index: usize) -> String {
     const WORDS: [&str; 16] = [
-        "the", "model", "learns", "a", "small", "law", "from", "many", "runs", "and", "says", "how", "sure", "it", "is", "now",
+        "the", "model", "learns", "a", "small", "law", "from", "many", "runs", "and", "says", "how", "sure", "it",
+        "is", "now",
     ];
     let mut state = index as u64 * 7919 + 17;
     let mut text = String::new();
     for place in 0..400 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         text.push_str(WORDS[(state >> 33) as usize % WORDS.len()]);
         text.push(if place % 9 == 8 { '\n' } else { ' ' });
     }
