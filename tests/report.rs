@@ -31,9 +31,9 @@ fn whole() -> ReportView {
     let planted = Planted::new();
     let curves = Curves::collect(&planted.trials, &planted.points);
     let law_points = planted.law_points();
-    let facts = planted.facts();
+    let facts = Planted::facts();
     let warnings = vec!["the target lies 2.1e4\u{d7} beyond the data in compute".to_owned()];
-    let constants = planted.constants();
+    let constants = Planted::constants();
     let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
     let law = LawInput {
         law: "chinchilla",
@@ -48,7 +48,7 @@ fn whole() -> ReportView {
         predict: Some(&predict),
     };
     let bowls = planted.bowls();
-    let recipe = planted.recipe();
+    let recipe = Planted::recipe();
     build(&Study {
         sweep: "quickstart",
         question: Some("Does the best learning rate stay where it is when the model grows?"),
@@ -291,7 +291,9 @@ fn the_words_of_a_report_are_known() {
     view.left_out.truncate(1);
     for figure in &mut view.figures {
         if let Content::Panels(panels) = &mut figure.content {
-            panels.iter_mut().for_each(|panel| panel.marks.clear());
+            for panel in panels {
+                panel.marks.clear();
+            }
         }
     }
     insta::assert_compact_json_snapshot!(view);
@@ -347,7 +349,7 @@ fn wild_trial() -> impl Strategy<Value = TrialRow> {
             trial.state = TrialState::ALL[state];
             trial.lr = lr;
             trial.final_loss = loss;
-            trial.model = words.clone();
+            trial.model.clone_from(&words);
             trial.schedule = words;
             trial
         },

@@ -133,7 +133,7 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
             number(tokens, 2)
         )
     });
-    let name = item.name.replace('_', " ");
+    let name = item_name(&item.name);
     let mut rows = vec![vec![
         name.clone().into(),
         format!("{value}{unit}").into(),
@@ -150,6 +150,20 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
         rows.push(row);
     }
     rows
+}
+
+/// The key of an item in words.
+fn item_name(key: &str) -> String {
+    match key {
+        "lr" => "peak learning rate".to_owned(),
+        "lr_hidden" => "peak learning rate, hidden weights".to_owned(),
+        "batch_tokens" => "batch".to_owned(),
+        "warmup_tokens" => "warm-up".to_owned(),
+        "decay_fraction" => "decay, share of the run".to_owned(),
+        "tokens_compute_optimal" => "tokens, compute-optimal".to_owned(),
+        "flops" => "compute".to_owned(),
+        other => other.replace('_', " "),
+    }
 }
 
 /// A law as a table of its constants.
