@@ -218,7 +218,10 @@ fn prepare_markov(
         for done in (0..tokens).step_by(SYNTHETIC_CHUNK) {
             let chunk = usize::try_from(tokens - done).map_or(SYNTHETIC_CHUNK, |left| left.min(SYNTHETIC_CHUNK));
             writer.write(&walk.by_ref().take(chunk).collect::<Vec<u32>>())?;
-            progress(Progress::Tokenizing { bytes: done, total: tokens });
+            progress(Progress::Tokenizing {
+                bytes: done,
+                total: tokens,
+            });
         }
         splits.push(Split {
             name,
