@@ -10,7 +10,7 @@ use sandbox::fit::hold_out::HoldOut;
 use sandbox::fit::loss_law::{LossFit, LossLawOptions, Status, loss_law};
 use sandbox::fit::observation::{Observation, Observations};
 use sandbox::fit::refusal::WarningCode;
-use sandbox::fit::solver::Objective;
+use sandbox::fit::table::Objective;
 
 /// The refit of Chinchilla by Besiroglu et al. 2024 (arXiv 2404.10102).
 const EPOCH: Constants = Constants {

@@ -1,6 +1,6 @@
 //! The law of loss `L(N, D) = E + A/N^α + B/D^β` and what follows from it on paper.
 //!
-//! Source: Hoffmann et al. 2022 (arXiv 2203.15556), equation 2; MiniCPM (arXiv 2404.06395), section 4.5, writes
+//! Source: Hoffmann et al. 2022 (arXiv 2203.15556), equation 2; `MiniCPM` (arXiv 2404.06395), section 4.5, writes
 //! the same law with `C_N`, `C_D`, `L_0`. Refuses to know how the constants are found.
 
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub struct ComputeOptimal {
     pub loss: f64,
 }
 
-/// MiniCPM writes N in 1e9 parameters, D in 1e9 tokens and C in 1e18 FLOP (axes of its figure 10).
+/// `MiniCPM` writes N in 1e9 parameters, D in 1e9 tokens and C in 1e18 FLOP (axes of its figure 10).
 const BILLION: f64 = 1e9;
 
 impl Constants {
@@ -75,7 +75,7 @@ impl Constants {
             .exp()
     }
 
-    /// MiniCPM's `K²` in `N_opt/D_opt = K²·(C/6)^η`, in its units (1e9 parameters, 1e9 tokens, 1e18 FLOP).
+    /// `MiniCPM`'s `K²` in `N_opt/D_opt = K²·(C/6)^η`, in its units (1e9 parameters, 1e9 tokens, 1e18 FLOP).
     pub fn minicpm_k_squared(&self) -> f64 {
         let in_billions = Self {
             a: self.a * BILLION.powf(-self.alpha),
@@ -85,7 +85,7 @@ impl Constants {
         in_billions.balance().powi(2)
     }
 
-    /// MiniCPM's `η = (β−α)/(α+β)`: zero when size and data should grow alike.
+    /// `MiniCPM`'s `η = (β−α)/(α+β)`: zero when size and data should grow alike.
     pub fn minicpm_eta(&self) -> f64 {
         (self.beta - self.alpha) / (self.alpha + self.beta)
     }
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn minicpm_units_give_its_published_ratio() {
-        // The row `Average` of MiniCPM's table of section 4.5: K² 0.01, η -0.10, D/N 192 at 1e21 FLOP; from its rounded
+        // The row `Average` of `MiniCPM`'s table of section 4.5: K² 0.01, η -0.10, D/N 192 at 1e21 FLOP; from its rounded
         // constants the ratio is 183.9.
         let average = Constants {
             e: 0.31,

@@ -6,8 +6,9 @@ use crate::fit::chinchilla::Constants;
 use crate::fit::design::Design;
 use crate::fit::predict::{Predictor, Range, Widening};
 use crate::fit::refusal::Refusal;
-use crate::fit::solver::{self, ALPHA, BETA, E, EXPONENT_RANGE, Minimum, Objective, Table};
+use crate::fit::solver::{self, Minimum};
 use crate::fit::spread::{DrawOptions, Spread};
+use crate::fit::table::{ALPHA, BETA, E, EXPONENT_RANGE, Objective, Table};
 
 /// Below this share of the loss on every row a term is not there.
 const TERM_SHARE_MIN: f64 = 1e-4;

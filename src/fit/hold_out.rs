@@ -12,9 +12,9 @@ use crate::fit::design::{Design, SAME_SIZE, distinct};
 use crate::fit::observation::Observation;
 use crate::fit::predict::Widening;
 use crate::fit::refusal::Refusal;
-use crate::fit::solver::Objective;
 use crate::fit::spread::DrawOptions;
 use crate::fit::stats;
+use crate::fit::table::Objective;
 use crate::units::parse_count;
 
 /// Which runs a second fit does not see.

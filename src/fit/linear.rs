@@ -21,6 +21,25 @@ pub(crate) fn solve<const K: usize>(matrix: &[[f64; K]; K], rhs: &[f64; K]) -> O
     Some(x)
 }
 
+/// The inverse of a symmetric positive definite matrix; `None` when it is not one.
+pub(crate) fn inverse<const K: usize>(matrix: &[[f64; K]; K]) -> Option<[[f64; K]; K]> {
+    let mut inverse = [[0.0; K]; K];
+    for (i, row) in inverse.iter_mut().enumerate() {
+        let unit: [f64; K] = std::array::from_fn(|j| f64::from(u8::from(i == j)));
+        *row = solve(matrix, &unit)?;
+    }
+    Some(inverse)
+}
+
+/// The form `x·matrix·x`.
+pub(crate) fn quadratic_form<const K: usize>(matrix: &[[f64; K]; K], x: &[f64; K]) -> f64 {
+    matrix
+        .iter()
+        .zip(x)
+        .map(|(row, xi)| xi * row.iter().zip(x).map(|(m, xj)| m * xj).sum::<f64>())
+        .sum()
+}
+
 /// The smallest share of any direction that the directions before it do not explain (1 - R², between 0 and
 /// 1): near zero the matrix cannot tell its unknowns apart. Zero when it is not positive definite.
 pub(crate) fn distinctness<const K: usize>(matrix: &[[f64; K]; K]) -> f64 {
@@ -46,7 +65,7 @@ fn factorise<const K: usize>(matrix: &[[f64; K]; K]) -> Option<([[f64; K]; K], [
             let rest = matrix[i][j] * scale[i] * scale[j] - known;
             if i == j {
                 // Below this a pivot is rounding, not information.
-                if !(rest > 1e-15) {
+                if rest.is_nan() || rest <= 1e-15 {
                     return None;
                 }
                 factor[i][i] = rest.sqrt();
@@ -110,7 +129,12 @@ mod tests {
     #[test]
     fn non_negative_least_squares_holds_the_offending_unknown_at_zero() {
         let identity = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
-        assert_eq!(non_negative(&identity, &[1.0, -2.0, 3.0]), [1.0, 0.0, 3.0]);
-        assert_eq!(non_negative(&identity, &[-1.0, -2.0, -3.0]), [0.0; 3]);
+        for (rhs, expected) in [
+            ([1.0, -2.0, 3.0], [1.0, 0.0, 3.0]),
+            ([-1.0, -2.0, -3.0], [0.0; 3]),
+        ] {
+            let x = non_negative(&identity, &rhs);
+            assert!((0..3).all(|i| (x[i] - expected[i]).abs() < 1e-15), "{x:?}");
+        }
     }
 }

@@ -17,8 +17,8 @@ use crate::fit::outliers;
 use crate::fit::predict::{Prediction, Predictor, Range, Widening};
 use crate::fit::refusal::{Refusal, Warning};
 use crate::fit::select::{LeftOut, Selection, select};
-use crate::fit::solver::{EXPONENT_RANGE, HUBER_DELTA, Objective};
 use crate::fit::spread::{DrawOptions, Spread};
+use crate::fit::table::{EXPONENT_RANGE, HUBER_DELTA, Objective};
 
 /// How to fit.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,9 +101,9 @@ pub struct Allocation {
     pub a: Estimate,
     /// The exponent of data.
     pub b: Estimate,
-    /// MiniCPM's `K²`, in its units (1e9 parameters, 1e9 tokens, 1e18 FLOP): `N_opt/D_opt = K²·(C/6)^η`.
+    /// `MiniCPM`'s `K²`, in its units (1e9 parameters, 1e9 tokens, 1e18 FLOP): `N_opt/D_opt = K²·(C/6)^η`.
     pub k_squared: Estimate,
-    /// MiniCPM's `η`.
+    /// `MiniCPM`'s `η`.
     pub eta: Estimate,
 }
 

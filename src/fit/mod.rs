@@ -7,12 +7,14 @@
 //! Pure functions on plain numbers: the same runs in any order give the same bits, on any number of threads. A law
 //! that the data cannot carry is refused by a named code. Refuses to know databases, sweeps and printing.
 
+pub mod bowl;
 pub mod chinchilla;
 mod core;
 pub mod design;
 pub mod estimate;
 pub mod hold_out;
 mod judge;
+pub mod learning_rate;
 mod linear;
 pub mod loss_law;
 pub mod observation;
@@ -20,6 +22,7 @@ mod outliers;
 pub mod predict;
 pub mod refusal;
 pub mod select;
-pub mod solver;
+mod solver;
 pub mod spread;
 mod stats;
+pub mod table;

@@ -76,11 +76,16 @@ impl Observation {
         Ok(())
     }
 
-    /// The order of configurations: everything that makes two runs differ, but for the seed.
-    pub(crate) fn configuration_order(&self, other: &Self) -> Ordering {
+    /// The order of points: size, then tokens.
+    pub(crate) fn point_order(&self, other: &Self) -> Ordering {
         self.params
             .total_cmp(&other.params)
             .then_with(|| self.tokens.total_cmp(&other.tokens))
+    }
+
+    /// The order of configurations: everything that makes two runs differ, but for the seed.
+    pub(crate) fn configuration_order(&self, other: &Self) -> Ordering {
+        self.point_order(other)
             .then_with(|| compare_optional(self.lr, other.lr))
             .then_with(|| compare_optional(self.batch_tokens, other.batch_tokens))
             .then_with(|| self.schedule.cmp(&other.schedule))

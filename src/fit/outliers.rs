@@ -6,9 +6,9 @@ use crate::fit::chinchilla::Constants;
 use crate::fit::core::Core;
 use crate::fit::design::Design;
 use crate::fit::refusal::Refusal;
-use crate::fit::solver::Objective;
 use crate::fit::spread::{CONFIGURATIONS_TO_RESAMPLE, DrawOptions};
 use crate::fit::stats;
+use crate::fit::table::Objective;
 
 /// What lies far off, and what the fit would be without it.
 #[derive(Debug, Clone)]

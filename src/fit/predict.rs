@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::chinchilla::Constants;
 use crate::fit::design::Design;
+use crate::fit::observation::Observation;
 use crate::fit::spread::Spread;
 use crate::fit::stats;
 
@@ -72,7 +73,7 @@ impl Range {
         Self {
             params: ends(rows.iter().map(|row| row.params)),
             tokens: ends(rows.iter().map(|row| row.tokens)),
-            flops: ends(rows.iter().map(|row| row.compute())),
+            flops: ends(rows.iter().map(Observation::compute)),
         }
     }
 

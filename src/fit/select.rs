@@ -131,8 +131,7 @@ fn best_of_each_point(rows: &[Observation]) -> Vec<Observation> {
 
 /// The runs of each point (size, tokens); rows come in canonical order, so they lie together.
 fn points(rows: &[Observation]) -> Vec<&[Observation]> {
-    rows.chunk_by(|a, b| a.params == b.params && a.tokens == b.tokens)
-        .collect()
+    rows.chunk_by(|a, b| a.point_order(b).is_eq()).collect()
 }
 
 /// The runs of the configuration with the lowest mean loss among those of one point.

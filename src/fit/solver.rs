@@ -1,252 +1,10 @@
 //! Finds the constants of `L = E + A/N^α + B/D^β` that suit a table best: a grid of exponents, then Newton's
 //! method on all five from each promising cell.
 //!
-//! Works in `n = ln N − mean`, `d = ln D − mean`, so that the units of N and D cannot matter. Refuses to know what
-//! rows stand for, and whether the table deserves a law.
+//! Refuses to know what rows stand for, and whether the table deserves a law.
 
-use serde::{Deserialize, Serialize};
-
-use crate::fit::chinchilla::Constants;
 use crate::fit::linear;
-
-/// What is minimised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Objective {
-    /// The sum of Huber(1e-3) of `ln(predicted) − ln(loss)`: Hoffmann et al. 2022, equation 3.
-    #[default]
-    Huber,
-    /// The sum of squares of `predicted − loss`.
-    LeastSquares,
-}
-
-/// Where Huber's loss turns from a parabola into a line, in log loss (Hoffmann et al. 2022, equation 3).
-pub const HUBER_DELTA: f64 = 1e-3;
-
-/// The range of both exponents. Published ones lie in 0.17..0.46; at an end of this range the data do not
-/// bend like a power law.
-pub const EXPONENT_RANGE: (f64, f64) = (0.01, 3.0);
-
-/// The constants that the solver moves: E, ln A', α, ln B', β; A' and B' are the terms at the geometric mean of
-/// N and of D.
-pub(crate) type Theta = [f64; 5];
-
-/// Places in [`Theta`].
-pub(crate) const E: usize = 0;
-const LN_A: usize = 1;
-pub(crate) const ALPHA: usize = 2;
-const LN_B: usize = 3;
-pub(crate) const BETA: usize = 4;
-
-/// A table in normalised logarithms, with a weight for each row.
-#[derive(Debug, Clone)]
-pub(crate) struct Table {
-    n: Vec<f64>,
-    d: Vec<f64>,
-    loss: Vec<f64>,
-    ln_loss: Vec<f64>,
-    weight: Vec<f64>,
-    /// The means of ln N and ln D that were taken off.
-    centre: (f64, f64),
-    objective: Objective,
-}
-
-impl Table {
-    /// A table of (params, tokens, loss), all rows of weight one.
-    pub(crate) fn new(rows: &[(f64, f64, f64)], objective: Objective) -> Self {
-        let count = rows.len() as f64;
-        let centre_n = rows.iter().map(|r| r.0.ln()).sum::<f64>() / count;
-        let centre_d = rows.iter().map(|r| r.1.ln()).sum::<f64>() / count;
-        Self {
-            n: rows.iter().map(|r| r.0.ln() - centre_n).collect(),
-            d: rows.iter().map(|r| r.1.ln() - centre_d).collect(),
-            loss: rows.iter().map(|r| r.2).collect(),
-            ln_loss: rows.iter().map(|r| r.2.ln()).collect(),
-            weight: vec![1.0; rows.len()],
-            centre: (centre_n, centre_d),
-            objective,
-        }
-    }
-
-    /// The same rows with other weights (bootstrap over configurations).
-    pub(crate) fn set_weights(&mut self, weights: impl Iterator<Item = f64>) {
-        for (slot, weight) in self.weight.iter_mut().zip(weights) {
-            *slot = weight;
-        }
-    }
-
-    /// The same rows with other losses (bootstrap of residuals).
-    pub(crate) fn set_losses(&mut self, losses: impl Iterator<Item = f64>) {
-        for ((slot, ln_slot), loss) in self.loss.iter_mut().zip(&mut self.ln_loss).zip(losses) {
-            *slot = loss;
-            *ln_slot = loss.ln();
-        }
-    }
-
-    /// What is minimised.
-    pub(crate) fn objective(&self) -> Objective {
-        self.objective
-    }
-
-    /// The number of rows.
-    pub(crate) fn len(&self) -> usize {
-        self.n.len()
-    }
-
-    /// The constants in parameters and tokens.
-    pub(crate) fn constants(&self, theta: &Theta) -> Constants {
-        Constants {
-            e: theta[E],
-            a: theta[ALPHA].mul_add(self.centre.0, theta[LN_A]).exp(),
-            alpha: theta[ALPHA],
-            b: theta[BETA].mul_add(self.centre.1, theta[LN_B]).exp(),
-            beta: theta[BETA],
-        }
-    }
-
-    /// The two reducible terms of row `i`.
-    fn terms(&self, theta: &Theta, i: usize) -> (f64, f64) {
-        (
-            (theta[LN_A] - theta[ALPHA] * self.n[i]).exp(),
-            (theta[LN_B] - theta[BETA] * self.d[i]).exp(),
-        )
-    }
-
-    /// The loss that the law gives for row `i`.
-    pub(crate) fn predicted(&self, theta: &Theta, i: usize) -> f64 {
-        let (size, data) = self.terms(theta, i);
-        theta[E] + size + data
-    }
-
-    /// The residual that the objective looks at: in log loss for Huber, in loss for least squares.
-    pub(crate) fn residual(&self, theta: &Theta, i: usize) -> f64 {
-        match self.objective {
-            Objective::Huber => self.predicted(theta, i).ln() - self.ln_loss[i],
-            Objective::LeastSquares => self.predicted(theta, i) - self.loss[i],
-        }
-    }
-
-    /// The largest share of the loss that the size term and the data term reach on any row.
-    pub(crate) fn largest_shares(&self, theta: &Theta) -> (f64, f64) {
-        (0..self.len()).fold((0.0, 0.0), |(size_share, data_share), i| {
-            let (size, data) = self.terms(theta, i);
-            (
-                f64::max(size_share, size / self.loss[i]),
-                f64::max(data_share, data / self.loss[i]),
-            )
-        })
-    }
-
-    /// The objective at `theta`, each row with its weight; the Huber sum is that of the papers, least squares
-    /// is the sum of squares.
-    pub(crate) fn value(&self, theta: &Theta) -> f64 {
-        let sum: f64 = (0..self.len())
-            .map(|i| self.weight[i] * self.rho(self.residual(theta, i)))
-            .sum();
-        match self.objective {
-            Objective::Huber => sum,
-            // `rho` is half a square, so that its derivative is the residual.
-            Objective::LeastSquares => 2.0 * sum,
-        }
-    }
-
-    /// What one residual costs.
-    fn rho(&self, r: f64) -> f64 {
-        match self.objective {
-            Objective::Huber if r.abs() > HUBER_DELTA => {
-                HUBER_DELTA * (r.abs() - 0.5 * HUBER_DELTA)
-            }
-            Objective::Huber | Objective::LeastSquares => 0.5 * r * r,
-        }
-    }
-
-    /// The range in which each constant is searched.
-    fn limits(&self) -> [(f64, f64); 5] {
-        let (low, high) = self
-            .loss
-            .iter()
-            .fold((f64::INFINITY, 0.0), |(low, high), &loss| {
-                (f64::min(low, loss), f64::max(high, loss))
-            });
-        // A term at the mean of its variable is between a billionth of the loss and twenty times the largest.
-        let term = (low.ln() - 20.0, high.ln() + 3.0);
-        [(0.0, high), term, EXPONENT_RANGE, term, EXPONENT_RANGE]
-    }
-}
-
-/// The objective's shape at one point.
-struct Shape {
-    /// The sum of `rho`.
-    value: f64,
-    /// Its gradient.
-    gradient: Theta,
-    /// Its Hessian.
-    hessian: [[f64; 5]; 5],
-    /// The Gauss-Newton matrix with the weights of iteratively reweighted least squares: positive, and steeper
-    /// than the Hessian where residuals are large.
-    majorant: [[f64; 5]; 5],
-}
-
-impl Table {
-    /// Value, gradient, Hessian and majorant in one pass over the rows.
-    fn shape(&self, theta: &Theta) -> Shape {
-        let mut shape = Shape {
-            value: 0.0,
-            gradient: [0.0; 5],
-            hessian: [[0.0; 5]; 5],
-            majorant: [[0.0; 5]; 5],
-        };
-        for i in 0..self.len() {
-            let weight = self.weight[i];
-            if weight == 0.0 {
-                continue;
-            }
-            let (size, data) = self.terms(theta, i);
-            let predicted = theta[E] + size + data;
-            let (r, scale) = match self.objective {
-                Objective::Huber => (predicted.ln() - self.ln_loss[i], 1.0 / predicted),
-                Objective::LeastSquares => (predicted - self.loss[i], 1.0),
-            };
-            let outside = self.objective == Objective::Huber && r.abs() > HUBER_DELTA;
-            let (slope, bend, relative_weight) = if outside {
-                (HUBER_DELTA.copysign(r), 0.0, HUBER_DELTA / r.abs())
-            } else {
-                (r, 1.0, 1.0)
-            };
-            // ∇² ln p = ∇²p / p − ∇ln p ∇ln pᵀ; of p itself there is only the first part.
-            let outer = match self.objective {
-                Objective::Huber => bend - slope,
-                Objective::LeastSquares => bend,
-            };
-            let (n, d) = (self.n[i], self.d[i]);
-            let (size, data) = (size * scale, data * scale);
-            let g = [scale, size, -n * size, data, -d * data];
-            shape.value += weight * self.rho(r);
-            for j in 0..5 {
-                shape.gradient[j] += weight * slope * g[j];
-                let (h, m) = (weight * outer * g[j], weight * relative_weight * g[j]);
-                for k in 0..=j {
-                    shape.hessian[j][k] += h * g[k];
-                    shape.majorant[j][k] += m * g[k];
-                }
-            }
-            let second = weight * slope;
-            shape.hessian[LN_A][LN_A] += second * size;
-            shape.hessian[ALPHA][LN_A] -= second * n * size;
-            shape.hessian[ALPHA][ALPHA] += second * n * n * size;
-            shape.hessian[LN_B][LN_B] += second * data;
-            shape.hessian[BETA][LN_B] -= second * d * data;
-            shape.hessian[BETA][BETA] += second * d * d * data;
-        }
-        for j in 0..5 {
-            for k in 0..j {
-                shape.hessian[k][j] = shape.hessian[j][k];
-                shape.majorant[k][j] = shape.majorant[j][k];
-            }
-        }
-        shape
-    }
-}
+use crate::fit::table::{HUBER_DELTA, Objective, Shape, Table, Theta};
 
 /// A minimum, or where the search for one ended.
 #[derive(Debug, Clone, Copy)]
@@ -350,9 +108,9 @@ fn step(
 ) -> Option<(Theta, f64)> {
     let damped = |matrix: &[[f64; 5]; 5]| {
         let mut damped = *matrix;
-        for j in 0..5 {
+        for (j, row) in damped.iter_mut().enumerate() {
             // Marquardt's damping: each constant by its own scale.
-            damped[j][j] += damping * shape.majorant[j][j];
+            row[j] += damping * shape.majorant[j][j];
         }
         damped
     };
@@ -505,7 +263,7 @@ fn starts(table: &Table) -> Vec<Theta> {
 /// problem; Huber on log loss is a few reweighted ones, with `ln p − ln L ≈ (p − L)/L`.
 fn solve_inside(table: &Table, size: &[f64], data: &[f64]) -> ([f64; 3], f64) {
     const REWEIGHTINGS: usize = 6;
-    let rounds = match table.objective {
+    let rounds = match table.objective() {
         Objective::Huber => REWEIGHTINGS,
         Objective::LeastSquares => 1,
     };
@@ -520,7 +278,7 @@ fn solve_inside(table: &Table, size: &[f64], data: &[f64]) -> ([f64; 3], f64) {
             let loss = table.loss[i];
             let weight = table.weight[i]
                 * robust[i]
-                * match table.objective {
+                * match table.objective() {
                     Objective::Huber => 1.0 / (loss * loss),
                     Objective::LeastSquares => 1.0,
                 };
@@ -535,7 +293,7 @@ fn solve_inside(table: &Table, size: &[f64], data: &[f64]) -> ([f64; 3], f64) {
         value = 0.0;
         for i in 0..table.len() {
             let predicted = x[0] + x[1] * size[i] + x[2] * data[i];
-            let r = match table.objective {
+            let r = match table.objective() {
                 Objective::Huber => predicted / table.loss[i] - 1.0,
                 Objective::LeastSquares => predicted - table.loss[i],
             };

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::chinchilla::Constants;
 use crate::fit::design::Design;
-use crate::fit::solver::{Minimum, Objective, Table, Theta, descend};
+use crate::fit::solver::{Minimum, descend};
 use crate::fit::stats;
+use crate::fit::table::{Objective, Table, Theta};
 
 /// The constants of the law of loss.
 const CONSTANTS: usize = 5;
