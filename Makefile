@@ -1,48 +1,56 @@
 # Every target does the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help libtorch build quickstart test lint doc check bless fmt clean tools
+.NOTPARALLEL:
+.PHONY: help quickstart test check build libtorch lint doc deny bless fmt clean tools
 
-SANDBOX := target/release/sandbox
-# The one build profile: release, so that polars and torch-sys are built once for everything.
-CARGO := cargo
-TEST := $(if $(shell command -v cargo-nextest),nextest run --no-fail-fast,test --no-fail-fast)
+# A variable that is set but empty would hide the pinned libtorch from cargo.
+$(foreach name,LIBTORCH LIBTORCH_USE_PYTORCH LIBTORCH_LIB LIBTORCH_INCLUDE,$(if $($(name)),,$(eval unexport $(name))))
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# The one profile: what `make quickstart` has built, `make test` does not build again.
+BUILD := --release --locked
+# nextest prints more and runs each test in a process of its own, but it runs no example of the documentation.
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+TEST := $(if $(NEXTEST),nextest run,test) $(BUILD) --no-fail-fast
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
-
-tools:
-	@sh scripts/need.sh cargo c++ python3 pip
-
-libtorch: tools ## fetch the pinned libtorch into .libtorch/, unless you have your own
-	@sh scripts/libtorch.sh
-
-build: libtorch ## build sandbox and sandbox-worker into target/release
-	$(CARGO) build --release --locked
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 quickstart: build ## train a real grid, fit its laws, print a recipe, draw the report
-	@sh scripts/quickstart.sh $(SANDBOX)
+	@sh scripts/quickstart.sh $(TARGET)/release/sandbox
 
 test: libtorch ## run all tests
-	$(CARGO) $(TEST) --release --locked
-	$(CARGO) test --release --locked --doc --quiet
+	cargo $(TEST)
+	$(if $(NEXTEST),cargo test $(BUILD) --doc --quiet)
 
-lint: libtorch
-	$(CARGO) fmt --check
-	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+check: lint test doc deny ## all that has to pass: format, lints, tests, documentation, licences
+
+build: libtorch ## build sandbox and sandbox-worker into target/release
+	cargo build $(BUILD)
+
+libtorch: tools ## fetch the pinned libtorch into .libtorch/, unless LIBTORCH names yours
+	@sh scripts/libtorch.sh
+
+lint: libtorch ## check the format and run clippy
+	cargo fmt --check
+	cargo clippy $(BUILD) --all-targets -- -D warnings
 
 doc: libtorch ## build the documentation of the code
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc $(BUILD) --no-deps
 
-check: lint test doc ## format, lints, tests, documentation, licences
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check licenses bans sources; \
+deny: tools ## check licences, bans and sources of the dependencies, where cargo-deny is installed
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences, bans and sources were not checked"; fi
 
 bless: libtorch ## accept what the tests print now as what they should print
-	INSTA_UPDATE=always $(CARGO) $(TEST) --release --locked
+	INSTA_UPDATE=always cargo $(TEST)
 
-fmt: ## format the code
-	$(CARGO) fmt
+fmt: tools ## format the code
+	cargo fmt
 
-clean: ## remove what was built, but not the home and the reports
-	$(CARGO) clean
-	rm -rf .libtorch
+clean: tools ## remove what was built and fetched; runs and reports stay
+	cargo clean
+	rm -rf .libtorch .libtorch.[0-9]*
+
+tools:
+	@sh scripts/need.sh cargo cc c++

@@ -1,13 +1,21 @@
 #!/bin/sh
-# Names the first tool that is missing, in one line. Usage: need.sh TOOL...
+# Names every tool that is missing, one line each. Usage: need.sh TOOL...
+missing() {
+    echo "missing: $1" >&2
+    status=6
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+status=0
 for tool in "$@"; do
     case "$tool" in
-    c++) command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null ||
-        { echo "missing: a C++ compiler (c++, g++ or clang++); on Debian: apt install g++" >&2; exit 6; } ;;
-    pip) python3 -m pip --version >/dev/null 2>&1 ||
-        { echo "missing: pip for python3; on Debian: apt install python3-pip" >&2; exit 6; } ;;
-    cargo) command -v cargo >/dev/null ||
-        { echo "missing: cargo (Rust 1.95 or later); see rustup.rs" >&2; exit 6; } ;;
-    *) command -v "$tool" >/dev/null || { echo "missing: $tool" >&2; exit 6; } ;;
+    # Asked for their version: a shim of rustup or pyenv can be there with nothing behind it.
+    cargo) cargo --version >/dev/null 2>&1 || missing "cargo (Rust 1.95 or later): see https://rustup.rs" ;;
+    cc) have cc || missing "cc, the C compiler that Rust links with; on Debian: apt install gcc" ;;
+    c++) have "${CXX:-c++}" || missing "${CXX:-c++}, the C++ compiler; on Debian: apt install g++" ;;
+    python3) python3 --version >/dev/null 2>&1 || missing "python3 (3.8 or later); on Debian: apt install python3" ;;
+    pip) ! python3 --version >/dev/null 2>&1 || python3 -m pip --version >/dev/null 2>&1 || missing "pip of python3; on Debian: apt install python3-pip" ;;
+    *) have "$tool" || missing "$tool" ;;
     esac
 done
+exit $status

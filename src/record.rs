@@ -56,10 +56,7 @@ impl TrialState {
 
 /// How many trials are in each state; states without a trial are there with 0.
 pub fn count_states(states: impl IntoIterator<Item = TrialState>) -> BTreeMap<&'static str, u64> {
-    let mut counts: BTreeMap<&'static str, u64> = TrialState::ALL
-        .iter()
-        .map(|state| (state.name(), 0))
-        .collect();
+    let mut counts: BTreeMap<&'static str, u64> = TrialState::ALL.iter().map(|state| (state.name(), 0)).collect();
     for state in states {
         *counts.entry(state.name()).or_default() += 1;
     }

@@ -148,22 +148,14 @@ impl Scheduler {
             .filter(|tracked| matches!(tracked.state, StageState::Running { .. }))
     }
 
-    fn ended(
-        &mut self,
-        stage: &StageId,
-        outcome: Outcome,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), UnlawfulEvent> {
+    fn ended(&mut self, stage: &StageId, outcome: Outcome, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
         let attempt = self.tasks[stage].task.attempts;
         match outcome {
             Outcome::Completed => self.record(stage, StageEvent::Completed { attempt }, effects),
             Outcome::Diverged => self.record(stage, StageEvent::Diverged { attempt }, effects),
             Outcome::Faulted(cause) => {
                 self.record(stage, StageEvent::Faulted { attempt }, effects)?;
-                let tracked = self
-                    .tasks
-                    .get_mut(stage)
-                    .expect("the plan names every stage");
+                let tracked = self.tasks.get_mut(stage).expect("the plan names every stage");
                 let faults = tracked.faults.entry(cause).or_default();
                 *faults += 1;
                 let allowed = self
@@ -185,11 +177,7 @@ impl Scheduler {
     fn launch_ready(&mut self, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
         let used: u64 = self.running().map(|tracked| self.cost(tracked)).sum();
         let mut free = self.limits.slots.saturating_sub(used);
-        let mut ready: Vec<&Tracked> = self
-            .tasks
-            .values()
-            .filter(|tracked| self.is_ready(tracked))
-            .collect();
+        let mut ready: Vec<&Tracked> = self.tasks.values().filter(|tracked| self.is_ready(tracked)).collect();
         ready.sort_by(|a, b| b.task.path_flops.total_cmp(&a.task.path_flops));
         let mut launched = Vec::new();
         for tracked in ready {
@@ -217,25 +205,12 @@ impl Scheduler {
     }
 
     fn is_ready(&self, tracked: &Tracked) -> bool {
-        let parent = tracked
-            .task
-            .parent
-            .as_ref()
-            .and_then(|parent| self.state(parent));
-        tracked.state == StageState::Pending
-            && parent.is_none_or(|state| state == StageState::Complete)
+        let parent = tracked.task.parent.as_ref().and_then(|parent| self.state(parent));
+        tracked.state == StageState::Pending && parent.is_none_or(|state| state == StageState::Complete)
     }
 
-    fn record(
-        &mut self,
-        stage: &StageId,
-        event: StageEvent,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), UnlawfulEvent> {
-        let tracked = self
-            .tasks
-            .get_mut(stage)
-            .expect("the plan names every stage");
+    fn record(&mut self, stage: &StageId, event: StageEvent, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
+        let tracked = self.tasks.get_mut(stage).expect("the plan names every stage");
         tracked.state = tracked.state.next(event)?;
         effects.push(Effect::Record(stage.clone(), event));
         Ok(())
@@ -249,11 +224,7 @@ mod tests {
 
     /// A random forest: each stage hangs on an earlier one or on nothing.
     fn forest() -> impl Strategy<Value = Vec<Task>> {
-        prop::collection::vec(
-            (any::<prop::sample::Index>(), any::<bool>(), 1u64..4),
-            1..25,
-        )
-        .prop_map(|rows| {
+        prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), 1u64..4), 1..25).prop_map(|rows| {
             let name = |index: usize| StageId(format!("s{index:02}"));
             rows.iter()
                 .enumerate()

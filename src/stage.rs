@@ -67,15 +67,9 @@ impl StageState {
     pub fn next(self, event: StageEvent) -> Result<Self, UnlawfulEvent> {
         match (self, event) {
             (Self::Pending, StageEvent::Launched { attempt }) => Ok(Self::Running { attempt }),
-            (Self::Running { attempt }, StageEvent::Completed { attempt: of }) if attempt == of => {
-                Ok(Self::Complete)
-            }
-            (Self::Running { attempt }, StageEvent::Diverged { attempt: of }) if attempt == of => {
-                Ok(Self::Diverged)
-            }
-            (Self::Running { attempt }, StageEvent::Faulted { attempt: of }) if attempt == of => {
-                Ok(Self::Pending)
-            }
+            (Self::Running { attempt }, StageEvent::Completed { attempt: of }) if attempt == of => Ok(Self::Complete),
+            (Self::Running { attempt }, StageEvent::Diverged { attempt: of }) if attempt == of => Ok(Self::Diverged),
+            (Self::Running { attempt }, StageEvent::Faulted { attempt: of }) if attempt == of => Ok(Self::Pending),
             (Self::Pending, StageEvent::GaveUp) => Ok(Self::Failed),
             (Self::Failed, StageEvent::Reopened) => Ok(Self::Pending),
             (state, event) => Err(UnlawfulEvent { state, event }),

@@ -125,11 +125,7 @@ pub fn parse_count(text: &str) -> Result<u64, AmountError> {
     let value = number * scale;
     let whole = value.round();
     // 2^53: above it neighbouring whole numbers can no longer be told apart.
-    if !value.is_finite()
-        || whole < 1.0
-        || whole > 9_007_199_254_740_992.0
-        || (value - whole).abs() > 1e-6 * value
-    {
+    if !value.is_finite() || whole < 1.0 || whole > 9_007_199_254_740_992.0 || (value - whole).abs() > 1e-6 * value {
         return Err(error());
     }
     Ok(whole as u64)
@@ -295,10 +291,7 @@ mod tests {
         assert_eq!("1.5M".parse(), Ok(TokenBudget::Count(Tokens(1_500_000))));
         assert!("-1N".parse::<TokenBudget>().is_err());
         assert!("NaNN".parse::<TokenBudget>().is_err());
-        assert_eq!(
-            TokenBudget::PerParam(20.0).resolve(Params(100)),
-            Tokens(2000)
-        );
+        assert_eq!(TokenBudget::PerParam(20.0).resolve(Params(100)), Tokens(2000));
     }
 
     #[test]

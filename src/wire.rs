@@ -208,9 +208,7 @@ impl Line {
     pub fn is_last(&self) -> bool {
         match self {
             Self::Started { .. } | Self::Point(_) => false,
-            Self::Diverged { .. } | Self::Finished { .. } | Self::Failed { .. } | Self::Stopped => {
-                true
-            }
+            Self::Diverged { .. } | Self::Finished { .. } | Self::Failed { .. } | Self::Stopped => true,
         }
     }
 }

@@ -38,19 +38,13 @@ pub(super) fn bench(context: &Context, args: &BenchArgs, output: &Output) -> Res
     let mut flags: Vec<String> = vec!["bench".to_owned(), "--json".to_owned()];
     match (&args.model, &args.shape) {
         (_, Some(shape)) => flags.extend(["--shape".to_owned(), shape.clone()]),
-        (model, None) => flags.extend([
-            "--model".to_owned(),
-            model.clone().unwrap_or_else(|| "9M".to_owned()),
-        ]),
+        (model, None) => flags.extend(["--model".to_owned(), model.clone().unwrap_or_else(|| "9M".to_owned())]),
     }
     for (name, value) in [
         ("--context", args.context.to_string()),
         ("--vocab", args.vocab.to_string()),
         ("--batch-tokens", args.batch_tokens.to_string()),
-        (
-            "--threads",
-            args.threads.unwrap_or(context.cores).to_string(),
-        ),
+        ("--threads", args.threads.unwrap_or(context.cores).to_string()),
         ("--seconds", args.seconds.to_string()),
     ] {
         flags.extend([name.to_owned(), value]);
@@ -61,22 +55,16 @@ pub(super) fn bench(context: &Context, args: &BenchArgs, output: &Output) -> Res
 }
 
 /// Asks the worker one question and reads its JSON answer.
-pub(super) fn ask_worker(
-    context: &Context,
-    flags: &[String],
-) -> Result<serde_json::Value, Failure> {
+pub(super) fn ask_worker(context: &Context, flags: &[String]) -> Result<serde_json::Value, Failure> {
     let answer = Command::new(&context.worker)
         .args(flags)
-        .envs(crate::run::orchestrate::worker_env())
+        .envs(crate::run::context::worker_env())
         .stdin(Stdio::null())
         .output()
         .map_err(|error| {
             Failure::environment(
                 "no_worker",
-                format!(
-                    "the worker `{}` cannot be started: {error}",
-                    context.worker.display()
-                ),
+                format!("the worker `{}` cannot be started: {error}", context.worker.display()),
                 "build it with `make build`",
             )
         })?;
@@ -99,24 +87,13 @@ pub(super) fn ask_worker(
             "",
         ));
     }
-    serde_json::from_slice(&answer.stdout).map_err(|error| {
-        Failure::new(
-            exit::INTERNAL,
-            "worker_answer",
-            error.to_string(),
-            "please report this",
-        )
-    })
+    serde_json::from_slice(&answer.stdout)
+        .map_err(|error| Failure::new(exit::INTERNAL, "worker_answer", error.to_string(), "please report this"))
 }
 
 fn human(value: &serde_json::Value) -> String {
-    let text = |value: &serde_json::Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    let count =
-        |value: &serde_json::Value| value.as_f64().map_or_else(|| "–".to_owned(), human_count);
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let count = |value: &serde_json::Value| value.as_f64().map_or_else(|| "–".to_owned(), human_count);
     let rows: Vec<Vec<String>> = value["rows"]
         .as_array()
         .into_iter()
@@ -132,9 +109,7 @@ fn human(value: &serde_json::Value) -> String {
                 row["peak_fraction"]
                     .as_f64()
                     .map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", share * 100.0)),
-                row["peak_bytes"]
-                    .as_f64()
-                    .map_or_else(|| "–".to_owned(), human_bytes),
+                row["peak_bytes"].as_f64().map_or_else(|| "–".to_owned(), human_bytes),
             ]
         })
         .collect();

@@ -76,16 +76,9 @@ fn orchestrator(context: &Context) -> Check {
         Ok(None) => (true, "nobody runs here".to_owned()),
         Ok(Some(holder)) => (
             true,
-            format!(
-                "pid {} on {} since {}",
-                holder.pid, holder.host, holder.since
-            ),
+            format!("pid {} on {} since {}", holder.pid, holder.host, holder.since),
         ),
         Err(error) => (false, error.to_string()),
     };
-    Check {
-        name: "lock",
-        ok,
-        text,
-    }
+    Check { name: "lock", ok, text }
 }

@@ -41,21 +41,12 @@ struct FileView {
     rows: usize,
 }
 
-pub(super) async fn export(
-    context: &Context,
-    args: &ExportArgs,
-    output: &Output,
-) -> Result<u8, Failure> {
+pub(super) async fn export(context: &Context, args: &ExportArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     if let Some(sweep) = &args.sweep {
-        let names: Vec<String> = store
-            .sweeps()
-            .await?
-            .into_iter()
-            .map(|row| row.sweep)
-            .collect();
+        let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
         if !names.contains(sweep) {
-            return Err(unknown_sweep(sweep, &names));
+            return Err(Failure::unknown_sweep(sweep, &names));
         }
     }
     let sweep = args.sweep.as_deref();
@@ -72,10 +63,7 @@ pub(super) async fn export(
     for (name, table) in made {
         let mut table = table.map_err(table_failure)?;
         let path = args.out.join(format!("{name}.{}", format.extension()));
-        write_atomic(
-            &path,
-            &tables::bytes(&mut table, format).map_err(table_failure)?,
-        )?;
+        write_atomic(&path, &tables::bytes(&mut table, format).map_err(table_failure)?)?;
         files.push(FileView {
             table: name,
             file: path.display().to_string(),
@@ -100,24 +88,5 @@ fn table_failure(error: TableError) -> Failure {
         "table",
         error.to_string(),
         "please report this",
-    )
-}
-
-/// A sweep that this home does not know.
-pub(super) fn unknown_sweep(name: &str, known: &[String]) -> Failure {
-    let nearest = known
-        .iter()
-        .map(|other| (strsim::jaro_winkler(name, other), other))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = match nearest {
-        Some((_, other)) => format!("did you mean `{other}`?"),
-        None if known.is_empty() => "nothing was run here yet".to_owned(),
-        None => format!("there are: {}", known.join(", ")),
-    };
-    Failure::invalid(
-        "unknown_sweep",
-        format!("there is no sweep `{name}` in this home"),
-        &hint,
     )
 }

@@ -48,11 +48,7 @@ struct LogView {
     stderr: Vec<String>,
 }
 
-pub(super) async fn show(
-    context: &Context,
-    args: &ShowArgs,
-    output: &Output,
-) -> Result<u8, Failure> {
+pub(super) async fn show(context: &Context, args: &ShowArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     let row = find(&mut store, &args.trial).await?;
     let settings = store.settings(&row.sweep, &row.trial).await?;
@@ -64,14 +60,8 @@ pub(super) async fn show(
             attempts_made,
         });
     }
-    let view = ShowView {
-        row,
-        settings,
-        stages,
-    };
-    output.result(&view, std::slice::from_ref(&view.row.trial), || {
-        human(&view)
-    })?;
+    let view = ShowView { row, settings, stages };
+    output.result(&view, std::slice::from_ref(&view.row.trial), || human(&view))?;
     Ok(0)
 }
 
@@ -168,11 +158,7 @@ fn human(view: &ShowView) -> String {
     text
 }
 
-pub(super) async fn logs(
-    context: &Context,
-    args: &LogsArgs,
-    output: &Output,
-) -> Result<u8, Failure> {
+pub(super) async fn logs(context: &Context, args: &LogsArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     let row = find(&mut store, &args.trial).await?;
     let mut views = Vec::new();

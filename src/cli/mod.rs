@@ -30,8 +30,7 @@ use crate::run::failure::{Failure, exit};
 use crate::wire::Trainer;
 use crate::workdir::Workdir;
 
-const ABOUT: &str =
-    "Choose the recipe of a big language-model run from hundreds of tiny look-alikes";
+const ABOUT: &str = "Choose the recipe of a big language-model run from hundreds of tiny look-alikes";
 
 const LONG_ABOUT: &str = "\
 A model sandbox: it trains grids of tiny MiniCPM proxies over learning rate, batch size and schedule, records every \
@@ -201,11 +200,7 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 
 fn context(global: &Global) -> Result<Context, Failure> {
     let here = std::env::current_exe()?;
-    let trainer = if global.toy {
-        Trainer::Toy
-    } else {
-        Trainer::Proxy
-    };
+    let trainer = if global.toy { Trainer::Toy } else { Trainer::Proxy };
     let worker = match trainer {
         Trainer::Toy => here,
         Trainer::Proxy | Trainer::Imported => here.with_file_name("sandbox-worker"),

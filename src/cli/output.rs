@@ -18,14 +18,6 @@ impl Output {
         Self { json, quiet }
     }
 
-    pub(super) fn is_json(self) -> bool {
-        self.json
-    }
-
-    pub(super) fn is_quiet(self) -> bool {
-        self.quiet
-    }
-
     /// Whether a calm display may move on stderr.
     pub(super) fn is_terminal(self) -> bool {
         !self.json && !self.quiet && std::io::stderr().is_terminal()
@@ -73,10 +65,7 @@ impl Output {
         }
         let mut text = format!("error: {}", failure.message);
         for at in &failure.at {
-            text.push_str(&format!(
-                "\n  {}:{}:{}: {}",
-                at.file, at.line, at.column, at.message
-            ));
+            text.push_str(&format!("\n  {}:{}:{}: {}", at.file, at.line, at.column, at.message));
             if let Some(suggestion) = &at.suggestion {
                 text.push_str(&format!("\n      try: {suggestion}"));
             }
@@ -104,8 +93,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     }
     let is_number = |column: usize| {
         rows.iter().all(|row| {
-            row[column].starts_with(|c: char| c.is_ascii_digit() || "-+–".contains(c))
-                || row[column].is_empty()
+            row[column].starts_with(|c: char| c.is_ascii_digit() || "-+–".contains(c)) || row[column].is_empty()
         })
     };
     let right: Vec<bool> = (0..head.len()).map(is_number).collect();

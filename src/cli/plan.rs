@@ -75,31 +75,19 @@ struct StageView {
     state: &'static str,
 }
 
-pub(super) async fn plan(
-    context: &Context,
-    args: &PlanArgs,
-    output: &Output,
-) -> Result<u8, Failure> {
+pub(super) async fn plan(context: &Context, args: &PlanArgs, output: &Output) -> Result<u8, Failure> {
     let planned = planning::plan_file(context, &args.file, &args.sets).await?;
     for note in &planned.notes {
         output.note(note);
     }
     let view = view(context, &planned);
-    let ids: Vec<String> = view
-        .trials
-        .iter()
-        .map(|trial| trial.trial.clone())
-        .collect();
+    let ids: Vec<String> = view.trials.iter().map(|trial| trial.trial.clone()).collect();
     output.result(&view, &ids, || human(&view, args.all))?;
     Ok(0)
 }
 
 fn view(context: &Context, planned: &Planned) -> PlanView {
-    let Plan {
-        sweep,
-        trials,
-        stages,
-    } = &planned.plan;
+    let Plan { sweep, trials, stages } = &planned.plan;
     let missing = planned.plan.missing(&planned.known);
     let reasons = planned.plan.reasons(&planned.known);
     let trials = trials
@@ -148,12 +136,7 @@ fn view(context: &Context, planned: &Planned) -> PlanView {
 
 fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Totals {
     let Plan { trials, stages, .. } = &planned.plan;
-    let slots = planned
-        .sweep
-        .resources
-        .workers
-        .unwrap_or(context.cores)
-        .max(1);
+    let slots = planned.sweep.resources.workers.unwrap_or(context.cores).max(1);
     // Work that fills every slot, or the longest chain of stages, whichever is longer.
     let work: f64 = missing
         .iter()
@@ -202,27 +185,14 @@ fn human(view: &PlanView, all: bool) -> String {
         "{}: {} trials in {} stages\n\n",
         view.sweep, totals.trials, totals.stages
     );
-    let row = |name: &str, tokens: u64, flops: f64| {
-        vec![
-            name.to_owned(),
-            human_count(tokens as f64),
-            format!("{flops:.2e}"),
-        ]
-    };
+    let row =
+        |name: &str, tokens: u64, flops: f64| vec![name.to_owned(), human_count(tokens as f64), format!("{flops:.2e}")];
     text.push_str(&table(
         &["", "tokens", "FLOPs"],
         &[
-            row(
-                "every trial alone",
-                totals.tokens_unshared,
-                totals.flops_unshared,
-            ),
+            row("every trial alone", totals.tokens_unshared, totals.flops_unshared),
             row("shared beginnings once", totals.tokens, totals.flops),
-            row(
-                "to train now",
-                totals.tokens_to_train,
-                totals.flops_to_train,
-            ),
+            row("to train now", totals.tokens_to_train, totals.flops_to_train),
         ],
     ));
     text.push_str(&format!(
@@ -262,9 +232,7 @@ fn human(view: &PlanView, all: bool) -> String {
         })
         .collect();
     text.push_str(&table(
-        &[
-            "trial", "slug", "params", "tokens", "stages", "reason", "why",
-        ],
+        &["trial", "slug", "params", "tokens", "stages", "reason", "why"],
         &rows,
     ));
     if shown < view.trials.len() {
@@ -283,11 +251,7 @@ fn human(view: &PlanView, all: bool) -> String {
 /// The stage tree, as indented lines.
 fn tree(view: &PlanView) -> String {
     fn walk(view: &PlanView, parent: Option<&str>, depth: usize, text: &mut String) {
-        for stage in view
-            .stages
-            .iter()
-            .filter(|stage| stage.parent.as_deref() == parent)
-        {
+        for stage in view.stages.iter().filter(|stage| stage.parent.as_deref() == parent) {
             text.push_str(&format!(
                 "{}{} {} {}..{} {}\n",
                 "  ".repeat(depth),

@@ -65,9 +65,7 @@ impl Display {
         match progress {
             Progress::Planned { planned, stages } => self.planned(planned, stages),
             Progress::Launched(stage) => self.launched(stage),
-            Progress::Point(stage, point) if point.split.0 == "train" => {
-                self.point(stage, point.step, point.loss)
-            }
+            Progress::Point(stage, point) if point.split.0 == "train" => self.point(stage, point.step, point.loss),
             Progress::Point(..) => {}
             Progress::Ended(stage, outcome, message) => self.ended(stage, *outcome, *message),
             Progress::Stopping(why) => self.line(why),
@@ -163,11 +161,7 @@ impl Display {
                 self.flops_done += stage.flops();
             }
             Outcome::Faulted(cause) => {
-                self.line(&format!(
-                    "{label}: {} ({})",
-                    cause.name(),
-                    message.unwrap_or("no word")
-                ));
+                self.line(&format!("{label}: {} ({})", cause.name(), message.unwrap_or("no word")));
             }
         }
         if outcome == Outcome::Diverged {
@@ -226,8 +220,6 @@ fn label(stage: &StagePlan) -> String {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).map_or_else(
-        |_| ProgressStyle::default_bar(),
-        |style| style.progress_chars("━╸ "),
-    )
+    ProgressStyle::with_template(template)
+        .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("━╸ "))
 }

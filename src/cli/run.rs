@@ -34,8 +34,7 @@ pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> R
         workers: args.workers,
     };
     let mut display = Display::new(*output);
-    let summary =
-        orchestrate::run(context, &request, &mut |progress| display.show(&progress)).await;
+    let summary = orchestrate::run(context, &request, &mut |progress| display.show(&progress)).await;
     display.close();
     let summary = summary?;
     let ids = vec![summary.sweep.clone()];
@@ -51,24 +50,21 @@ fn human(summary: &Summary) -> String {
         .map(|(state, count)| format!("{count} {state}"))
         .collect();
     let trained = summary.trained;
-    let mut text =
-        if trained.stages == 0 && summary.stopped_by.is_none() && summary.failed.is_empty() {
-            format!("{}: nothing to do; {}", summary.sweep, counts.join(", "))
-        } else {
-            format!(
-                "{}: {}\ntrained {} stages, {} tokens, {:.2e} FLOP in {}",
-                summary.sweep,
-                counts.join(", "),
-                trained.stages,
-                human_count(trained.tokens as f64),
-                trained.flops,
-                human_seconds(summary.seconds)
-            )
-        };
+    let mut text = if trained.stages == 0 && summary.stopped_by.is_none() && summary.failed.is_empty() {
+        format!("{}: nothing to do; {}", summary.sweep, counts.join(", "))
+    } else {
+        format!(
+            "{}: {}\ntrained {} stages, {} tokens, {:.2e} FLOP in {}",
+            summary.sweep,
+            counts.join(", "),
+            trained.stages,
+            human_count(trained.tokens as f64),
+            trained.flops,
+            human_seconds(summary.seconds)
+        )
+    };
     if let Some(why) = summary.stopped_by {
-        text.push_str(&format!(
-            "\nstopped by {why}; the same command goes on from here"
-        ));
+        text.push_str(&format!("\nstopped by {why}; the same command goes on from here"));
     }
     for failed in &summary.failed {
         text.push_str(&format!(

@@ -42,17 +42,9 @@ struct RunningView {
     tokens_per_second: Option<f64>,
 }
 
-pub(super) async fn status(
-    context: &Context,
-    args: &StatusArgs,
-    output: &Output,
-) -> Result<u8, Failure> {
+pub(super) async fn status(context: &Context, args: &StatusArgs, output: &Output) -> Result<u8, Failure> {
     let view = view(context, args.sweep.as_deref()).await?;
-    let ids: Vec<String> = view
-        .sweeps
-        .iter()
-        .map(|sweep| sweep.sweep.clone())
-        .collect();
+    let ids: Vec<String> = view.sweeps.iter().map(|sweep| sweep.sweep.clone()).collect();
     output.result(&view, &ids, || human(&view))?;
     Ok(0)
 }
@@ -63,20 +55,12 @@ async fn view(context: &Context, only: Option<&str>) -> Result<StatusView, Failu
     let mut running = Vec::new();
     if context.workdir.database().exists() {
         let mut store = context.store().await?;
-        let names: Vec<String> = store
-            .sweeps()
-            .await?
-            .into_iter()
-            .map(|row| row.sweep)
-            .collect();
+        let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
         if let Some(unknown) = only.filter(|only| names.iter().all(|name| name != only)) {
-            return Err(super::export::unknown_sweep(unknown, &names));
+            return Err(Failure::unknown_sweep(unknown, &names));
         }
         let rate = store.rates().await?.1;
-        for name in names
-            .into_iter()
-            .filter(|name| only.is_none_or(|only| only == name))
-        {
+        for name in names.into_iter().filter(|name| only.is_none_or(|only| only == name)) {
             let trials = store.trials(Some(&name)).await?;
             let stages = store.stages(Some(&name)).await?;
             let counts = count_states(trials.iter().map(|trial| trial.state));
@@ -103,12 +87,7 @@ async fn view(context: &Context, only: Option<&str>) -> Result<StatusView, Failu
         }
         // Without an orchestrator nothing runs, whatever a crash left in the table.
         if orchestrator.is_some() {
-            running = store
-                .running()
-                .await?
-                .into_iter()
-                .map(running_view)
-                .collect();
+            running = store.running().await?.into_iter().map(running_view).collect();
         }
     }
     let home = context.workdir.home();
@@ -123,24 +102,15 @@ async fn view(context: &Context, only: Option<&str>) -> Result<StatusView, Failu
 
 fn running_view(row: RunningRow) -> RunningView {
     let since: Option<jiff::Timestamp> = row.since.parse().ok();
-    let seconds = since.map(|since| {
-        (jiff::Timestamp::now().as_millisecond() - since.as_millisecond()) as f64 / 1000.0
-    });
+    let seconds = since.map(|since| (jiff::Timestamp::now().as_millisecond() - since.as_millisecond()) as f64 / 1000.0);
     let tokens_per_second = seconds
         .filter(|seconds| *seconds > 0.5)
         .map(|seconds| row.tokens as f64 / seconds);
-    RunningView {
-        row,
-        tokens_per_second,
-    }
+    RunningView { row, tokens_per_second }
 }
 
 fn human(view: &StatusView) -> String {
-    let mut text = format!(
-        "home {} ({})\n",
-        view.home,
-        human_bytes(view.disk_bytes as f64)
-    );
+    let mut text = format!("home {} ({})\n", view.home, human_bytes(view.disk_bytes as f64));
     match &view.orchestrator {
         Some(holder) => text.push_str(&format!(
             "running: pid {} on {} since {}\n",
@@ -173,27 +143,21 @@ fn human(view: &StatusView) -> String {
             .map(|it| {
                 vec![
                     it.row.stage.clone(),
-                    it.row
-                        .worker
-                        .map_or_else(String::new, |worker| worker.to_string()),
+                    it.row.worker.map_or_else(String::new, |worker| worker.to_string()),
                     it.row.pid.map_or_else(String::new, |pid| pid.to_string()),
                     format!(
                         "{}/{}",
                         human_count(it.row.tokens as f64),
                         human_count(it.row.tokens_total as f64)
                     ),
-                    it.tokens_per_second
-                        .map_or_else(|| "–".to_owned(), human_count),
+                    it.tokens_per_second.map_or_else(|| "–".to_owned(), human_count),
                     number(it.row.loss, 3),
                 ]
             })
             .collect();
         text.push_str(&format!(
             "\n{}",
-            table(
-                &["stage", "worker", "pid", "tokens", "tok/s", "loss"],
-                &rows
-            )
+            table(&["stage", "worker", "pid", "tokens", "tok/s", "loss"], &rows)
         ));
     }
     text

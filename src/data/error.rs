@@ -202,25 +202,19 @@ impl DataError {
     /// What to do about it, where that is not in the message.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::MissingCorpus { .. } => {
-                "give a file, a folder, `rust-sources` or `synthetic:markov?tokens=4M`"
-            }
+            Self::MissingCorpus { .. } => "give a file, a folder, `rust-sources` or `synthetic:markov?tokens=4M`",
             Self::EmptyCorpus { .. } => "folders are searched for .txt, .jsonl and .parquet files",
             Self::UnknownFormat { .. } => "rename plain text to .txt",
             Self::NotUtf8 { .. } => "convert it first: iconv -f latin1 -t utf-8 OLD > NEW",
             Self::NoTextColumn { .. } => "name the column with --text-column",
-            Self::SplitEmpty { .. } => {
-                "hold out another share, or documents of their own: --held-out NAME=PATH"
-            }
+            Self::SplitEmpty { .. } => "hold out another share, or documents of their own: --held-out NAME=PATH",
             Self::BadName { .. } => {
                 "names have letters, digits, `-`, `_` and `.`, start with a letter or digit, and are not `train`"
             }
             Self::NameTaken { .. } => "choose another --name, or replace the data with --force",
             Self::UnknownData { name, known } => return Some(unknown_hint(name, known)),
             Self::Damaged { .. } => "prepare the data again: the same command repairs it",
-            Self::NewerFormat { .. } => {
-                "use the newer program, or prepare the data under another name"
-            }
+            Self::NewerFormat { .. } => "use the newer program, or prepare the data under another name",
             Self::Fetch { .. } => "run once with a connection, or prepare text of your own",
             Self::CrateChanged { .. } => "remove that folder and run again: cargo unpacks it anew",
             Self::BadLine { .. }

@@ -17,6 +17,10 @@ pub const FORMAT: u32 = 1;
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Name of the tokenizer in a data set's folder, where it is not the byte tokenizer.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
+/// The name of the byte tokenizer.
+pub const BYTE: &str = "byte";
+/// The name of no tokenizer: a synthetic source gives tokens.
+pub const SYNTHETIC: &str = "synthetic";
 /// Characters of the hashes of data: 128 bits.
 const HASH_CHARACTERS: usize = 32;
 
@@ -82,8 +86,7 @@ pub struct Shard {
 impl Split {
     /// Bytes of text for each token; none where there is no text.
     pub fn bytes_per_token(&self) -> Option<f64> {
-        self.text_bytes
-            .map(|bytes| bytes as f64 / self.tokens as f64)
+        self.text_bytes.map(|bytes| bytes as f64 / self.tokens as f64)
     }
 }
 
@@ -227,9 +230,6 @@ mod tests {
         let newer = Manifest::read(folder.path()).unwrap_err();
         assert_eq!(newer.code(), "newer_format");
         fs_err::write(&path, r#"{"format":1,"na"#).unwrap();
-        assert_eq!(
-            Manifest::read(folder.path()).unwrap_err().code(),
-            "damaged_data"
-        );
+        assert_eq!(Manifest::read(folder.path()).unwrap_err().code(), "damaged_data");
     }
 }

@@ -1,4 +1,22 @@
-//! Temporary.
+//! Text into tokens: documents are read, told apart, turned into tokens and laid down in shards with a manifest;
+//! prepared data is opened and cut into batches.
+//!
+//! ```text
+//! source ─ files ─ documents ─ fates ─ tokenizer ─ shards ─ manifest        prepare
+//!                                                  dataset ─ windows        training
+//! ```
+//! A document is in training or in one held-out set, never in both, and never twice. Refuses to know what a sweep is,
+//! where the working home is, and what is done with a batch.
+
+pub mod dataset;
+pub mod documents;
 pub mod error;
+pub mod fates;
+pub mod inspect;
 pub mod manifest;
+pub mod prepare;
+pub mod rust_sources;
 pub mod shards;
+pub mod source;
+pub mod synthetic;
+pub mod tokenizer;

@@ -25,18 +25,12 @@ pub enum Width {
 impl Width {
     /// The narrowest width for a vocabulary.
     pub fn for_vocab(vocab: u64) -> Self {
-        if vocab <= 1 << 16 {
-            Self::Two
-        } else {
-            Self::Four
-        }
+        if vocab <= 1 << 16 { Self::Two } else { Self::Four }
     }
 
     /// The width of that many bytes.
     pub fn from_bytes(bytes: u64) -> Option<Self> {
-        [Self::Two, Self::Four]
-            .into_iter()
-            .find(|width| width.bytes() == bytes)
+        [Self::Two, Self::Four].into_iter().find(|width| width.bytes() == bytes)
     }
 
     /// Bytes of one token.
@@ -144,15 +138,11 @@ fn encode(tokens: &[u32], width: Width) -> Vec<u8> {
         Width::Two => tokens
             .iter()
             .flat_map(|&token| {
-                let narrow =
-                    u16::try_from(token).expect("a vocabulary of 65,536 has tokens below it");
+                let narrow = u16::try_from(token).expect("a vocabulary of 65,536 has tokens below it");
                 narrow.to_le_bytes()
             })
             .collect(),
-        Width::Four => tokens
-            .iter()
-            .flat_map(|token| token.to_le_bytes())
-            .collect(),
+        Width::Four => tokens.iter().flat_map(|token| token.to_le_bytes()).collect(),
     }
 }
 

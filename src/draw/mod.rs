@@ -1,1 +1,79 @@
-//! Stub.
+//! Turns a view into SVG and PNG figures and one self-contained HTML page.
+//!
+//! Plotters' surfaces do the drawing. Nothing here reads or writes a file: the caller has the bytes. Refuses to know
+//! where numbers come from and what they mean; it obeys the view.
+
+mod canvas;
+mod compose;
+mod geometry;
+mod page;
+mod palette;
+mod panel;
+mod raster;
+mod svg;
+mod ticks;
+mod typeface;
+
+use crate::report::ReportView;
+use crate::report::view::Content;
+use crate::report::view::FigureView;
+
+/// One drawn figure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// The name of its files, without an ending.
+    pub name: String,
+    /// A complete SVG file on a white ground.
+    pub svg: String,
+    /// The same as a PNG file at twice the size.
+    pub png: Vec<u8>,
+    /// The SVG element of the page on a wide screen and on paper; coloured by the page's style sheet.
+    pub wide: String,
+    /// The SVG element of the page on a narrow screen.
+    pub narrow: String,
+}
+
+/// Why a figure could not be drawn.
+#[derive(Debug, thiserror::Error)]
+pub enum DrawError {
+    /// A surface refused a shape.
+    #[error("figure `{figure}` could not be drawn: {cause}")]
+    Surface {
+        /// Name of the figure.
+        figure: &'static str,
+        /// What the surface said.
+        cause: String,
+    },
+    /// The picture could not be packed.
+    #[error("figure `{figure}` could not be written as PNG")]
+    Png {
+        /// Name of the figure.
+        figure: &'static str,
+        /// What the encoder said.
+        source: png::EncodingError,
+    },
+}
+
+/// Draws every figure of a view that has something to show, in the view's order.
+pub fn figures(view: &ReportView) -> Result<Vec<Figure>, DrawError> {
+    view.figures
+        .iter()
+        .filter(|figure| matches!(figure.content, Content::Panels(_)))
+        .map(|figure| draw(figure, &view.sweep))
+        .collect()
+}
+
+fn draw(figure: &FigureView, sweep: &str) -> Result<Figure, DrawError> {
+    Ok(Figure {
+        name: figure.name.to_owned(),
+        svg: svg::file(figure, sweep)?,
+        png: raster::file(figure, sweep)?,
+        wide: svg::inline(figure, compose::Layout::Wide)?,
+        narrow: svg::inline(figure, compose::Layout::Narrow)?,
+    })
+}
+
+/// The report as one HTML page that needs nothing beyond itself.
+pub fn page(view: &ReportView, figures: &[Figure]) -> String {
+    page::html(view, figures)
+}

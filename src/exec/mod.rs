@@ -82,12 +82,7 @@ impl Pool {
     }
 
     /// Hands a job to an idle worker, or to a new one; gives the worker's number.
-    pub async fn launch(
-        &mut self,
-        stage: StageId,
-        attempt: u32,
-        job: &Path,
-    ) -> std::io::Result<usize> {
+    pub async fn launch(&mut self, stage: StageId, attempt: u32, job: &Path) -> std::io::Result<usize> {
         let index = match self.workers.iter().position(|worker| worker.busy.is_none()) {
             Some(index) => index,
             None => self.start()?,
@@ -196,13 +191,9 @@ impl Pool {
     /// Closes the workers' standard inputs, waits for their end, and kills what does not end.
     pub async fn close(self) {
         for worker in self.workers {
-            let Worker {
-                mut child, stdin, ..
-            } = worker;
+            let Worker { mut child, stdin, .. } = worker;
             drop(stdin);
-            if tokio::time::timeout(FAREWELL, child.wait()).await.is_err()
-                && child.kill().await.is_err()
-            {
+            if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() && child.kill().await.is_err() {
                 // It ended between the two; nothing is left to do.
             }
         }
@@ -220,10 +211,7 @@ impl Busy {
         file.seek(SeekFrom::Start(self.read_bytes))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let complete = bytes
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
+        let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let text = std::str::from_utf8(&bytes[..complete]).map_err(std::io::Error::other)?;
         let (lines, used) = wire::read_lines(text).map_err(std::io::Error::other)?;
         self.read_bytes += used as u64;

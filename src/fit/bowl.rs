@@ -5,84 +5,47 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::estimate::Estimate;
+use crate::fit::learning_rate::LrRun;
 use crate::fit::linear;
-use crate::fit::stats;
+use crate::fit::statistics;
 
-/// How a run at one learning rate ended.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Outcome {
-    /// With this final loss.
-    Finished(f64),
-    /// Its loss became non-finite.
-    Diverged,
-}
-
-/// One run of a group.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LrPoint {
-    /// The peak learning rate.
-    pub lr: f64,
-    /// How the run ended.
-    pub outcome: Outcome,
-}
-
-/// Runs of one size, tokens, batch and schedule over several learning rates. Several runs at one rate are seeds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LrGroup {
-    /// Parameters, by the convention of the fit.
-    pub params: f64,
-    /// Tokens trained on.
-    pub tokens: f64,
-    /// The width, where known.
-    pub width: Option<f64>,
-    /// The runs.
-    pub points: Vec<LrPoint>,
-}
-
-/// Where the lowest loss of a grid lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bracket {
-    /// Between higher losses: a minimum.
-    Bracketed,
-    /// At the lowest rate of the grid: the best rate may be lower.
-    LowEdge,
-    /// At the highest rate of the grid: the best rate may be higher.
-    HighEdge,
-    /// At the highest rate that did not diverge: the best rate lies below the edge of stability.
-    StabilityEdge,
-}
-
-/// What one group of runs says about its best learning rate.
+/// The best learning rate of one size at one number of tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BestLr {
+pub struct LrGroup {
+    /// Name of the model.
+    pub model: String,
     /// Parameters.
     pub params: f64,
+    /// Width of the residual stream.
+    pub width: f64,
     /// Tokens.
     pub tokens: f64,
-    /// The width, where known.
-    pub width: Option<f64>,
-    /// Where the lowest loss lies.
-    pub bracket: Bracket,
-    /// The rate of the grid with the lowest mean loss.
-    pub grid_lr: f64,
-    /// Its mean loss.
-    pub grid_loss: f64,
-    /// The lowest point of the parabola; `None` unless the minimum is bracketed. The standard error is that of
-    /// ln(lr).
-    pub lr: Option<Estimate>,
-    /// The loss of the parabola there.
-    pub loss: Option<f64>,
-    /// The second derivative of the loss by ln(lr) there: what a wrong rate costs is half of it times the square of
-    /// the error in ln(lr).
-    pub curvature: Option<f64>,
-    /// The lowest rate at which a run diverged: the edge of stability is below it.
+    /// Mean loss at each learning rate, from small to large; a rate at which a seed diverged has none.
+    pub points: Vec<(f64, f64)>,
+    /// The smallest learning rate that diverged: the edge of stability is below it.
     pub diverged_from: Option<f64>,
-    /// Finished runs.
-    pub finished: usize,
-    /// Diverged runs.
-    pub diverged: usize,
+    /// The best learning rate; none where the best point lies at the edge of the grid.
+    pub best: Option<f64>,
+    /// Its 95 % interval, from the scatter of seeds, else of grids about their parabolas; none where neither is known.
+    pub ci95: Option<[f64; 2]>,
+    /// Loss at the parabola's minimum.
+    pub loss: Option<f64>,
+    /// Half of the parabola's second derivative: nats for a factor e off the best.
+    pub curvature: Option<f64>,
+    /// Where the grid ends too early.
+    pub edge: Option<Edge>,
+}
+
+/// Where the grid ends too early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Edge {
+    /// Smaller learning rates are missing.
+    Low,
+    /// Larger learning rates are missing.
+    High,
+    /// The best point is the largest that did not diverge: rates between it and the cliff are missing.
+    Stability,
 }
 
 /// Grid points within this factor of the lowest take part in the parabola; on the far side of a bowl the loss is no
@@ -101,7 +64,9 @@ pub(crate) struct Noise {
 /// A group whose runs are put in order, with its parabola.
 #[derive(Debug, Clone)]
 pub(crate) struct Bowl {
-    best: BestLr,
+    group: LrGroup,
+    /// The rate of the lowest point, about which the parabola is written.
+    centre: f64,
     parabola: Option<Parabola>,
     seeds: Noise,
 }
@@ -124,48 +89,45 @@ struct Mean {
 }
 
 impl Bowl {
-    /// Finds the lowest loss and the parabola about it; `None` when no run finished, or at one rate alone.
-    pub(crate) fn new(group: &LrGroup) -> Option<Self> {
-        let (means, seeds) = means(group);
+    /// Finds the lowest point of the runs of one size and number of tokens, and the parabola about it; none when no
+    /// run finished.
+    pub(crate) fn new(runs: &[&LrRun]) -> Option<Self> {
+        let (means, seeds) = means(runs);
+        let first = runs.first()?;
         let lowest = (0..means.len()).min_by(|&a, &b| means[a].loss.total_cmp(&means[b].loss))?;
-        if means.len() < 2 {
-            return None;
-        }
-        let diverged: Vec<f64> = group
-            .points
+        let diverged_from = runs
             .iter()
-            .filter(|point| point.outcome == Outcome::Diverged)
-            .map(|point| point.lr)
-            .collect();
-        let diverged_from = diverged.iter().copied().reduce(f64::min);
-        let bracket = if lowest == 0 {
-            Bracket::LowEdge
+            .filter(|run| run.loss.is_none())
+            .map(|run| run.lr)
+            .reduce(f64::min);
+        let edge = if lowest == 0 {
+            Some(Edge::Low)
         } else if lowest + 1 < means.len() {
-            Bracket::Bracketed
-        } else if diverged_from.is_some_and(|edge| edge > means[lowest].lr) {
-            Bracket::StabilityEdge
+            None
+        } else if diverged_from.is_some_and(|cliff| cliff > means[lowest].lr) {
+            Some(Edge::Stability)
         } else {
-            Bracket::HighEdge
+            Some(Edge::High)
         };
-        let parabola = match bracket {
-            Bracket::Bracketed => Parabola::about(&means, lowest),
-            Bracket::LowEdge | Bracket::HighEdge | Bracket::StabilityEdge => None,
+        let parabola = match edge {
+            None => Parabola::about(&means, lowest),
+            Some(Edge::Low | Edge::High | Edge::Stability) => None,
         };
         Some(Self {
-            best: BestLr {
-                params: group.params,
-                tokens: group.tokens,
-                width: group.width,
-                bracket,
-                grid_lr: means[lowest].lr,
-                grid_loss: means[lowest].loss,
-                lr: None,
+            group: LrGroup {
+                model: first.model.clone(),
+                params: first.params,
+                width: first.width,
+                tokens: first.tokens,
+                points: means.iter().map(|mean| (mean.lr, mean.loss)).collect(),
+                diverged_from,
+                best: None,
+                ci95: None,
                 loss: None,
                 curvature: None,
-                diverged_from,
-                finished: group.points.len() - diverged.len(),
-                diverged: diverged.len(),
+                edge,
             },
+            centre: means[lowest].lr,
             parabola,
             seeds,
         })
@@ -173,35 +135,26 @@ impl Bowl {
 
     /// The noise that this group shows: of its seeds, else of its grid about the parabola.
     pub(crate) fn noise(&self) -> (Noise, Noise) {
-        let none = Noise {
-            squares: 0.0,
-            dof: 0.0,
-        };
-        (
-            self.seeds,
-            self.parabola.as_ref().map_or(none, |p| p.residuals),
-        )
+        let none = Noise { squares: 0.0, dof: 0.0 };
+        (self.seeds, self.parabola.as_ref().map_or(none, |p| p.residuals))
     }
 
-    /// The best rate, with an interval from the noise of all groups together where it is known.
-    pub(crate) fn best(self, noise: Option<Noise>) -> BestLr {
-        let mut best = self.best;
+    /// The group with its best rate, and an interval from the noise of all groups together where it is known.
+    pub(crate) fn group(self, noise: Option<Noise>) -> LrGroup {
+        let mut group = self.group;
         let Some(parabola) = self.parabola else {
-            return best;
+            return group;
         };
         let x = parabola.vertex();
-        let se = noise.map(|noise| parabola.vertex_sd() * (noise.squares / noise.dof).sqrt());
-        let half = se
-            .zip(noise)
-            .map(|(se, noise)| se * stats::t_975(noise.dof));
-        best.lr = Some(Estimate {
-            value: best.grid_lr * x.exp(),
-            se,
-            ci95: half.map(|half| [x - half, x + half].map(|bound| best.grid_lr * bound.exp())),
+        let rate = |x: f64| self.centre * x.exp();
+        group.best = Some(rate(x));
+        group.ci95 = noise.map(|noise| {
+            let half = parabola.vertex_sd() * (noise.squares / noise.dof).sqrt() * statistics::t_975(noise.dof);
+            [rate(x - half), rate(x + half)]
         });
-        best.loss = Some(parabola.lowest());
-        best.curvature = Some(2.0 * parabola.coefficients[2]);
-        best
+        group.loss = Some(parabola.lowest());
+        group.curvature = Some(parabola.coefficients[2]);
+        group
     }
 }
 
@@ -213,9 +166,7 @@ impl Parabola {
         let near: Vec<Mean> = means
             .iter()
             .enumerate()
-            .filter(|&(i, mean)| {
-                i.abs_diff(lowest) <= 1 || (mean.lr / centre).ln().abs() <= WINDOW_FACTOR.ln()
-            })
+            .filter(|&(i, mean)| i.abs_diff(lowest) <= 1 || (mean.lr / centre).ln().abs() <= WINDOW_FACTOR.ln())
             .map(|(_, mean)| *mean)
             .collect();
         let (low, high) = (
@@ -282,30 +233,17 @@ impl Parabola {
 
 /// The mean loss at each rate, in ascending order of rates, and the scatter of seeds about it. A rate at which any
 /// seed diverged is unstable, whatever its other seeds reached, and has no mean.
-fn means(group: &LrGroup) -> (Vec<Mean>, Noise) {
-    let mut ordered = group.points.clone();
-    ordered.sort_by(|a, b| {
-        let loss = |point: &LrPoint| match point.outcome {
-            Outcome::Finished(loss) => loss,
-            Outcome::Diverged => f64::INFINITY,
-        };
-        a.lr.total_cmp(&b.lr).then(loss(a).total_cmp(&loss(b)))
-    });
-    let mut noise = Noise {
-        squares: 0.0,
-        dof: 0.0,
-    };
+fn means(runs: &[&LrRun]) -> (Vec<Mean>, Noise) {
+    let mut ordered = runs.to_vec();
+    let loss = |run: &LrRun| run.loss.unwrap_or(f64::INFINITY);
+    // Sums depend on their order in the last bits.
+    ordered.sort_by(|a, b| a.lr.total_cmp(&b.lr).then(loss(a).total_cmp(&loss(b))));
+    let mut noise = Noise { squares: 0.0, dof: 0.0 };
     let mut means = Vec::new();
     for at_one_rate in ordered.chunk_by(|a, b| a.lr.total_cmp(&b.lr).is_eq()) {
-        let losses: Option<Vec<f64>> = at_one_rate
-            .iter()
-            .map(|point| match point.outcome {
-                Outcome::Finished(loss) => Some(loss),
-                Outcome::Diverged => None,
-            })
-            .collect();
+        let losses: Option<Vec<f64>> = at_one_rate.iter().map(|run| run.loss).collect();
         let Some(losses) = losses else { continue };
-        let Some(loss) = stats::mean(&losses) else {
+        let Some(loss) = statistics::mean(&losses) else {
             continue;
         };
         noise.squares += losses.iter().map(|l| (l - loss).powi(2)).sum::<f64>();
@@ -320,93 +258,82 @@ fn means(group: &LrGroup) -> (Vec<Mean>, Noise) {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
-    /// A group whose loss is an exact parabola with its minimum at `best`, over rates from 2^-10 to 2^-4.
-    pub(crate) fn parabola(params: f64, tokens: f64, best: f64) -> LrGroup {
-        let points = (-10..=-4)
-            .map(|k| {
-                let lr = 2f64.powi(k);
-                LrPoint {
-                    lr,
-                    outcome: Outcome::Finished(3.0 + 0.1 * (lr / best).ln().powi(2)),
-                }
+    fn runs(losses: &[(f64, Option<f64>)]) -> Vec<LrRun> {
+        losses
+            .iter()
+            .map(|&(lr, loss)| LrRun {
+                model: "m".to_owned(),
+                params: 1e6,
+                width: 64.0,
+                tokens: 1e7,
+                lr,
+                loss,
             })
-            .collect();
-        LrGroup {
-            params,
-            tokens,
-            width: None,
-            points,
-        }
+            .collect()
     }
 
-    fn only(group: &LrGroup) -> BestLr {
-        Bowl::new(group).unwrap().best(None)
+    /// An exact parabola with its minimum at `best`, over rates from 2^-10 to 2^-4.
+    fn parabola(best: f64) -> Vec<(f64, Option<f64>)> {
+        (-10..=-4)
+            .map(|k| {
+                let lr = 2f64.powi(k);
+                (lr, Some(3.0 + 0.1 * (lr / best).ln().powi(2)))
+            })
+            .collect()
+    }
+
+    fn group(losses: &[(f64, Option<f64>)]) -> LrGroup {
+        let runs = runs(losses);
+        Bowl::new(&runs.iter().collect::<Vec<_>>()).unwrap().group(None)
     }
 
     #[test]
     fn an_exact_parabola_gives_its_lowest_point() {
-        let best = only(&parabola(1e6, 1e7, 0.011));
-        assert_eq!(best.bracket, Bracket::Bracketed);
-        let lr = best.lr.unwrap();
-        assert!((lr.value / 0.011 - 1.0).abs() < 1e-9 && lr.ci95.is_none());
-        assert!((best.curvature.unwrap() - 0.2).abs() < 1e-9);
-        assert!((best.loss.unwrap() - 3.0).abs() < 1e-9);
+        let found = group(&parabola(0.011));
+        assert_eq!((found.edge, found.ci95), (None, None));
+        assert!((found.best.unwrap() / 0.011 - 1.0).abs() < 1e-9);
+        assert!((found.curvature.unwrap() - 0.1).abs() < 1e-9);
+        assert!((found.loss.unwrap() - 3.0).abs() < 1e-9);
     }
 
     #[test]
     fn the_edge_of_a_grid_is_no_minimum() {
-        let low = only(&parabola(1e6, 1e7, 1e-5));
-        assert_eq!((low.bracket, low.lr), (Bracket::LowEdge, None));
-        let high = only(&parabola(1e6, 1e7, 1.0));
-        assert_eq!((high.bracket, high.lr), (Bracket::HighEdge, None));
+        let low = group(&parabola(1e-5));
+        assert_eq!((low.edge, low.best), (Some(Edge::Low), None));
+        let high = group(&parabola(1.0));
+        assert_eq!((high.edge, high.best), (Some(Edge::High), None));
     }
 
     #[test]
     fn divergence_above_the_best_rate_is_the_edge_of_stability() {
-        let mut group = parabola(1e6, 1e7, 0.1);
-        group.points.push(LrPoint {
-            lr: 0.125,
-            outcome: Outcome::Diverged,
-        });
-        let best = only(&group);
-        assert_eq!(best.bracket, Bracket::StabilityEdge);
-        assert_eq!(best.diverged_from, Some(0.125));
-        assert_eq!((best.finished, best.diverged), (7, 1));
-        assert_eq!(best.lr, None);
+        let mut losses = parabola(0.1);
+        losses.push((0.125, None));
+        let found = group(&losses);
+        assert_eq!(found.edge, Some(Edge::Stability));
+        assert_eq!(found.diverged_from, Some(0.125));
+        assert_eq!(found.best, None);
     }
 
     #[test]
     fn a_rate_at_which_a_seed_diverged_has_no_mean() {
-        let mut group = parabola(1e6, 1e7, 0.0079);
-        group.points.push(LrPoint {
-            lr: 2f64.powi(-7),
-            outcome: Outcome::Diverged,
-        });
         let unstable = 2f64.powi(-7);
-        assert!((only(&group).grid_lr / unstable).ln().abs() > 0.6);
+        let mut losses = parabola(unstable);
+        losses.push((unstable, None));
+        assert!(
+            group(&losses)
+                .points
+                .iter()
+                .all(|(lr, _)| (lr / unstable).ln().abs() > 0.6)
+        );
     }
 
     #[test]
     fn a_lopsided_bowl_keeps_its_minimum_between_the_neighbours() {
-        let losses = [3.3, 3.2, 3.0, 3.01, 6.0];
-        let points = losses
-            .iter()
-            .zip([1e-3, 2e-3, 4e-3, 8e-3, 16e-3])
-            .map(|(&loss, lr)| LrPoint {
-                lr,
-                outcome: Outcome::Finished(loss),
-            })
-            .collect();
-        let best = only(&LrGroup {
-            params: 1e6,
-            tokens: 1e7,
-            width: None,
-            points,
-        });
-        let lr = best.lr.unwrap().value;
-        assert!((2e-3..=8e-3).contains(&lr), "{lr}");
+        let losses = [(1e-3, 3.3), (2e-3, 3.2), (4e-3, 3.0), (8e-3, 3.01), (16e-3, 6.0)];
+        let best = group(&losses.map(|(lr, loss)| (lr, Some(loss)))).best.unwrap();
+        assert!((2e-3..=8e-3).contains(&best), "{best}");
     }
 }

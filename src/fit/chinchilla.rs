@@ -5,9 +5,39 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What is minimised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// The sum of Huber(1e-3) of `ln(predicted) − ln(loss)`: Hoffmann et al. 2022, equation 3.
+    #[default]
+    Huber,
+    /// The sum of squares of `predicted − loss`.
+    LeastSquares,
+}
+
+/// Where Huber's loss turns from a parabola into a line, in log loss (Hoffmann et al. 2022, equation 3).
+pub const HUBER_DELTA: f64 = 1e-3;
+
+/// The range of both exponents. Published ones lie in 0.17..0.46; at an end of this range the data do not
+/// bend like a power law.
+pub const EXPONENT_RANGE: (f64, f64) = (0.01, 3.0);
+
+/// How a solution was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// A minimum inside the range of every constant.
+    Converged,
+    /// A minimum with the irreducible loss at zero.
+    AtBound,
+    /// A valley: a 95 % interval of an exponent spans a factor of ten.
+    Flat,
+}
+
 /// The five constants, for N in parameters and D in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Constants {
+pub struct Law {
     /// The irreducible loss, in the unit of the loss.
     #[serde(rename = "E")]
     pub e: f64,
@@ -37,7 +67,7 @@ pub struct ComputeOptimal {
 /// `MiniCPM` writes N in 1e9 parameters, D in 1e9 tokens and C in 1e18 FLOP (axes of its figure 10).
 const BILLION: f64 = 1e9;
 
-impl Constants {
+impl Law {
     /// The loss of a model of `params` parameters after `tokens` tokens.
     pub fn loss(&self, params: f64, tokens: f64) -> f64 {
         self.e + self.a * params.powf(-self.alpha) + self.b * tokens.powf(-self.beta)
@@ -65,6 +95,13 @@ impl Constants {
             tokens,
             loss: self.loss(params, tokens),
         }
+    }
+
+    /// The tokens for which a size is compute-optimal: with them [`Law::compute_optimal`] would choose it.
+    pub fn optimal_tokens(&self, params: f64) -> f64 {
+        // From αA/N^α = βB/D^β, the condition of the optimum.
+        let size_slope = self.alpha * self.a * params.powf(-self.alpha);
+        (self.beta * self.b / size_slope).powf(1.0 / self.beta)
     }
 
     /// `K = (αA/(βB))^(1/(α+β))`.
@@ -96,7 +133,7 @@ mod tests {
     use super::*;
 
     /// The fit of Besiroglu et al. 2024 (arXiv 2404.10102).
-    const EPOCH: Constants = Constants {
+    const EPOCH: Law = Law {
         e: 1.8172,
         a: 482.01,
         alpha: 0.3478,
@@ -109,6 +146,7 @@ mod tests {
         let flops = 5.76e23;
         let best = EPOCH.compute_optimal(flops);
         assert!((6.0 * best.params * best.tokens / flops - 1.0).abs() < 1e-9);
+        assert!((EPOCH.optimal_tokens(best.params) / best.tokens - 1.0).abs() < 1e-9);
         for factor in [0.9, 1.1] {
             assert!(EPOCH.loss(best.params * factor, best.tokens / factor) > best.loss);
         }
@@ -118,15 +156,14 @@ mod tests {
     fn minicpm_units_give_its_published_ratio() {
         // The row `Average` of `MiniCPM`'s table of section 4.5: K² 0.01, η -0.10, D/N 192 at 1e21 FLOP; from its rounded
         // constants the ratio is 183.9.
-        let average = Constants {
+        let average = Law {
             e: 0.31,
             a: 0.0715 * 1e9_f64.powf(0.29),
             alpha: 0.29,
             b: 0.300 * 1e9_f64.powf(0.23),
             beta: 0.23,
         };
-        let ratio =
-            average.minicpm_k_squared() * (1e21_f64 / 1e18 / 6.0).powf(average.minicpm_eta());
+        let ratio = average.minicpm_k_squared() * (1e21_f64 / 1e18 / 6.0).powf(average.minicpm_eta());
         assert!((1.0 / ratio - 183.9).abs() < 0.5, "{}", 1.0 / ratio);
         let direct = average.compute_optimal(1e21);
         assert!((direct.tokens / direct.params * ratio - 1.0).abs() < 1e-9);

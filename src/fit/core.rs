@@ -2,17 +2,17 @@
 //!
 //! The printed fit, the hold-out's fit and every rolled one are this. Refuses to know which it is.
 
-use crate::fit::chinchilla::Constants;
+use crate::fit::chinchilla::{EXPONENT_RANGE, Law, Objective};
 use crate::fit::design::Design;
-use crate::fit::predict::{Predictor, Range, Widening};
+use crate::fit::loss_fit::{Predictor, Range, Widening};
 use crate::fit::refusal::Refusal;
 use crate::fit::solver::{self, Minimum};
 use crate::fit::spread::{DrawOptions, Spread};
-use crate::fit::table::{ALPHA, BETA, E, EXPONENT_RANGE, Objective, Table};
+use crate::fit::table::{ALPHA, BETA, E, Table};
 
 /// Below this share of the loss on every row a term is not there.
 const TERM_SHARE_MIN: f64 = 1e-4;
-/// Constants that are explained by the others to this degree cannot be told apart in double precision.
+/// Law that are explained by the others to this degree cannot be told apart in double precision.
 const DISTINCTNESS_MIN: f64 = 1e-11;
 
 /// A design with its constants.
@@ -25,7 +25,7 @@ pub(crate) struct Core {
     /// What the solver found.
     pub(crate) minimum: Minimum,
     /// The constants.
-    pub(crate) constants: Constants,
+    pub(crate) law: Law,
 }
 
 impl Core {
@@ -42,9 +42,9 @@ impl Core {
             .map(|row| (row.params, row.tokens, row.loss))
             .collect();
         let table = Table::new(&rows, objective);
-        let minimum = solver::minimise(&table).ok_or(Refusal::NotFinished)?;
+        let minimum = solver::minimise(&table).ok_or(Refusal::NotFinished { left_out: 0 })?;
         let core = Self {
-            constants: table.constants(&minimum.theta),
+            law: table.law(&minimum.theta),
             design,
             table,
             minimum,
@@ -65,14 +65,12 @@ impl Core {
     }
 
     /// What predicts from this fit and its draws.
-    pub(crate) fn predictor<'a>(
-        &self,
-        spread: &'a Spread,
-        widening: Option<Widening>,
-    ) -> Predictor<'a> {
+    pub(crate) fn predictor<'a>(&self, spread: &'a Spread, widening: Option<Widening>) -> Predictor<'a> {
         Predictor {
-            constants: self.constants,
-            spread,
+            law: self.law,
+            draws: &spread.draws,
+            factors: spread.factors,
+            noise: spread.noise,
             widening,
             range: Range::of(&self.design),
         }
@@ -89,10 +87,9 @@ impl Core {
         let squares: f64 = (0..count).map(|i| self.log_residual(i).powi(2)).sum();
         let noise = (squares / count as f64).sqrt();
         let range = Range::of(&self.design);
-        let c = &self.constants;
-        let effect = |scale: f64, exponent: f64, [low, high]: [f64; 2]| {
-            scale * (low.powf(-exponent) - high.powf(-exponent))
-        };
+        let c = &self.law;
+        let effect =
+            |scale: f64, exponent: f64, [low, high]: [f64; 2]| scale * (low.powf(-exponent) - high.powf(-exponent));
         let least = c.loss(range.params[1], range.tokens[1]);
         for (what, effect) in [
             ("size", effect(c.a, c.alpha, range.params)),
@@ -122,16 +119,15 @@ fn check_minimum(table: &Table, minimum: &Minimum) -> Result<(), Refusal> {
         }
     }
     let (low, high) = EXPONENT_RANGE;
-    for (parameter, place) in [("alpha", ALPHA), ("beta", BETA)] {
-        let value = minimum.theta[place];
-        if value <= low || value >= high {
-            return Err(Refusal::AtBound { parameter, value });
+    for (name, place) in [("alpha", ALPHA), ("beta", BETA)] {
+        let bound = minimum.theta[place];
+        if bound <= low || bound >= high {
+            return Err(Refusal::AtBound { name, bound });
         }
     }
     if minimum.distinctness < DISTINCTNESS_MIN {
         return Err(Refusal::NotIdentified {
-            why: "the objective is flat: other constants fit as well; add sizes or budgets further apart"
-                .to_owned(),
+            why: "the objective is flat: other constants fit as well; add sizes or budgets further apart".to_owned(),
         });
     }
     if !minimum.converged {

@@ -26,8 +26,9 @@ pub(crate) struct Design {
 }
 
 impl Design {
-    /// Numbers the configurations of rows in canonical order.
-    pub(crate) fn new(rows: Vec<Observation>) -> Self {
+    /// Sorts rows and numbers their configurations.
+    pub(crate) fn new(mut rows: Vec<Observation>) -> Self {
+        rows.sort_by(Observation::full_order);
         let mut configuration = Vec::with_capacity(rows.len());
         let mut current = 0;
         for (i, row) in rows.iter().enumerate() {
@@ -51,15 +52,15 @@ impl Design {
     /// Refuses a design that cannot carry five constants, whatever the losses are.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         if self.rows.is_empty() {
-            return Err(Refusal::NotFinished);
+            return Err(Refusal::NotFinished { left_out: 0 });
         }
         let sizes = distinct(self.rows.iter().map(|row| row.params)).len();
         if sizes < VALUES_MIN {
-            return Err(Refusal::TooFewSizes { sizes });
+            return Err(Refusal::TooFewSizes { found: sizes });
         }
         let budgets = distinct(self.rows.iter().map(|row| row.tokens)).len();
         if budgets < VALUES_MIN {
-            return Err(Refusal::TooFewBudgets { budgets });
+            return Err(Refusal::TooFewBudgets { found: budgets });
         }
         if self.configurations < CONFIGURATIONS_MIN {
             return Err(Refusal::NotIdentified {
@@ -99,10 +100,7 @@ pub(crate) fn distinct(values: impl Iterator<Item = f64>) -> Vec<f64> {
     ascending.sort_by(f64::total_cmp);
     let mut firsts: Vec<f64> = Vec::new();
     for value in ascending {
-        if firsts
-            .last()
-            .is_none_or(|&first| value > first * (1.0 + SAME_SIZE))
-        {
+        if firsts.last().is_none_or(|&first| value > first * (1.0 + SAME_SIZE)) {
             firsts.push(value);
         }
     }
@@ -128,14 +126,8 @@ mod tests {
     fn each_poor_design_is_refused_by_its_own_code() {
         let code = |design: Design| design.check().map_err(|refusal| refusal.code());
         assert_eq!(code(grid(&[], &[])), Err("not_finished"));
-        assert_eq!(
-            code(grid(&[1e6, 1.01e6, 2e6], &[1e7, 2e7, 4e7])),
-            Err("too_few_sizes")
-        );
-        assert_eq!(
-            code(grid(&[1e6, 2e6, 4e6], &[1e7, 2e7])),
-            Err("too_few_budgets")
-        );
+        assert_eq!(code(grid(&[1e6, 1.01e6, 2e6], &[1e7, 2e7, 4e7])), Err("too_few_sizes"));
+        assert_eq!(code(grid(&[1e6, 2e6, 4e6], &[1e7, 2e7])), Err("too_few_budgets"));
         let line = (0..8)
             .map(|k| bare("r", 1e6 * f64::from(1 << k), 2e7 * f64::from(1 << k), 3.0))
             .collect();

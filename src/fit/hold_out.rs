@@ -3,67 +3,21 @@
 //! Once for the report beside a fit, and rolled forward over the sizes to learn how much wider than a bootstrap
 //! an interval has to be. Refuses to touch the constants that are printed.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
+use crate::fit::chinchilla::Objective;
 use crate::fit::core::Core;
 use crate::fit::design::{Design, SAME_SIZE, distinct};
+use crate::fit::loss_fit::Widening;
+use crate::fit::loss_law::HoldOut;
 use crate::fit::observation::Observation;
-use crate::fit::predict::Widening;
 use crate::fit::refusal::Refusal;
 use crate::fit::spread::DrawOptions;
-use crate::fit::stats;
-use crate::fit::table::Objective;
-use crate::units::parse_count;
-
-/// Which runs a second fit does not see.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub enum HoldOut {
-    /// The largest size (sizes within 2 % are one).
-    #[default]
-    Largest,
-    /// No run: there is no second fit.
-    None,
-    /// Runs with more than so many parameters.
-    ParamsAbove(f64),
-    /// Runs with more than so much training compute.
-    FlopsAbove(f64),
-}
-
-/// A hold-out that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no hold-out; write `largest`, `none`, `params>100M` or `flops>1e21`")]
-pub struct HoldOutError(String);
-
-impl FromStr for HoldOut {
-    type Err = HoldOutError;
-
-    fn from_str(text: &str) -> Result<Self, HoldOutError> {
-        let error = || HoldOutError(text.to_owned());
-        match text.trim() {
-            "largest" => return Ok(Self::Largest),
-            "none" => return Ok(Self::None),
-            _ => {}
-        }
-        let (variable, limit) = text.split_once('>').ok_or_else(error)?;
-        match variable.trim() {
-            "params" => parse_count(limit)
-                .map(|count| Self::ParamsAbove(count as f64))
-                .map_err(|_| error()),
-            "flops" => match limit.trim().parse::<f64>() {
-                Ok(flops) if flops.is_finite() && flops > 0.0 => Ok(Self::FlopsAbove(flops)),
-                Ok(_) | Err(_) => Err(error()),
-            },
-            _ => Err(error()),
-        }
-    }
-}
+use crate::fit::statistics;
 
 /// Along which variable runs are held out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Axis {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Axis {
     /// Model size.
     Params,
     /// Training compute.
@@ -78,26 +32,32 @@ impl Axis {
             Self::Flops => row.compute(),
         }
     }
-}
 
-impl HoldOut {
-    /// Along which variable this hold-out cuts.
-    pub(crate) fn axis(self) -> Axis {
+    /// Its name.
+    fn name(self) -> &'static str {
         match self {
-            Self::Largest | Self::None | Self::ParamsAbove(_) => Axis::Params,
-            Self::FlopsAbove(_) => Axis::Flops,
+            Self::Params => "params",
+            Self::Flops => "flops",
         }
     }
+}
 
-    /// The value of the axis above which runs are held out; `None` without a hold-out.
-    fn limit(self, design: &Design) -> Option<f64> {
-        match self {
-            Self::None => None,
-            Self::ParamsAbove(limit) | Self::FlopsAbove(limit) => Some(limit),
-            Self::Largest => {
-                let largest = design.rows.iter().map(|row| row.params).fold(0.0, f64::max);
-                Some(largest / (1.0 + SAME_SIZE))
-            }
+/// Along which variable a hold-out cuts.
+pub(crate) fn axis(hold_out: HoldOut) -> Axis {
+    match hold_out {
+        HoldOut::Largest | HoldOut::None | HoldOut::ParamsAbove(_) => Axis::Params,
+        HoldOut::FlopsAbove(_) => Axis::Flops,
+    }
+}
+
+/// The value of the axis above which runs are held out; none without a hold-out.
+fn limit(hold_out: HoldOut, design: &Design) -> Option<f64> {
+    match hold_out {
+        HoldOut::None => None,
+        HoldOut::ParamsAbove(limit) | HoldOut::FlopsAbove(limit) => Some(limit),
+        HoldOut::Largest => {
+            let largest = design.rows.iter().map(|row| row.params).fold(0.0, f64::max);
+            Some(largest / (1.0 + SAME_SIZE))
         }
     }
 }
@@ -105,8 +65,8 @@ impl HoldOut {
 /// How the second fit did on the runs that it had not seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HoldOutReport {
-    /// Along which variable the runs were held out.
-    pub by: Axis,
+    /// Along which variable the runs were held out: `params` or `flops`.
+    pub by: String,
     /// Above which value.
     pub above: f64,
     /// How many were held out.
@@ -159,15 +119,11 @@ pub(crate) fn check(
     hold_out: HoldOut,
     draws: DrawOptions,
 ) -> Result<Option<HoldOutReport>, Refusal> {
-    let Some(limit) = hold_out.limit(design) else {
+    let Some(limit) = limit(hold_out, design) else {
         return Ok(None);
     };
-    let axis = hold_out.axis();
-    let held: Vec<&Observation> = design
-        .rows
-        .iter()
-        .filter(|row| axis.of(row) > limit)
-        .collect();
+    let axis = axis(hold_out);
+    let held: Vec<&Observation> = design.rows.iter().filter(|row| axis.of(row) > limit).collect();
     if held.is_empty() {
         return Ok(None);
     }
@@ -182,9 +138,7 @@ pub(crate) fn check(
     let points: Vec<HeldOutPoint> = held
         .iter()
         .map(|row| {
-            let loss = predictor
-                .predict(row.params, row.tokens, row.compute())
-                .loss;
+            let loss = predictor.predict(row.params, row.tokens);
             HeldOutPoint {
                 label: row.label.clone(),
                 params: row.params,
@@ -199,11 +153,8 @@ pub(crate) fn check(
 }
 
 /// Sums the held-out runs up; `None` of none.
-fn report(by: Axis, above: f64, points: Vec<HeldOutPoint>) -> Option<HoldOutReport> {
-    let errors: Vec<f64> = points
-        .iter()
-        .map(|p| (p.predicted - p.loss).abs() / p.loss)
-        .collect();
+fn report(axis: Axis, above: f64, points: Vec<HeldOutPoint>) -> Option<HoldOutReport> {
+    let errors: Vec<f64> = points.iter().map(|p| (p.predicted - p.loss).abs() / p.loss).collect();
     let inside = |p: &HeldOutPoint| {
         p.ci95_new_run
             .map(|[low, high]| f64::from(u8::from(low <= p.loss && p.loss <= high)))
@@ -211,13 +162,13 @@ fn report(by: Axis, above: f64, points: Vec<HeldOutPoint>) -> Option<HoldOutRepo
     let width = |p: &HeldOutPoint| p.ci95_new_run.map(|[low, high]| (high - low) / p.loss);
     let mean_of = |f: &dyn Fn(&HeldOutPoint) -> Option<f64>| {
         let known: Option<Vec<f64>> = points.iter().map(f).collect();
-        known.and_then(|values| stats::mean(&values))
+        known.and_then(|values| statistics::mean(&values))
     };
     Some(HoldOutReport {
-        by,
+        by: axis.name().to_owned(),
         above,
         n: points.len(),
-        mean_abs_rel_error: stats::mean(&errors)?,
+        mean_abs_rel_error: statistics::mean(&errors)?,
         max_abs_rel_error: errors.iter().copied().fold(0.0, f64::max),
         covered: mean_of(&inside),
         mean_rel_width: mean_of(&width),
@@ -232,12 +183,7 @@ fn report(by: Axis, above: f64, points: Vec<HeldOutPoint>) -> Option<HoldOutRepo
 /// miss asks for a κ of its own (zero if it is inside already), and κ is their 95 % quantile, each rolled fit
 /// counting the same. Predictions of one fit err together, so the sample is of fits: κ is multiplied by Student's
 /// factor for their number.
-pub(crate) fn roll_forward(
-    design: &Design,
-    objective: Objective,
-    axis: Axis,
-    draws: DrawOptions,
-) -> Option<Widening> {
+pub(crate) fn roll_forward(design: &Design, objective: Objective, axis: Axis, draws: DrawOptions) -> Option<Widening> {
     let mut wanted: Vec<(f64, f64)> = Vec::new();
     let mut rolled_fits: u32 = 0;
     for limit in cuts(design, axis) {
@@ -249,21 +195,16 @@ pub(crate) fn roll_forward(
             count: DRAWS_ROLLED,
             ..draws
         });
-        let held: Vec<&Observation> = design
-            .rows
-            .iter()
-            .filter(|row| axis.of(row) >= limit)
-            .collect();
+        let held: Vec<&Observation> = design.rows.iter().filter(|row| axis.of(row) >= limit).collect();
         let predictor = core.predictor(&spread, None);
         for row in &held {
-            let predicted = predictor.predict(row.params, row.tokens, row.compute());
-            let mean = predicted.loss.mean;
+            let mean = predictor.law.loss(row.params, row.tokens);
             let miss = (mean - row.loss) / mean;
             let (_, se) = spread.interval(mean, |c| c.loss(row.params, row.tokens))?;
-            let drawn = spread.half_width(se) / mean;
-            let noise = spread.run_sd * spread.run_factor;
+            let drawn = spread.factors.half_width(se) / mean;
+            let noise = spread.noise * spread.factors.run;
             let excess = miss * miss - drawn * drawn - noise * noise;
-            let kappa = excess.max(0.0).sqrt() / predicted.extrapolation.e_folds();
+            let kappa = excess.max(0.0).sqrt() / predictor.range.extrapolation(row.params, row.tokens).e_folds();
             if kappa.is_finite() {
                 wanted.push((kappa, 1.0 / held.len() as f64));
             }
@@ -280,9 +221,9 @@ pub(crate) fn roll_forward(
         .map(|&(_, weight)| weight)
         .sum();
     let predictions = wanted.len();
-    let few = stats::t_975(f64::from(rolled_fits - 1)) / stats::Z_975;
+    let few = statistics::t_975(f64::from(rolled_fits - 1)) / statistics::Z_975;
     Some(Widening {
-        per_e_fold: stats::weighted_quantile(wanted, 0.95)? * few,
+        per_e_fold: statistics::weighted_quantile(wanted, 0.95)? * few,
         rolled_fits,
         predictions,
         covered_without: inside / total,
@@ -307,20 +248,4 @@ fn cuts(design: &Design, axis: Axis) -> Vec<f64> {
     (0..ROLLED_FITS_MAX)
         .map(|k| possible[k * last / (ROLLED_FITS_MAX - 1)])
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hold_outs_are_read_as_the_command_line_writes_them() {
-        assert_eq!("largest".parse(), Ok(HoldOut::Largest));
-        assert_eq!("none".parse(), Ok(HoldOut::None));
-        assert_eq!("params>100M".parse(), Ok(HoldOut::ParamsAbove(1e8)));
-        assert_eq!("flops > 1e21".parse(), Ok(HoldOut::FlopsAbove(1e21)));
-        for wrong in ["", "flops>", "flops>-1", "tokens>1", "params>x"] {
-            assert!(wrong.parse::<HoldOut>().is_err(), "{wrong}");
-        }
-    }
 }

@@ -2,15 +2,17 @@
 //!
 //! Refuses to change any number.
 
+use crate::fit::chinchilla::Status;
 use crate::fit::core::Core;
-use crate::fit::estimate::Estimate;
-use crate::fit::hold_out::{HoldOut, HoldOutReport};
-use crate::fit::loss_law::{Parameters, Status};
+use crate::fit::hold_out::HoldOutReport;
+use crate::fit::loss_fit::Widening;
+use crate::fit::loss_law::HoldOut;
 use crate::fit::outliers::Outliers;
-use crate::fit::predict::Widening;
-use crate::fit::refusal::{Refusal, Warning, WarningCode};
+use crate::fit::refusal::Refusal;
 use crate::fit::spread::Spread;
-use crate::fit::stats;
+use crate::fit::statistics;
+use crate::fit::{Estimate, Warning};
+use std::collections::BTreeMap;
 
 /// What is judged.
 pub(crate) struct Judged<'a> {
@@ -19,7 +21,7 @@ pub(crate) struct Judged<'a> {
     /// Its draws.
     pub(crate) spread: &'a Spread,
     /// Its constants with their intervals.
-    pub(crate) parameters: &'a Parameters,
+    pub(crate) parameters: &'a BTreeMap<String, Estimate>,
     /// What was to be held out.
     pub(crate) cut: HoldOut,
     /// How that went.
@@ -40,8 +42,8 @@ const POOR_FIT: f64 = 0.03;
 const LACK_OF_FIT_LEVEL: f64 = 0.01;
 
 /// What the solver found.
-pub(crate) fn status(core: &Core, parameters: &Parameters) -> Status {
-    if span(&parameters.alpha).max(span(&parameters.beta)) > FLAT_FACTOR {
+pub(crate) fn status(core: &Core, parameters: &BTreeMap<String, Estimate>) -> Status {
+    if span(&parameters["alpha"]).max(span(&parameters["beta"])) > FLAT_FACTOR {
         Status::Flat
     } else if core.without_irreducible_loss() {
         Status::AtBound
@@ -55,9 +57,9 @@ fn span(estimate: &Estimate) -> f64 {
     estimate.ci95.map_or(1.0, |[low, high]| high / low)
 }
 
-/// All warnings, in the order of their codes.
+/// All warnings.
 pub(crate) fn warnings(judged: &Judged<'_>) -> Vec<Warning> {
-    let mut found: Vec<Warning> = [
+    [
         irreducible_loss(judged),
         exponents(judged),
         hold_out(judged),
@@ -69,15 +71,13 @@ pub(crate) fn warnings(judged: &Judged<'_>) -> Vec<Warning> {
     ]
     .into_iter()
     .flatten()
-    .collect();
-    found.sort_by_key(|warning| warning.code);
-    found
+    .collect()
 }
 
 fn irreducible_loss(judged: &Judged<'_>) -> Option<Warning> {
     judged.core.without_irreducible_loss().then(|| {
         Warning::new(
-            WarningCode::IrreducibleLossAtZero,
+            "irreducible_loss_at_zero",
             "the irreducible loss E is zero, its limit: the runs are far from it, and losses far beyond them are \
              predicted too low",
         )
@@ -85,20 +85,18 @@ fn irreducible_loss(judged: &Judged<'_>) -> Option<Warning> {
 }
 
 fn exponents(judged: &Judged<'_>) -> Option<Warning> {
-    let wide: Vec<String> = [
-        ("alpha", &judged.parameters.alpha),
-        ("beta", &judged.parameters.beta),
-    ]
-    .iter()
-    .filter(|(_, estimate)| span(estimate) > UNCERTAIN_FACTOR)
-    .filter_map(|(name, estimate)| {
-        let [low, high] = estimate.ci95?;
-        Some(format!("{name} lies anywhere in {low:.2}..{high:.2}"))
-    })
-    .collect();
+    let wide: Vec<String> = ["alpha", "beta"]
+        .iter()
+        .map(|name| (name, &judged.parameters[*name]))
+        .filter(|(_, estimate)| span(estimate) > UNCERTAIN_FACTOR)
+        .filter_map(|(name, estimate)| {
+            let [low, high] = estimate.ci95?;
+            Some(format!("{name} lies anywhere in {low:.2}..{high:.2}"))
+        })
+        .collect();
     (!wide.is_empty()).then(|| {
         Warning::new(
-            WarningCode::ExponentUncertain,
+            "exponent_uncertain",
             format!("{}: add sizes or budgets further apart", wide.join(" and ")),
         )
     })
@@ -114,13 +112,13 @@ fn hold_out(judged: &Judged<'_>) -> Option<Warning> {
         }
         (Ok(None), HoldOut::None) | (Ok(Some(_)), _) => return None,
     };
-    Some(Warning::new(WarningCode::HoldOutTooSmall, text))
+    Some(Warning::new("no_hold_out", text))
 }
 
 fn unchecked(judged: &Judged<'_>) -> Option<Warning> {
     judged.widening.is_none().then(|| {
         Warning::new(
-            WarningCode::ExtrapolationUnchecked,
+            "extrapolation_not_calibrated",
             "intervals beyond the data come from the draws alone; with six sizes or more they are checked against \
              runs held out",
         )
@@ -128,10 +126,10 @@ fn unchecked(judged: &Judged<'_>) -> Option<Warning> {
 }
 
 fn poor_fit(judged: &Judged<'_>) -> Option<Warning> {
-    let sd = judged.spread.run_sd;
+    let sd = judged.spread.noise;
     (sd > POOR_FIT).then(|| {
         Warning::new(
-            WarningCode::PoorFit,
+            "poor_fit",
             format!(
                 "runs scatter by {:.1} % of the loss about the law: something else than size and tokens moves them",
                 100.0 * sd
@@ -143,7 +141,7 @@ fn poor_fit(judged: &Judged<'_>) -> Option<Warning> {
 /// Runs far off the law, and what the exponents are without them.
 fn outliers(judged: &Judged<'_>) -> Option<Warning> {
     let found = judged.outliers?;
-    let with = &judged.core.constants;
+    let with = &judged.core.law;
     let without = match &found.without {
         Ok(c) => format!(
             "without them alpha {:.3} becomes {:.3} and beta {:.3} becomes {:.3}",
@@ -152,7 +150,7 @@ fn outliers(judged: &Judged<'_>) -> Option<Warning> {
         Err(refusal) => format!("without them there is no law: {refusal}"),
     };
     Some(Warning::new(
-        WarningCode::Outliers,
+        "outliers",
         format!(
             "{} run(s) lie far off the law and move it: {}; {without}",
             found.labels.len(),
@@ -170,7 +168,7 @@ fn lack_of_fit(judged: &Judged<'_>) -> Option<Warning> {
     }
     let (mut within, mut between) = (0.0, 0.0);
     for residuals in &of_configuration {
-        let mean = stats::mean(residuals)?;
+        let mean = statistics::mean(residuals)?;
         within += residuals.iter().map(|r| (r - mean).powi(2)).sum::<f64>();
         between += residuals.len() as f64 * mean * mean;
     }
@@ -180,10 +178,10 @@ fn lack_of_fit(judged: &Judged<'_>) -> Option<Warning> {
         return None;
     }
     let f = (between / dof_between) / (within / dof_within);
-    let p = stats::f_upper_tail(f, dof_between, dof_within);
+    let p = statistics::f_upper_tail(f, dof_between, dof_within);
     (p < LACK_OF_FIT_LEVEL).then(|| {
         Warning::new(
-            WarningCode::LackOfFit,
+            "lack_of_fit",
             format!(
                 "the law misses configurations by {:.1} times what seeds scatter (p = {p:.1e}): \
                  something else than size, tokens and luck moves the loss",
@@ -194,10 +192,10 @@ fn lack_of_fit(judged: &Judged<'_>) -> Option<Warning> {
 }
 
 fn draws_lost(judged: &Judged<'_>) -> Option<Warning> {
-    let lost = judged.spread.draws_lost;
+    let lost = judged.spread.lost;
     (lost > 0).then(|| {
         Warning::new(
-            WarningCode::DrawsLost,
+            "resamples_left_out",
             format!(
                 "{lost} of {} draws did not come to rest and are left out",
                 lost + judged.spread.draws.len()

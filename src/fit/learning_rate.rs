@@ -1,41 +1,63 @@
-//! The best learning rate over sizes and tokens: a minimum for each group of runs, and its drift.
+//! The best learning rate: by size and tokens, and whether it drifts.
 //!
-//! Under muP the rate should not move with width; whether it does is measured here and not assumed. Refuses to call
-//! the edge of a grid a minimum, and to know what a recipe makes of it.
+//! In each group of equal size and tokens a parabola in ln lr gives the best rate. Under muP it should not move with
+//! width; whether it does is measured here and not assumed. Refuses to call the edge of a grid a minimum, and to know
+//! what a recipe makes of it.
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::bowl::{BestLr, Bowl, Bracket, LrGroup, Noise};
+use crate::fit::bowl::{Bowl, LrGroup, Noise};
 use crate::fit::design::{SAME_SIZE, distinct};
-use crate::fit::estimate::Estimate;
 use crate::fit::linear;
 use crate::fit::refusal::Refusal;
-use crate::fit::stats;
+use crate::fit::statistics;
+use crate::fit::{Estimate, Warning};
 
-/// What the groups say together.
+/// One run at one learning rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LrLaw {
-    /// Each group, by size and tokens.
-    pub groups: Vec<BestLr>,
-    /// How many of them bracket their minimum; only these enter what follows.
+pub struct LrRun {
+    /// Name of the model.
+    pub model: String,
+    /// Parameters.
+    pub params: f64,
+    /// Width of the residual stream.
+    pub width: f64,
+    /// Tokens.
+    pub tokens: f64,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Final loss; none: the run diverged.
+    pub loss: Option<f64>,
+}
+
+/// The law of the best learning rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LrFit {
+    /// `lr`.
+    pub law: String,
+    /// The groups, by size, then tokens.
+    pub groups: Vec<LrGroup>,
+    /// Groups with a minimum; only these enter what follows.
     pub bracketed: usize,
-    /// The geometric mean of the best rates; the standard error is that of its logarithm.
-    pub constant: Estimate,
-    /// `η = c·N^a·D^b` (the form of Step Law, arXiv 2503.04715, equation 1); `None` when sizes and tokens are too few
+    /// Groups whose best point lies at the edge.
+    pub at_edge: usize,
+    /// The geometric mean of the best learning rates, with the interval of that mean.
+    pub best: Estimate,
+    /// Change of ln of the best learning rate for each factor e in N, at equal tokens.
+    pub size_exponent: Option<Estimate>,
+    /// The same for each factor e in D, at equal size.
+    pub token_exponent: Option<Estimate>,
+    /// The same for each factor e in width, at equal tokens.
+    pub width_exponent: Option<Estimate>,
+    /// `η = c·N^a·D^b` (the form of Step Law, arXiv 2503.04715, equation 1); none when sizes and tokens are too few
     /// to tell a from b.
     pub power: Option<LrPower>,
-    /// The slope of ln(η) over ln(N) among groups of equal tokens; `None` without two sizes at equal tokens.
-    pub size_drift: Option<Estimate>,
-    /// The slope of ln(η) over ln(D) among groups of equal size; `None` without two budgets at equal size.
-    pub tokens_drift: Option<Estimate>,
-    /// The slope of ln(η) over ln(width) among groups of equal tokens; `None` without two known widths.
-    pub width_drift: Option<Estimate>,
-    /// The smallest and the largest width with a bracketed minimum.
-    pub verified_width_range: Option<[f64; 2]>,
-    /// The smallest and the largest size with a bracketed minimum.
-    pub verified_params_range: [f64; 2],
-    /// The same of tokens.
-    pub verified_tokens_range: [f64; 2],
+    /// Smallest and largest width with a minimum.
+    pub widths: [f64; 2],
+    /// The smallest learning rate that diverged anywhere.
+    pub diverged_from: Option<f64>,
+    /// What a reader must know.
+    pub warnings: Vec<Warning>,
 }
 
 /// `η = c·N^a·D^b`, written about the centre of the data.
@@ -62,8 +84,7 @@ pub struct LrPower {
 /// A best learning rate at a place, and what it rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LrPrediction {
-    /// The rate, with the interval in which the best rate of one more group would lie; the standard error is that of
-    /// its logarithm.
+    /// The rate, with the interval in which the best rate of one more group would lie.
     pub lr: Estimate,
     /// What it rests on.
     pub by: LrRule,
@@ -79,12 +100,11 @@ pub enum LrRule {
     Power,
 }
 
-impl LrLaw {
+impl LrFit {
     /// The best rate at a size and a number of tokens: by the power law if one of its exponents is told apart from
     /// zero, else the constant.
     pub fn predict(&self, params: f64, tokens: f64) -> LrPrediction {
-        let drifts =
-            |power: &&LrPower| power.n_exponent.excludes_zero() || power.d_exponent.excludes_zero();
+        let drifts = |power: &&LrPower| power.n_exponent.excludes_zero() || power.d_exponent.excludes_zero();
         if let Some(power) = self.power.as_ref().filter(drifts) {
             return LrPrediction {
                 lr: power.predict(params, tokens),
@@ -93,73 +113,95 @@ impl LrLaw {
         }
         let count = self.bracketed as f64;
         // The error of the mean and the scatter of one more group.
-        let se = self.constant.se.map(|se| se * (1.0 + count).sqrt());
+        let se = self.best.se.map(|se| se / self.best.value * (1.0 + count).sqrt());
         LrPrediction {
-            lr: rate(self.constant.value.ln(), se, count - 1.0),
+            lr: rate(self.best.value.ln(), se, count - 1.0),
             by: LrRule::Constant,
         }
     }
 }
 
 impl LrPower {
-    /// The best rate of one more group at a size and a number of tokens; the standard error is that of its logarithm.
+    /// The best rate of one more group at a size and a number of tokens.
     fn predict(&self, params: f64, tokens: f64) -> Estimate {
-        let x = [
-            1.0,
-            params.ln() - self.centre[0],
-            tokens.ln() - self.centre[1],
-        ];
+        let x = [1.0, params.ln() - self.centre[0], tokens.ln() - self.centre[1]];
         let ln_rate = self.ln_rate + self.n_exponent.value * x[1] + self.d_exponent.value * x[2];
         let variance = self.scatter * self.scatter + linear::quadratic_form(&self.covariance, &x);
         rate(ln_rate, Some(variance.sqrt()), self.dof)
     }
 }
 
-/// Finds the best learning rate of each group and how it drifts.
+/// Fits the best learning rate.
 ///
 /// # Errors
-/// `optimum_at_edge` when no group brackets its minimum, `not_finished` when no group has two finished rates.
-pub fn learning_rate_law(groups: &[LrGroup]) -> Result<LrLaw, Refusal> {
-    let mut bowls: Vec<Bowl> = groups.iter().filter_map(Bowl::new).collect();
+/// `optimum_at_edge` where no group has a minimum between two worse points, `not_finished` where no run finished.
+pub fn fit(runs: &[LrRun]) -> Result<LrFit, Refusal> {
+    let bowls = bowls(runs);
     if bowls.is_empty() {
-        return Err(Refusal::NotFinished);
+        return Err(Refusal::NotFinished { left_out: runs.len() });
     }
     let noise = pooled(&bowls);
-    let mut found: Vec<BestLr> = bowls.drain(..).map(|bowl| bowl.best(noise)).collect();
-    found.sort_by(|a, b| {
+    let groups: Vec<LrGroup> = bowls.into_iter().map(|bowl| bowl.group(noise)).collect();
+    let points: Vec<Point> = groups.iter().filter_map(Point::of).collect();
+    let Some(widths) = range(points.iter().map(|point| point.width.exp())) else {
+        return Err(Refusal::OptimumAtEdge { groups: groups.len() });
+    };
+    let mut fit = LrFit {
+        law: "lr".to_owned(),
+        bracketed: points.len(),
+        at_edge: groups.iter().filter(|group| group.edge.is_some()).count(),
+        best: constant(&points),
+        size_exponent: drift(points.iter().map(|p| (p.tokens, p.params, p.lr))),
+        token_exponent: drift(points.iter().map(|p| (p.params, p.tokens, p.lr))),
+        width_exponent: drift(points.iter().map(|p| (p.tokens, p.width, p.lr))),
+        power: power(&points),
+        widths,
+        diverged_from: groups.iter().filter_map(|group| group.diverged_from).reduce(f64::min),
+        warnings: Vec::new(),
+        groups,
+    };
+    fit.warnings = warnings(&fit);
+    Ok(fit)
+}
+
+/// The runs of each size and number of tokens, with their parabola.
+fn bowls(runs: &[LrRun]) -> Vec<Bowl> {
+    let mut ordered: Vec<&LrRun> = runs.iter().collect();
+    let order = |a: &LrRun, b: &LrRun| {
         a.params
             .total_cmp(&b.params)
             .then(a.tokens.total_cmp(&b.tokens))
-            .then(a.grid_lr.total_cmp(&b.grid_lr))
-    });
-    let points: Vec<Point> = found.iter().filter_map(Point::of).collect();
-    let (Some(params), Some(tokens)) = (
-        range(points.iter().map(|p| p.params.exp())),
-        range(points.iter().map(|p| p.tokens.exp())),
-    ) else {
-        return Err(Refusal::OptimumAtEdge {
-            what: "learning rate",
-            groups: found.len(),
-        });
+            .then_with(|| a.model.cmp(&b.model))
     };
-    let by_tokens = |p: &Point| p.tokens;
-    let by_size = |p: &Point| p.params;
-    let widths: Vec<(Point, f64)> = points
-        .iter()
-        .filter_map(|p| p.width.map(|width| (*p, width)))
-        .collect();
-    Ok(LrLaw {
-        bracketed: points.len(),
-        constant: constant(&points),
-        power: power(&points),
-        size_drift: drift(points.iter().map(|p| (by_tokens(p), p.params, p.lr))),
-        tokens_drift: drift(points.iter().map(|p| (by_size(p), p.tokens, p.lr))),
-        width_drift: drift(widths.iter().map(|(p, width)| (by_tokens(p), *width, p.lr))),
-        verified_width_range: range(widths.iter().map(|(_, width)| width.exp())),
-        verified_params_range: params,
-        verified_tokens_range: tokens,
-        groups: found,
-    })
+    ordered.sort_by(|a, b| order(a, b));
+    ordered
+        .chunk_by(|a, b| order(a, b).is_eq())
+        .filter_map(Bowl::new)
+        .collect()
+}
+
+/// What a reader must know.
+fn warnings(fit: &LrFit) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if fit.at_edge > 0 {
+        let text = format!(
+            "in {} of {} groups the best learning rate lies at the edge of the grid and is left out",
+            fit.at_edge,
+            fit.groups.len()
+        );
+        warnings.push(Warning::new("minima_at_edge", text));
+    }
+    for (code, exponent, what) in [
+        ("lr_drifts_with_size", &fit.size_exponent, "size"),
+        ("lr_drifts_with_tokens", &fit.token_exponent, "tokens"),
+    ] {
+        let known = exponent.filter(Estimate::excludes_zero);
+        if let Some((value, [low, high])) = known.and_then(|it| Some((it.value, it.ci95?))) {
+            let text = format!("the best learning rate moves as {what}^{value:.2} (95 %: {low:.2} to {high:.2})");
+            warnings.push(Warning::new(code, text));
+        }
+    }
+    warnings
 }
 
 /// A bracketed minimum; all in logarithms.
@@ -167,21 +209,17 @@ pub fn learning_rate_law(groups: &[LrGroup]) -> Result<LrLaw, Refusal> {
 struct Point {
     params: f64,
     tokens: f64,
-    width: Option<f64>,
+    width: f64,
     lr: f64,
 }
 
 impl Point {
-    fn of(best: &BestLr) -> Option<Self> {
-        let lr = match best.bracket {
-            Bracket::Bracketed => best.lr?,
-            Bracket::LowEdge | Bracket::HighEdge | Bracket::StabilityEdge => return None,
-        };
+    fn of(group: &LrGroup) -> Option<Self> {
         Some(Self {
-            params: best.params.ln(),
-            tokens: best.tokens.ln(),
-            width: best.width.map(f64::ln),
-            lr: lr.value.ln(),
+            params: group.params.ln(),
+            tokens: group.tokens.ln(),
+            width: group.width.ln(),
+            lr: group.best?.ln(),
         })
     }
 }
@@ -189,9 +227,10 @@ impl Point {
 /// The noise of one run's loss: of seeds where there are any, else of the grids about their parabolas.
 fn pooled(bowls: &[Bowl]) -> Option<Noise> {
     let total = |pick: &dyn Fn(&Bowl) -> Noise| {
-        bowls.iter().map(pick).fold((0.0, 0.0), |sum, noise| {
-            (sum.0 + noise.squares, sum.1 + noise.dof)
-        })
+        bowls
+            .iter()
+            .map(pick)
+            .fold((0.0, 0.0), |sum, noise| (sum.0 + noise.squares, sum.1 + noise.dof))
     };
     let seeds = total(&|bowl| bowl.noise().0);
     let (squares, dof) = if seeds.1 > 0.0 {
@@ -202,13 +241,13 @@ fn pooled(bowls: &[Bowl]) -> Option<Noise> {
     (dof > 0.0).then_some(Noise { squares, dof })
 }
 
-/// A rate with its interval, from its logarithm.
+/// A rate with its interval, from its logarithm and that one's standard error.
 fn rate(ln_rate: f64, se: Option<f64>, dof: f64) -> Estimate {
     Estimate {
         value: ln_rate.exp(),
-        se,
+        se: se.map(|se| se * ln_rate.exp()),
         ci95: se.map(|se| {
-            let half = se * stats::t_975(dof);
+            let half = se * statistics::t_975(dof);
             [(ln_rate - half).exp(), (ln_rate + half).exp()]
         }),
     }
@@ -219,7 +258,7 @@ fn constant(points: &[Point]) -> Estimate {
     let logarithms: Vec<f64> = points.iter().map(|p| p.lr).collect();
     let count = logarithms.len() as f64;
     let mean = logarithms.iter().sum::<f64>() / count;
-    let se = stats::standard_deviation(&logarithms).map(|sd| sd / count.sqrt());
+    let se = statistics::standard_deviation(&logarithms).map(|sd| sd / count.sqrt());
     rate(mean, se, count - 1.0)
 }
 
@@ -250,7 +289,7 @@ fn drift(rows: impl Iterator<Item = (f64, f64, f64)>) -> Option<Estimate> {
         value: slope,
         se,
         ci95: se.map(|se| {
-            let half = se * stats::t_975(dof);
+            let half = se * statistics::t_975(dof);
             [slope - half, slope + half]
         }),
     })
@@ -300,7 +339,7 @@ fn power(points: &[Point]) -> Option<LrPower> {
     let covariance = linear::inverse(&gram)?.map(|row| row.map(|entry| entry * squares / dof));
     let exponent = |value: f64, variance: f64| {
         let se = variance.sqrt();
-        let half = se * stats::t_975(dof);
+        let half = se * statistics::t_975(dof);
         Estimate {
             value,
             se: Some(se),
@@ -322,91 +361,96 @@ fn power(points: &[Point]) -> Option<LrPower> {
 /// The smallest and the largest value; `None` of none.
 fn range(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
     values.fold(None, |ends: Option<[f64; 2]>, value| {
-        Some(ends.map_or([value, value], |[low, high]| {
-            [low.min(value), high.max(value)]
-        }))
+        Some(ends.map_or([value, value], |[low, high]| [low.min(value), high.max(value)]))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fit::bowl::tests::parabola;
-    use crate::fit::bowl::{LrPoint, Outcome};
 
-    fn law(best: impl Fn(f64, f64) -> f64) -> LrLaw {
-        let mut groups = Vec::new();
-        for params in [1e6, 2e6, 4e6, 8e6] {
-            for tokens in [2e7, 4e7, 8e7] {
-                let mut group = parabola(params, tokens, best(params, tokens));
-                group.width = Some(params.sqrt());
-                groups.push(group);
+    fn grid(best: impl Fn(f64, f64) -> f64) -> Vec<LrRun> {
+        let mut runs = Vec::new();
+        for params in [1e4, 1e5, 1e6] {
+            for tokens in [1e6, 2e6, 4e6] {
+                for lr in [1e-3, 3e-3, 1e-2, 3e-2, 1e-1] {
+                    let off = (lr / best(params, tokens)).ln();
+                    runs.push(LrRun {
+                        model: format!("{params}"),
+                        params,
+                        width: params.sqrt(),
+                        tokens,
+                        lr,
+                        loss: (lr < 0.09).then_some(2.0 + 0.05 * off * off),
+                    });
+                }
             }
         }
-        learning_rate_law(&groups).unwrap()
-    }
-
-    #[test]
-    fn a_planted_power_law_comes_back() {
-        let found = law(|n, d| 0.01 * (n / 3e6).powf(-0.3) * (d / 4e7).powf(0.2));
-        let power = found.power.unwrap();
-        assert!((power.n_exponent.value + 0.3).abs() < 1e-9);
-        assert!((power.d_exponent.value - 0.2).abs() < 1e-9);
-        let far = found.predict(3e9, 4e10);
-        assert_eq!(far.by, LrRule::Power);
-        assert!((far.lr.value / (0.01 * 1e3f64.powf(-0.3) * 1e3f64.powf(0.2)) - 1.0).abs() < 1e-6);
-        assert!((found.size_drift.unwrap().value + 0.3).abs() < 1e-9);
-        assert!((found.tokens_drift.unwrap().value - 0.2).abs() < 1e-9);
-        assert!((found.width_drift.unwrap().value + 0.6).abs() < 1e-9);
-        assert_eq!(found.bracketed, 12);
+        runs
     }
 
     #[test]
     fn a_rate_that_does_not_drift_is_a_constant() {
-        let found = law(|_, _| 0.011);
-        assert!((found.constant.value / 0.011 - 1.0).abs() < 1e-9);
-        assert!(found.size_drift.unwrap().value.abs() < 1e-9);
-        let [low, high] = found.verified_width_range.unwrap();
-        assert!((low - 1e3).abs() < 1e-6 && (high - 8e6_f64.sqrt()).abs() < 1e-6);
+        let found = fit(&grid(|_, _| 0.008)).unwrap();
+        assert_eq!((found.bracketed, found.at_edge), (9, 0));
+        assert!((found.best.value / 0.008 - 1.0).abs() < 1e-9);
+        assert!(found.size_exponent.unwrap().value.abs() < 1e-9);
+        assert_eq!(found.diverged_from, Some(0.1));
+        assert!((found.widths[0] - 100.0).abs() < 1e-9 && (found.widths[1] - 1000.0).abs() < 1e-9);
     }
 
     #[test]
-    fn groups_at_the_edge_of_their_grid_are_kept_apart() {
-        let mut groups = vec![parabola(1e6, 2e7, 0.011), parabola(2e6, 2e7, 9.0)];
-        let found = learning_rate_law(&groups).unwrap();
-        assert_eq!((found.bracketed, found.groups.len()), (1, 2));
-        assert_eq!(found.size_drift, None);
-        assert_eq!(found.power, None);
-        assert_eq!(found.constant.ci95, None);
-        groups.remove(0);
-        assert_eq!(
-            learning_rate_law(&groups).unwrap_err().code(),
-            "optimum_at_edge"
+    fn a_planted_power_law_comes_back() {
+        let planted = |n: f64, d: f64| 0.01 * (n / 1e5).powf(-0.1) * (d / 2e6).powf(0.2);
+        let found = fit(&grid(planted)).unwrap();
+        assert!((found.size_exponent.unwrap().value + 0.1).abs() < 1e-9);
+        assert!((found.token_exponent.unwrap().value - 0.2).abs() < 1e-9);
+        assert!((found.width_exponent.unwrap().value + 0.2).abs() < 1e-9);
+        let power = found.power.unwrap();
+        assert!((power.n_exponent.value + 0.1).abs() < 1e-9);
+        assert!((power.d_exponent.value - 0.2).abs() < 1e-9);
+        let far = found.predict(1e9, 4e10);
+        assert_eq!(far.by, LrRule::Power);
+        assert!((far.lr.value / planted(1e9, 4e10) - 1.0).abs() < 1e-6);
+        assert!(
+            found
+                .warnings
+                .iter()
+                .any(|warning| warning.code == "lr_drifts_with_size")
         );
-        assert_eq!(learning_rate_law(&[]).unwrap_err().code(), "not_finished");
     }
 
     #[test]
-    fn seeds_give_the_interval_and_it_covers() {
-        // Two seeds at each rate, a tenth of a nat apart: the vertex is off by little, and the interval knows.
-        let mut group = parabola(1e6, 2e7, 0.011);
-        let shifted: Vec<LrPoint> = group
-            .points
+    fn a_best_point_at_the_edge_is_no_minimum() {
+        assert_eq!(fit(&grid(|_, _| 1e-4)).unwrap_err().code(), "optimum_at_edge");
+        assert_eq!(fit(&[]).unwrap_err().code(), "not_finished");
+        let some = fit(&grid(|n, _| if n > 5e5 { 1e-4 } else { 0.008 })).unwrap();
+        assert_eq!((some.bracketed, some.at_edge), (6, 3));
+    }
+
+    #[test]
+    fn seeds_give_an_interval_and_it_covers() {
+        let mut runs = grid(|_, _| 0.008);
+        let shifted: Vec<LrRun> = runs
             .iter()
-            .map(|point| LrPoint {
-                lr: point.lr,
-                outcome: match point.outcome {
-                    Outcome::Finished(loss) => Outcome::Finished(loss + 0.1),
-                    Outcome::Diverged => Outcome::Diverged,
-                },
+            .map(|run| LrRun {
+                loss: run.loss.map(|loss| loss + 0.01),
+                ..run.clone()
             })
             .collect();
-        group.points.extend(shifted);
-        let found = learning_rate_law(&[group]).unwrap();
-        let [low, high] = found.groups[0].lr.unwrap().ci95.unwrap();
-        assert!(
-            low < 0.011 && 0.011 < high && high / low < 3.0,
-            "{low} {high}"
-        );
+        runs.extend(shifted);
+        let found = fit(&runs).unwrap();
+        let [low, high] = found.groups[0].ci95.unwrap();
+        assert!(low < 0.008 && 0.008 < high && high / low < 3.0, "{low} {high}");
+    }
+
+    #[test]
+    fn a_single_minimum_has_no_drift_and_no_interval() {
+        let one: Vec<LrRun> = grid(|_, _| 0.008)
+            .into_iter()
+            .filter(|run| run.params < 5e4 && run.tokens < 1.5e6)
+            .collect();
+        let found = fit(&one).unwrap();
+        assert_eq!((found.size_exponent, found.power, found.best.ci95), (None, None, None));
     }
 }

@@ -129,10 +129,7 @@ mod tests {
     #[test]
     fn non_negative_least_squares_holds_the_offending_unknown_at_zero() {
         let identity = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
-        for (rhs, expected) in [
-            ([1.0, -2.0, 3.0], [1.0, 0.0, 3.0]),
-            ([-1.0, -2.0, -3.0], [0.0; 3]),
-        ] {
+        for (rhs, expected) in [([1.0, -2.0, 3.0], [1.0, 0.0, 3.0]), ([-1.0, -2.0, -3.0], [0.0; 3])] {
             let x = non_negative(&identity, &rhs);
             assert!((0..3).all(|i| (x[i] - expected[i]).abs() < 1e-15), "{x:?}");
         }

@@ -1,79 +1,59 @@
-//! What a law is fitted to: finished runs as plain numbers, checked once and put into one order.
-//!
-//! Refuses to know where runs come from, and whether they are worth a fit.
+//! What a law is fitted on: one finished run each.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// One finished run whose learning rate has decayed to its end.
+use crate::fit::refusal::Refusal;
+
+/// One finished, decayed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
-    /// How errors and warnings name the run: a trial or a line of a file.
+    /// What the run is called.
     pub label: String,
-    /// Parameters, by the one convention of the whole fit.
+    /// Parameters, by the convention that the fit names.
     pub params: f64,
-    /// Tokens trained on.
+    /// Tokens.
     pub tokens: f64,
-    /// The final loss in nats per token (or in another unit, the same for all).
+    /// Final loss, nats per token.
     pub loss: f64,
-    /// The peak learning rate, where known.
+    /// Peak learning rate, where known.
     pub lr: Option<f64>,
-    /// Tokens a batch, where known.
+    /// Tokens in a batch, where known.
     pub batch_tokens: Option<f64>,
-    /// The seed, where known; runs that differ in it alone are replicates.
-    pub seed: Option<u64>,
-    /// The learning-rate schedule, where known.
+    /// Schedule, where known.
     pub schedule: Option<String>,
-    /// Training compute in FLOP, where known; else 6 · params · tokens stands in.
-    pub flops: Option<f64>,
-    /// The width of the model, where known.
-    pub width: Option<f64>,
-}
-
-/// Why a run cannot enter any fit.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error(
-    "{label}: {field} is {value}, it must be a positive number; correct the row or leave it out"
-)]
-pub struct ObservationError {
-    /// Which run.
-    pub label: String,
-    /// Which of its numbers.
-    pub field: &'static str,
-    /// What it is.
-    pub value: f64,
+    /// Seed, where known: equal configurations with other seeds are replicates.
+    pub seed: Option<u64>,
 }
 
 impl Observation {
-    /// Training compute in FLOP: as given, else 6 · params · tokens (Kaplan et al. 2020, arXiv 2001.08361).
-    pub fn compute(&self) -> f64 {
-        self.flops.unwrap_or(6.0 * self.params * self.tokens)
-    }
-
-    /// Checks that every number is finite and positive.
-    fn check(&self) -> Result<(), ObservationError> {
+    /// Refuses numbers that no run can have.
+    pub fn check(&self) -> Result<(), Refusal> {
         let numbers = [
             ("params", Some(self.params)),
             ("tokens", Some(self.tokens)),
             ("loss", Some(self.loss)),
-            ("lr", self.lr),
-            ("batch_tokens", self.batch_tokens),
-            ("flops", self.flops),
-            ("width", self.width),
         ];
-        for (field, value) in numbers {
-            if let Some(value) = value
-                && !(value.is_finite() && value > 0.0)
-            {
-                return Err(ObservationError {
+        for (name, value) in numbers
+            .into_iter()
+            .chain([("lr", self.lr), ("batch", self.batch_tokens)])
+        {
+            if let Some(value) = value.filter(|value| !value.is_finite() || *value <= 0.0) {
+                let what = format!("{name} is {value}; it must be a positive number");
+                return Err(Refusal::BadObservation {
                     label: self.label.clone(),
-                    field,
-                    value,
+                    what,
                 });
             }
         }
         Ok(())
+    }
+
+    /// Training compute in FLOP: 6 · params · tokens (Kaplan et al. 2020, arXiv 2001.08361).
+    pub fn compute(&self) -> f64 {
+        6.0 * self.params * self.tokens
     }
 
     /// The order of points: size, then tokens.
@@ -92,7 +72,7 @@ impl Observation {
     }
 
     /// One order for any set of runs, so that no result depends on the order of a file.
-    fn full_order(&self, other: &Self) -> Ordering {
+    pub(crate) fn full_order(&self, other: &Self) -> Ordering {
         self.configuration_order(other)
             .then_with(|| self.seed.cmp(&other.seed))
             .then_with(|| self.loss.total_cmp(&other.loss))
@@ -110,69 +90,126 @@ fn compare_optional(a: Option<f64>, b: Option<f64>) -> Ordering {
     }
 }
 
-/// Checked runs in one canonical order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Observations(Vec<Observation>);
-
-impl Observations {
-    /// Checks every run and sorts them.
-    ///
-    /// # Errors
-    /// Names the first run that has a number which is not finite and positive.
-    pub fn new(mut rows: Vec<Observation>) -> Result<Self, ObservationError> {
-        rows.iter().try_for_each(Observation::check)?;
-        rows.sort_by(Observation::full_order);
-        Ok(Self(rows))
+/// Keeps of the runs of one schedule, at each size and number of tokens, the configuration with the lowest mean loss:
+/// a law of final loss is the law of runs that were tuned. The schedule is the one that covers most points (and of
+/// two that cover as many, the one with the lower losses). The rest is given back with the reason.
+pub fn best_per_cell(all: &[Observation]) -> (Vec<Observation>, Vec<(String, String)>) {
+    let mut ordered = all.to_vec();
+    ordered.sort_by(Observation::full_order);
+    let schedule = most_covering(&ordered);
+    let (of_schedule, others): (Vec<_>, Vec<_>) = ordered.into_iter().partition(|run| run.schedule == schedule);
+    let mut left_out: Vec<(String, String)> = others
+        .into_iter()
+        .map(|run| (run.label, "another schedule than that of most points".to_owned()))
+        .collect();
+    let mut kept = Vec::new();
+    for point in of_schedule.chunk_by(|a, b| a.point_order(b).is_eq()) {
+        let best = best_configuration(point);
+        for configuration in point.chunk_by(|a, b| a.configuration_order(b).is_eq()) {
+            if best.is_some_and(|best| best[0].configuration_order(&configuration[0]).is_eq()) {
+                kept.extend_from_slice(configuration);
+            } else {
+                let why = "another learning rate or batch does better at this size and these tokens";
+                left_out.extend(configuration.iter().map(|run| (run.label.clone(), why.to_owned())));
+            }
+        }
     }
+    (kept, left_out)
+}
 
-    /// The runs, in canonical order.
-    pub fn rows(&self) -> &[Observation] {
-        &self.0
+/// The schedule with the most points (size, tokens), then with the lowest mean of the best losses.
+fn most_covering(ordered: &[Observation]) -> Option<String> {
+    let mut by_schedule: BTreeMap<Option<String>, Vec<Observation>> = BTreeMap::new();
+    for run in ordered {
+        by_schedule.entry(run.schedule.clone()).or_default().push(run.clone());
     }
+    by_schedule
+        .into_iter()
+        .map(|(schedule, runs)| {
+            let best: Vec<f64> = runs
+                .chunk_by(|a, b| a.point_order(b).is_eq())
+                .filter_map(|point| best_configuration(point).map(mean_loss))
+                .collect();
+            let mean = best.iter().sum::<f64>() / best.len() as f64;
+            (best.len(), mean, schedule)
+        })
+        .min_by(|a, b| b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)))
+        .and_then(|(_, _, schedule)| schedule)
+}
+
+/// The runs of the configuration with the lowest mean loss among those of one point.
+fn best_configuration(point: &[Observation]) -> Option<&[Observation]> {
+    point
+        .chunk_by(|a, b| a.configuration_order(b).is_eq())
+        .min_by(|a, b| mean_loss(a).total_cmp(&mean_loss(b)))
+}
+
+/// The mean loss of some runs.
+fn mean_loss(runs: &[Observation]) -> f64 {
+    runs.iter().map(|run| run.loss).sum::<f64>() / runs.len() as f64
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
-    /// A run of which only size, tokens and loss are known.
-    pub(crate) fn bare(label: &str, params: f64, tokens: f64, loss: f64) -> Observation {
+    fn run(label: &str, params: f64, lr: f64, loss: f64) -> Observation {
         Observation {
             label: label.to_owned(),
             params,
-            tokens,
+            tokens: 1e6,
             loss,
-            lr: None,
+            lr: Some(lr),
             batch_tokens: None,
-            seed: None,
             schedule: None,
-            flops: None,
-            width: None,
+            seed: None,
+        }
+    }
+
+    /// A run of which only size, tokens and loss are known.
+    pub(crate) fn bare(label: &str, params: f64, tokens: f64, loss: f64) -> Observation {
+        Observation {
+            lr: None,
+            tokens,
+            ..run(label, params, 1.0, loss)
         }
     }
 
     #[test]
-    fn a_number_that_is_not_finite_and_positive_names_its_row() {
-        for wrong in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
-            let rows = vec![bare("row 1", 1e6, 1e7, 3.0), bare("row 2", 1e6, 1e7, wrong)];
-            let error = Observations::new(rows).unwrap_err();
-            assert_eq!((error.label.as_str(), error.field), ("row 2", "loss"));
+    fn runs_of_the_schedule_that_covers_most_points_are_kept() {
+        let with = |name: &str, label: &str, params: f64, loss: f64| Observation {
+            schedule: Some(name.to_owned()),
+            ..run(label, params, 0.1, loss)
+        };
+        let runs = [
+            with("cosine", "a", 10.0, 1.0),
+            with("wsd", "b", 10.0, 3.0),
+            with("wsd", "c", 20.0, 2.8),
+        ];
+        let (kept, left_out) = best_per_cell(&runs);
+        let kept: Vec<&str> = kept.iter().map(|run| run.label.as_str()).collect();
+        assert_eq!(kept, ["b", "c"]);
+        assert_eq!(left_out[0].0, "a");
+    }
+
+    #[test]
+    fn the_best_learning_rate_of_each_cell_is_kept_with_all_its_seeds() {
+        let runs = [
+            run("a", 10.0, 0.1, 3.0),
+            run("b", 10.0, 0.2, 2.0),
+            run("c", 10.0, 0.2, 2.2),
+            run("d", 20.0, 0.1, 1.0),
+        ];
+        let (kept, left_out) = best_per_cell(&runs);
+        let kept: Vec<&str> = kept.iter().map(|run| run.label.as_str()).collect();
+        assert_eq!(kept, ["b", "c", "d"]);
+        assert_eq!(left_out[0].0, "a");
+    }
+
+    #[test]
+    fn numbers_that_no_run_can_have_are_refused() {
+        for loss in [f64::NAN, f64::INFINITY, -1.0, 0.0] {
+            assert!(run("a", 10.0, 0.1, loss).check().is_err());
         }
-    }
-
-    #[test]
-    fn rows_come_out_in_one_order() {
-        let (a, b) = (bare("a", 1e6, 1e7, 3.0), bare("b", 2e6, 1e7, 2.9));
-        let there = Observations::new(vec![a.clone(), b.clone()]).unwrap();
-        let back = Observations::new(vec![b, a]).unwrap();
-        assert_eq!(there, back);
-    }
-
-    #[test]
-    fn compute_is_the_given_one_before_the_rule_of_six() {
-        let mut run = bare("a", 2.0, 3.0, 1.0);
-        assert!((run.compute() - 36.0).abs() < 1e-12);
-        run.flops = Some(50.0);
-        assert!((run.compute() - 50.0).abs() < 1e-12);
     }
 }

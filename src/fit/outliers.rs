@@ -2,13 +2,12 @@
 //!
 //! Refuses to leave anything out of the fit that is printed.
 
-use crate::fit::chinchilla::Constants;
+use crate::fit::chinchilla::{Law, Objective};
 use crate::fit::core::Core;
 use crate::fit::design::Design;
 use crate::fit::refusal::Refusal;
 use crate::fit::spread::{CONFIGURATIONS_TO_RESAMPLE, DrawOptions};
-use crate::fit::stats;
-use crate::fit::table::Objective;
+use crate::fit::statistics;
 
 /// What lies far off, and what the fit would be without it.
 #[derive(Debug, Clone)]
@@ -16,7 +15,7 @@ pub(crate) struct Outliers {
     /// The labels of the runs, in canonical order.
     pub(crate) labels: Vec<String>,
     /// The constants without them, by the objective of the fit.
-    pub(crate) without: Result<Constants, Refusal>,
+    pub(crate) without: Result<Law, Refusal>,
 }
 
 /// A run so many robust standard deviations off the law is looked at.
@@ -35,20 +34,17 @@ pub(crate) fn find(core: &Core, draws: DrawOptions) -> Option<Outliers> {
         return None;
     }
     let (clean, mut suspects) = peel(core)?;
-    let spread = clean.spread(DrawOptions {
-        count: DRAWS,
-        ..draws
-    });
-    let (_, se_alpha) = spread.interval(clean.constants.alpha, |c| c.alpha)?;
-    let (_, se_beta) = spread.interval(clean.constants.beta, |c| c.beta)?;
+    let spread = clean.spread(DrawOptions { count: DRAWS, ..draws });
+    let (_, se_alpha) = spread.interval(clean.law.alpha, |c| c.alpha)?;
+    let (_, se_beta) = spread.interval(clean.law.beta, |c| c.beta)?;
     while let Some(mildest) = suspects.pop() {
         let Ok(with) = Core::new(without(&core.design, &suspects), Objective::Huber) else {
             suspects.push(mildest);
             break;
         };
         let moved = f64::max(
-            (with.constants.alpha - clean.constants.alpha).abs() / se_alpha,
-            (with.constants.beta - clean.constants.beta).abs() / se_beta,
+            (with.law.alpha - clean.law.alpha).abs() / se_alpha,
+            (with.law.beta - clean.law.beta).abs() / se_beta,
         );
         if moved > INFLUENCE_SE {
             suspects.push(mildest);
@@ -60,12 +56,8 @@ pub(crate) fn find(core: &Core, draws: DrawOptions) -> Option<Outliers> {
     }
     suspects.sort_unstable();
     Some(Outliers {
-        labels: suspects
-            .iter()
-            .map(|&i| core.design.rows[i].label.clone())
-            .collect(),
-        without: Core::new(without(&core.design, &suspects), core.table.objective())
-            .map(|rest| rest.constants),
+        labels: suspects.iter().map(|&i| core.design.rows[i].label.clone()).collect(),
+        without: Core::new(without(&core.design, &suspects), core.table.objective()).map(|rest| rest.law),
     })
 }
 
@@ -74,13 +66,11 @@ pub(crate) fn find(core: &Core, draws: DrawOptions) -> Option<Outliers> {
 fn peel(core: &Core) -> Option<(Core, Vec<usize>)> {
     let mut suspects: Vec<usize> = Vec::new();
     loop {
-        let rest: Vec<usize> = (0..core.design.rows.len())
-            .filter(|i| !suspects.contains(i))
-            .collect();
+        let rest: Vec<usize> = (0..core.design.rows.len()).filter(|i| !suspects.contains(i)).collect();
         let fit = Core::new(without(&core.design, &suspects), Objective::Huber).ok()?;
         let off: Vec<f64> = (0..rest.len()).map(|i| fit.log_residual(i).abs()).collect();
         // The median of |x| is 0.6745 standard deviations of a normal variable.
-        let sd = 1.4826 * stats::quantile(&stats::sorted(off.clone()), 0.5)?;
+        let sd = 1.4826 * statistics::quantile(&statistics::sorted(off.clone()), 0.5)?;
         let worst = (0..off.len()).max_by(|&a, &b| off[a].total_cmp(&off[b]))?;
         // Noise-free data have rounding for residuals.
         if off[worst] <= (SUSPECT_SD * sd).max(1e-9) {

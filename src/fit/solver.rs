@@ -3,8 +3,9 @@
 //!
 //! Refuses to know what rows stand for, and whether the table deserves a law.
 
+use crate::fit::chinchilla::{HUBER_DELTA, Objective};
 use crate::fit::linear;
-use crate::fit::table::{HUBER_DELTA, Objective, Shape, Table, Theta};
+use crate::fit::table::{Shape, Table, Theta};
 
 /// A minimum, or where the search for one ended.
 #[derive(Debug, Clone, Copy)]
@@ -100,12 +101,7 @@ fn next_damping(damping: f64, kept: f64) -> f64 {
 }
 
 /// The damped step and its promise: Newton's where the surface is bowl-shaped, else that of the majorant.
-fn step(
-    shape: &Shape,
-    damping: f64,
-    theta: &Theta,
-    limits: &[(f64, f64); 5],
-) -> Option<(Theta, f64)> {
+fn step(shape: &Shape, damping: f64, theta: &Theta, limits: &[(f64, f64); 5]) -> Option<(Theta, f64)> {
     let damped = |matrix: &[[f64; 5]; 5]| {
         let mut damped = *matrix;
         for (j, row) in damped.iter_mut().enumerate() {
@@ -129,8 +125,7 @@ fn step_within(
 ) -> Option<(Theta, f64)> {
     // A constant at its limit stays there if its slope points outwards.
     let mut moved: [Option<f64>; 5] = std::array::from_fn(|j| {
-        let held = (theta[j] <= limits[j].0 && gradient[j] >= 0.0)
-            || (theta[j] >= limits[j].1 && gradient[j] <= 0.0);
+        let held = (theta[j] <= limits[j].0 && gradient[j] >= 0.0) || (theta[j] >= limits[j].1 && gradient[j] <= 0.0);
         held.then_some(0.0)
     });
     loop {
@@ -164,11 +159,7 @@ fn step_within(
                 .sum();
             return Some((change, gain));
         };
-        let limit = if change[j] < 0.0 {
-            limits[j].0
-        } else {
-            limits[j].1
-        };
+        let limit = if change[j] < 0.0 { limits[j].0 } else { limits[j].1 };
         moved[j] = Some(limit - theta[j]);
     }
 }
@@ -231,21 +222,14 @@ fn starts(table: &Table) -> Vec<Theta> {
             let term = |x: f64| x.max(1e-4).ln();
             cells.push((
                 value,
-                [
-                    inner[0],
-                    term(inner[1]),
-                    exponents[j],
-                    term(inner[2]),
-                    exponents[k],
-                ],
+                [inner[0], term(inner[1]), exponents[j], term(inner[2]), exponents[k]],
             ));
         }
     }
     let is_local = |index: usize| {
         let (j, k) = (index / count, index % count);
         (j.saturating_sub(1)..=(j + 1).min(count - 1)).all(|jj| {
-            (k.saturating_sub(1)..=(k + 1).min(count - 1))
-                .all(|kk| cells[index].0 <= cells[jj * count + kk].0)
+            (k.saturating_sub(1)..=(k + 1).min(count - 1)).all(|kk| cells[index].0 <= cells[jj * count + kk].0)
         })
     };
     let mut order: Vec<(bool, f64, usize)> = (0..cells.len())

@@ -8,11 +8,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::fit::chinchilla::Constants;
+use crate::fit::chinchilla::{Law, Objective};
 use crate::fit::design::Design;
 use crate::fit::solver::{Minimum, descend};
-use crate::fit::stats;
-use crate::fit::table::{Objective, Table, Theta};
+use crate::fit::statistics;
+use crate::fit::table::{Table, Theta};
 
 /// The constants of the law of loss.
 const CONSTANTS: usize = 5;
@@ -31,25 +31,30 @@ pub enum Resampling {
 /// From so many configurations on they are resampled themselves.
 pub const CONFIGURATIONS_TO_RESAMPLE: usize = 40;
 
-/// What the draws say, with everything that an interval at another place needs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
+/// How intervals follow from draws and noise.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Factors {
     /// How the draws were made.
     pub resampling: Resampling,
-    /// The seed of the draws.
-    pub seed: u64,
     /// How much more a quantity varies than its draws, for the five constants that bend to the data.
     pub shrinkage: f64,
     /// How much wider than that an interval is, for the few degrees of freedom (Student's t against the normal).
     pub student: f64,
-    /// The standard deviation of a single run about the law, relative to the loss.
-    pub run_sd: f64,
-    /// The half-width of a 95 % interval of a single run, in `run_sd`.
-    pub run_factor: f64,
+    /// The half-width of a 95 % interval of a single run, in standard deviations of the noise.
+    pub run: f64,
+}
+
+/// What the draws say.
+#[derive(Debug, Clone)]
+pub struct Spread {
+    /// How intervals follow from them.
+    pub(crate) factors: Factors,
+    /// The standard deviation of a single run about the law, in log loss.
+    pub(crate) noise: f64,
     /// Draws that did not come to rest and are left out.
-    pub draws_lost: usize,
+    pub(crate) lost: usize,
     /// The constants of every draw.
-    pub draws: Vec<Constants>,
+    pub(crate) draws: Vec<Law>,
 }
 
 /// What to draw.
@@ -68,15 +73,10 @@ const DRAW_TOLERANCE: f64 = 1e-9;
 
 impl Spread {
     /// Draws from a fitted table.
-    pub(crate) fn new(
-        design: &Design,
-        table: &Table,
-        minimum: &Minimum,
-        options: DrawOptions,
-    ) -> Self {
+    pub(crate) fn new(design: &Design, table: &Table, minimum: &Minimum, options: DrawOptions) -> Self {
         let configurations = design.configurations as f64;
         let dof = (configurations - CONSTANTS as f64).max(1.0);
-        let student = stats::t_975(dof) / stats::Z_975;
+        let student = statistics::t_975(dof) / statistics::Z_975;
         let (resampling, shrinkage) = if design.configurations >= CONFIGURATIONS_TO_RESAMPLE {
             (Resampling::Configurations, (configurations / dof).sqrt())
         } else {
@@ -87,47 +87,52 @@ impl Spread {
         let draws = draw_all(&source, options);
         let row_dof = (design.rows.len() as f64 - CONSTANTS as f64).max(1.0);
         let squares: f64 = (0..table.len())
-            .map(|i| {
-                (design.rows[i].loss / table.predicted(&minimum.theta, i))
-                    .ln()
-                    .powi(2)
-            })
+            .map(|i| (design.rows[i].loss / table.predicted(&minimum.theta, i)).ln().powi(2))
             .sum();
         Self {
-            resampling,
-            seed: options.seed,
-            shrinkage,
-            student,
-            run_sd: (squares / row_dof).sqrt(),
-            run_factor: stats::t_975(row_dof),
-            draws_lost: options.count - draws.len(),
+            factors: Factors {
+                resampling,
+                shrinkage,
+                student,
+                run: statistics::t_975(row_dof),
+            },
+            noise: (squares / row_dof).sqrt(),
+            lost: options.count - draws.len(),
             draws,
         }
     }
 
-    /// The 95 % interval and the standard error of what `quantity` computes from the constants, about
-    /// `centre`, its value at the fit; `None` without draws.
-    pub(crate) fn interval(
-        &self,
-        centre: f64,
-        quantity: impl Fn(&Constants) -> f64,
-    ) -> Option<([f64; 2], f64)> {
-        let values = stats::sorted(self.draws.iter().map(quantity).collect());
-        let low = stats::quantile(&values, 0.025)?;
-        let high = stats::quantile(&values, 0.975)?;
-        let se = stats::standard_deviation(&values)?;
-        let expand = |bound: f64| centre + self.student * self.shrinkage * (bound - centre);
-        // Draws may lie to one side of the fit; an interval holds its centre all the same.
-        Some((
-            [expand(low).min(centre), expand(high).max(centre)],
-            se * self.shrinkage,
-        ))
+    /// [`interval`] of these draws.
+    pub(crate) fn interval(&self, centre: f64, quantity: impl Fn(&Law) -> f64) -> Option<([f64; 2], f64)> {
+        interval(&self.draws, self.factors, centre, quantity)
     }
+}
 
+impl Factors {
     /// The half-width of a 95 % interval of a quantity with this standard error.
     pub(crate) fn half_width(&self, se: f64) -> f64 {
-        stats::Z_975 * se * self.student
+        statistics::Z_975 * se * self.student
     }
+}
+
+/// The 95 % interval and the standard error of what `quantity` computes from the constants, about `centre`, its value
+/// at the fit; none without draws.
+pub(crate) fn interval(
+    draws: &[Law],
+    factors: Factors,
+    centre: f64,
+    quantity: impl Fn(&Law) -> f64,
+) -> Option<([f64; 2], f64)> {
+    let values = statistics::sorted(draws.iter().map(quantity).collect());
+    let low = statistics::quantile(&values, 0.025)?;
+    let high = statistics::quantile(&values, 0.975)?;
+    let se = statistics::standard_deviation(&values)?;
+    let expand = |bound: f64| centre + factors.student * factors.shrinkage * (bound - centre);
+    // Draws may lie to one side of the fit; an interval holds its centre all the same.
+    Some((
+        [expand(low).min(centre), expand(high).max(centre)],
+        se * factors.shrinkage,
+    ))
 }
 
 /// What draws are made from.
@@ -145,12 +150,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(
-        design: &'a Design,
-        table: &'a Table,
-        minimum: &'a Minimum,
-        resampling: Resampling,
-    ) -> Self {
+    fn new(design: &'a Design, table: &'a Table, minimum: &'a Minimum, resampling: Resampling) -> Self {
         let mut runs = vec![0.0; design.configurations];
         let mut mean_residual = vec![0.0; design.configurations];
         for (i, &c) in design.configuration.iter().enumerate() {
@@ -171,9 +171,7 @@ impl<'a> Source<'a> {
             table,
             minimum,
             resampling,
-            predicted: (0..table.len())
-                .map(|i| table.predicted(&minimum.theta, i))
-                .collect(),
+            predicted: (0..table.len()).map(|i| table.predicted(&minimum.theta, i)).collect(),
             runs,
             mean_residual,
             sd: (squares / dof).sqrt(),
@@ -223,14 +221,14 @@ fn shifted(table: &Table, predicted: f64, residual: f64) -> f64 {
 }
 
 /// All draws, in order, on so many threads.
-fn draw_all(source: &Source<'_>, options: DrawOptions) -> Vec<Constants> {
+fn draw_all(source: &Source<'_>, options: DrawOptions) -> Vec<Law> {
     let threads = options.threads.clamp(1, options.count.max(1));
     let share = options.count.div_ceil(threads);
-    let part = |first: usize, last: usize| -> Vec<Constants> {
+    let part = |first: usize, last: usize| -> Vec<Law> {
         let mut scratch = source.table.clone();
         (first..last)
             .filter_map(|index| source.draw(&mut scratch, options.seed, index))
-            .map(|theta| source.table.constants(&theta))
+            .map(|theta| source.table.law(&theta))
             .collect()
     };
     let part = &part;

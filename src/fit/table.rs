@@ -2,27 +2,7 @@
 //!
 //! Works in `n = ln N − mean`, `d = ln D − mean`, so that the units of N and D cannot matter. Refuses to search.
 
-use serde::{Deserialize, Serialize};
-
-use crate::fit::chinchilla::Constants;
-
-/// What is minimised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Objective {
-    /// The sum of Huber(1e-3) of `ln(predicted) − ln(loss)`: Hoffmann et al. 2022, equation 3.
-    #[default]
-    Huber,
-    /// The sum of squares of `predicted − loss`.
-    LeastSquares,
-}
-
-/// Where Huber's loss turns from a parabola into a line, in log loss (Hoffmann et al. 2022, equation 3).
-pub const HUBER_DELTA: f64 = 1e-3;
-
-/// The range of both exponents. Published ones lie in 0.17..0.46; at an end of this range the data do not
-/// bend like a power law.
-pub const EXPONENT_RANGE: (f64, f64) = (0.01, 3.0);
+use crate::fit::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
 
 /// The constants that the solver moves: E, ln A', α, ln B', β; A' and B' are the terms at the geometric mean of
 /// N and of D.
@@ -97,8 +77,8 @@ impl Table {
     }
 
     /// The constants in parameters and tokens.
-    pub(crate) fn constants(&self, theta: &Theta) -> Constants {
-        Constants {
+    pub(crate) fn law(&self, theta: &Theta) -> Law {
+        Law {
             e: theta[E],
             a: theta[ALPHA].mul_add(self.centre.0, theta[LN_A]).exp(),
             alpha: theta[ALPHA],
@@ -156,21 +136,16 @@ impl Table {
     /// What one residual costs.
     pub(crate) fn rho(&self, r: f64) -> f64 {
         match self.objective {
-            Objective::Huber if r.abs() > HUBER_DELTA => {
-                HUBER_DELTA * (r.abs() - 0.5 * HUBER_DELTA)
-            }
+            Objective::Huber if r.abs() > HUBER_DELTA => HUBER_DELTA * (r.abs() - 0.5 * HUBER_DELTA),
             Objective::Huber | Objective::LeastSquares => 0.5 * r * r,
         }
     }
 
     /// The range in which each constant is searched.
     pub(crate) fn limits(&self) -> [(f64, f64); 5] {
-        let (low, high) = self
-            .loss
-            .iter()
-            .fold((f64::INFINITY, 0.0), |(low, high), &loss| {
-                (f64::min(low, loss), f64::max(high, loss))
-            });
+        let (low, high) = self.loss.iter().fold((f64::INFINITY, 0.0), |(low, high), &loss| {
+            (f64::min(low, loss), f64::max(high, loss))
+        });
         // A term at the mean of its variable is between a billionth of the loss and twenty times the largest.
         let term = (low.ln() - 20.0, high.ln() + 3.0);
         [(0.0, high), term, EXPONENT_RANGE, term, EXPONENT_RANGE]

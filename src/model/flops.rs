@@ -10,8 +10,7 @@ use crate::units::{Flops, Tokens};
 /// Training FLOPs per token at a context length: `6 (matrices + V d) + 12 L d T`.
 pub fn per_token(shape: Shape, vocab: u64, context: u64) -> f64 {
     let products = shape.params_matrices().as_f64() + (vocab * shape.width) as f64;
-    let attention =
-        12.0 * shape.layers as f64 * (shape.heads * shape.head_dim) as f64 * context as f64;
+    let attention = 12.0 * shape.layers as f64 * (shape.heads * shape.head_dim) as f64 * context as f64;
     6.0 * products + attention
 }
 

@@ -78,19 +78,12 @@ pub fn find(name: &str) -> Option<Rung> {
 
 /// The name of a shape that stands on the ladder.
 pub fn name_of(shape: Shape) -> Option<&'static str> {
-    LADDER
-        .iter()
-        .find(|rung| rung.shape == shape)
-        .map(|rung| rung.name)
+    LADDER.iter().find(|rung| rung.shape == shape).map(|rung| rung.name)
 }
 
 /// The rung whose non-embedding size is nearest to `params`, by ratio.
 pub fn nearest(params: f64) -> Rung {
-    let distance = |rung: &Rung| {
-        (rung.shape.params_non_embedding().as_f64() / params)
-            .ln()
-            .abs()
-    };
+    let distance = |rung: &Rung| (rung.shape.params_non_embedding().as_f64() / params).ln().abs();
     let mut best = LADDER[0];
     for rung in LADDER {
         if distance(rung) < distance(&best) {

@@ -173,10 +173,7 @@ mod tests {
         for epoch in 0..4000 {
             counts[usize::try_from(order.window(epoch * 5)).unwrap()] += 1;
         }
-        assert!(
-            counts.iter().all(|count| (674..=926).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (674..=926).contains(count)), "{counts:?}");
     }
 
     #[test]

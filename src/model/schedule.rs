@@ -96,14 +96,8 @@ impl Schedule {
                 decay,
                 final_fraction,
             } => decay.factor(progress(decay_start, end), final_fraction),
-            Form::Cosine {
-                end,
-                final_fraction,
-            } => Decay::Cosine.factor(progress(self.warmup, end), final_fraction),
-            Form::Linear {
-                end,
-                final_fraction,
-            } => Decay::Linear.factor(progress(self.warmup, end), final_fraction),
+            Form::Cosine { end, final_fraction } => Decay::Cosine.factor(progress(self.warmup, end), final_fraction),
+            Form::Linear { end, final_fraction } => Decay::Linear.factor(progress(self.warmup, end), final_fraction),
         }
     }
 
@@ -134,9 +128,9 @@ impl Schedule {
     pub fn is_finished_at(&self, end: Steps) -> bool {
         match self.form {
             Form::Constant => false,
-            Form::Wsd { end: last, .. }
-            | Form::Cosine { end: last, .. }
-            | Form::Linear { end: last, .. } => end == last,
+            Form::Wsd { end: last, .. } | Form::Cosine { end: last, .. } | Form::Linear { end: last, .. } => {
+                end == last
+            }
         }
     }
 }
@@ -160,21 +154,13 @@ mod tests {
 
     #[test]
     fn warm_up_rises_to_the_peak_and_the_decay_ends_at_its_fraction() {
-        for decay in [
-            Decay::Exponential,
-            Decay::Linear,
-            Decay::Cosine,
-            Decay::OneMinusSqrt,
-        ] {
+        for decay in [Decay::Exponential, Decay::Linear, Decay::Cosine, Decay::OneMinusSqrt] {
             let schedule = wsd(decay);
             assert!((schedule.factor(Steps(0)) - 0.1).abs() < 1e-12);
             assert!((schedule.factor(Steps(9)) - 1.0).abs() < 1e-12);
             assert!((schedule.factor(Steps(79)) - 1.0).abs() < 1e-12);
             assert!(schedule.factor(Steps(80)) < 1.0);
-            assert!(
-                (schedule.factor(Steps(99)) - 0.1).abs() < 1e-12,
-                "{decay:?}"
-            );
+            assert!((schedule.factor(Steps(99)) - 0.1).abs() < 1e-12, "{decay:?}");
             for k in 80..99 {
                 assert!(
                     schedule.factor(Steps(k + 1)) < schedule.factor(Steps(k)),

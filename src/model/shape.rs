@@ -55,13 +55,7 @@ pub enum ShapeError {
 
 impl Shape {
     /// A shape of `width / heads` wide heads.
-    pub fn new(
-        width: u64,
-        layers: u64,
-        heads: u64,
-        kv_heads: u64,
-        d_ff: u64,
-    ) -> Result<Self, ShapeError> {
+    pub fn new(width: u64, layers: u64, heads: u64, kv_heads: u64, d_ff: u64) -> Result<Self, ShapeError> {
         let named = [
             ("width", width),
             ("layers", layers),
@@ -124,22 +118,13 @@ mod tests {
         assert_eq!(Shape::new(0, 1, 1, 1, 1), Err(ShapeError::Zero("width")));
         assert_eq!(
             Shape::new(30, 1, 4, 4, 75),
-            Err(ShapeError::Heads {
-                width: 30,
-                heads: 4
-            })
+            Err(ShapeError::Heads { width: 30, heads: 4 })
         );
         assert_eq!(Shape::new(12, 1, 4, 4, 30), Err(ShapeError::OddHead(3)));
         assert_eq!(
             Shape::new(32, 1, 4, 3, 80),
-            Err(ShapeError::KvHeads {
-                heads: 4,
-                kv_heads: 3
-            })
+            Err(ShapeError::KvHeads { heads: 4, kv_heads: 3 })
         );
-        assert_eq!(
-            Shape::new(u64::MAX, 1, 1, 1, 1),
-            Err(ShapeError::TooLarge("width"))
-        );
+        assert_eq!(Shape::new(u64::MAX, 1, 1, 1, 1), Err(ShapeError::TooLarge("width")));
     }
 }

@@ -36,12 +36,7 @@ pub fn lineage(config: &RunConfig, trainer: Trainer, position: Steps) -> Result<
 /// The hash of a whole trial.
 pub fn config_hash(config: &RunConfig, trainer: Trainer, steps: Steps) -> Result<String, NoName> {
     Ok(short(
-        &format!(
-            "trial/{EPOCH}/{}/{}/{}",
-            trainer.name(),
-            canonical(config)?,
-            steps.0
-        ),
+        &format!("trial/{EPOCH}/{}/{}/{}", trainer.name(), canonical(config)?, steps.0),
         32,
     ))
 }
@@ -66,16 +61,10 @@ fn has_null(value: &serde_json::Value) -> bool {
         serde_json::Value::Null => true,
         serde_json::Value::Array(items) => items.iter().any(has_null),
         serde_json::Value::Object(map) => map.values().any(has_null),
-        serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::String(_) => false,
+        serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::String(_) => false,
     }
 }
 
 fn short(text: &str, digits: usize) -> String {
-    blake3::hash(text.as_bytes())
-        .to_hex()
-        .chars()
-        .take(digits)
-        .collect()
+    blake3::hash(text.as_bytes()).to_hex().chars().take(digits).collect()
 }

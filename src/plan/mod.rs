@@ -140,9 +140,7 @@ pub struct Known {
 
 impl Known {
     fn state(&self, stage: &StageId) -> StageState {
-        self.stages
-            .get(stage)
-            .map_or(StageState::Pending, |known| known.state)
+        self.stages.get(stage).map_or(StageState::Pending, |known| known.state)
     }
 }
 
@@ -164,13 +162,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of tables.
-    pub const ALL: [Self; 5] = [
-        Self::New,
-        Self::Changed,
-        Self::Retry,
-        Self::Continue,
-        Self::Complete,
-    ];
+    pub const ALL: [Self; 5] = [Self::New, Self::Changed, Self::Retry, Self::Continue, Self::Complete];
 
     /// The name in JSON and tables.
     pub fn name(self) -> &'static str {
@@ -199,11 +191,7 @@ impl Plan {
     }
 
     /// The same, for some of the trials.
-    pub fn missing_for<'a>(
-        &self,
-        trials: impl IntoIterator<Item = &'a TrialPlan>,
-        known: &Known,
-    ) -> Vec<&StagePlan> {
+    pub fn missing_for<'a>(&self, trials: impl IntoIterator<Item = &'a TrialPlan>, known: &Known) -> Vec<&StagePlan> {
         let mut wanted = BTreeSet::new();
         for trial in trials {
             let mut needed = Vec::new();
@@ -214,33 +202,22 @@ impl Plan {
                         break;
                     }
                     StageState::Complete if needed.is_empty() => break,
-                    StageState::Complete
-                        if known.stages.get(id).is_some_and(|stage| stage.has_state) =>
-                    {
+                    StageState::Complete if known.stages.get(id).is_some_and(|stage| stage.has_state) => {
                         break;
                     }
-                    StageState::Complete
-                    | StageState::Pending
-                    | StageState::Running { .. }
-                    | StageState::Failed => {
+                    StageState::Complete | StageState::Pending | StageState::Running { .. } | StageState::Failed => {
                         needed.push(id);
                     }
                 }
             }
             wanted.extend(needed);
         }
-        self.stages
-            .iter()
-            .filter(|stage| wanted.contains(&stage.id))
-            .collect()
+        self.stages.iter().filter(|stage| wanted.contains(&stage.id)).collect()
     }
 
     /// Why each trial will run, in the order of the trials, with a sentence.
     pub fn reasons(&self, known: &Known) -> Vec<(Reason, String)> {
-        self.trials
-            .iter()
-            .map(|trial| reason(trial, known))
-            .collect()
+        self.trials.iter().map(|trial| reason(trial, known)).collect()
     }
 }
 
@@ -262,10 +239,7 @@ pub fn trial_state(stages: &[StageState]) -> TrialState {
 
 fn reason(trial: &TrialPlan, known: &Known) -> (Reason, String) {
     let states: Vec<StageState> = trial.stages.iter().map(|id| known.state(id)).collect();
-    let done = states
-        .iter()
-        .filter(|state| **state == StageState::Complete)
-        .count();
+    let done = states.iter().filter(|state| **state == StageState::Complete).count();
     match trial_state(&states) {
         TrialState::Complete => (Reason::Complete, "trained to its end".to_owned()),
         TrialState::Diverged => (Reason::Complete, "diverged, which is a result".to_owned()),
@@ -275,10 +249,9 @@ fn reason(trial: &TrialPlan, known: &Known) -> (Reason, String) {
             format!("{done} of {} stages are trained", states.len()),
         ),
         TrialState::Pending | TrialState::Running | TrialState::Cancelled => changed(trial, known)
-            .map_or(
-                (Reason::New, "nothing of it is trained".to_owned()),
-                |why| (Reason::Changed, why),
-            ),
+            .map_or((Reason::New, "nothing of it is trained".to_owned()), |why| {
+                (Reason::Changed, why)
+            }),
     }
 }
 
@@ -287,22 +260,14 @@ fn changed(trial: &TrialPlan, known: &Known) -> Option<String> {
     if known.trials.contains_key(&trial.id) {
         return None;
     }
-    let before = known
-        .trials
-        .values()
-        .find(|spec| spec.axes == trial.spec.axes)?;
+    let before = known.trials.values().find(|spec| spec.axes == trial.spec.axes)?;
     let old = serde_json::to_value(&before.settings).ok()?;
     let new = serde_json::to_value(&trial.spec.settings).ok()?;
     let differences: Vec<String> = new
         .as_object()?
         .iter()
         .filter(|(key, value)| old.get(key) != Some(value))
-        .map(|(key, value)| {
-            format!(
-                "{key}: {} → {value}",
-                old.get(key).unwrap_or(&serde_json::Value::Null)
-            )
-        })
+        .map(|(key, value)| format!("{key}: {} → {value}", old.get(key).unwrap_or(&serde_json::Value::Null)))
         .collect();
     Some(if differences.is_empty() {
         "the data or the machine is another".to_owned()

@@ -56,9 +56,7 @@ pub enum ResolveError {
         steps: u64,
     },
     /// The data does not hold one window.
-    #[error(
-        "data `{data}` has {tokens} training tokens, fewer than one window of context {context}"
-    )]
+    #[error("data `{data}` has {tokens} training tokens, fewer than one window of context {context}")]
     DataTooSmall {
         /// The data's name.
         data: String,
@@ -73,11 +71,7 @@ pub enum ResolveError {
 }
 
 /// Resolves one trial: its configuration and its number of steps.
-pub fn resolve(
-    settings: &Settings,
-    data: &DataInfo,
-    machine: Machine,
-) -> Result<(RunConfig, Steps), ResolveError> {
+pub fn resolve(settings: &Settings, data: &DataInfo, machine: Machine) -> Result<(RunConfig, Steps), ResolveError> {
     let batch = settings.batch_tokens.0;
     let context = settings.context;
     if batch == 0 || context == 0 || batch % context != 0 {
@@ -90,20 +84,13 @@ pub fn resolve(
             context,
         });
     }
-    if settings.precision == crate::model::config::Precision::Bfloat16
-        && machine.device == DeviceKind::Cpu
-    {
+    if settings.precision == crate::model::config::Precision::Bfloat16 && machine.device == DeviceKind::Cpu {
         return Err(ResolveError::Precision);
     }
-    let asked = settings
-        .tokens
-        .resolve(settings.shape.params_non_embedding());
+    let asked = settings.tokens.resolve(settings.shape.params_non_embedding());
     let steps = whole_steps(asked, batch);
     if steps == 0 {
-        return Err(ResolveError::TooShort {
-            tokens: asked.0,
-            batch,
-        });
+        return Err(ResolveError::TooShort { tokens: asked.0, batch });
     }
     let schedule = schedule(settings, Tokens(steps * batch), batch);
     if schedule.warmup.0 >= steps {
@@ -149,14 +136,8 @@ fn schedule(settings: &Settings, total: Tokens, batch: u64) -> Schedule {
     let final_fraction = asked.final_fraction;
     let form = match asked.name {
         ScheduleName::Constant => Form::Constant,
-        ScheduleName::Cosine => Form::Cosine {
-            end,
-            final_fraction,
-        },
-        ScheduleName::Linear => Form::Linear {
-            end,
-            final_fraction,
-        },
+        ScheduleName::Cosine => Form::Cosine { end, final_fraction },
+        ScheduleName::Linear => Form::Linear { end, final_fraction },
         ScheduleName::Wsd => {
             // At least one step decays, and the decay never eats into the warm-up.
             let decay = ((asked.decay_fraction * end.as_f64()).round() as u64).clamp(1, end.0);

@@ -75,7 +75,10 @@ fn plan(trials: &[Settings], known: &Known) -> Plan {
         entropy_rate_nats: None,
     };
     let data = BTreeMap::from([("text".to_owned(), info)]);
-    let machine = Machine { device: DeviceKind::Cpu, threads: None };
+    let machine = Machine {
+        device: DeviceKind::Cpu,
+        threads: None,
+    };
     tree::plan(&sweep(trials), &data, machine, Trainer::Proxy, known).expect("a plan")
 }
 
@@ -83,7 +86,11 @@ fn plan(trials: &[Settings], known: &Known) -> Plan {
 fn trained(plan: &Plan, mut known: Known) -> Known {
     for stage in plan.missing(&known.clone()) {
         let has_state = stage.kind == StageKind::Trunk;
-        let it = KnownStage { plan: stage.clone(), state: StageState::Complete, has_state };
+        let it = KnownStage {
+            plan: stage.clone(),
+            state: StageState::Complete,
+            has_state,
+        };
         known.stages.insert(stage.id.clone(), it);
     }
     known
@@ -99,8 +106,9 @@ fn tokens(stages: &[&StagePlan]) -> u64 {
 
 #[test]
 fn a_data_scaling_sweep_trains_75_units_instead_of_210() {
-    let budgets: Vec<Settings> =
-        (1..=6).map(|tens| settings(ScheduleName::Wsd, tens * 10 * 10 * BATCH, 0.01)).collect();
+    let budgets: Vec<Settings> = (1..=6)
+        .map(|tens| settings(ScheduleName::Wsd, tens * 10 * 10 * BATCH, 0.01))
+        .collect();
     let plan = plan(&budgets, &Known::default());
     let alone: u64 = plan.trials.iter().map(|trial| trial.tokens().0).sum();
     assert_eq!(alone, 210 * 10 * BATCH);
@@ -145,7 +153,11 @@ fn what_lies_behind_a_diverged_trunk_is_not_trained() {
     let plan = plan(&[settings(ScheduleName::Wsd, 100 * BATCH, 1.0)], &Known::default());
     let mut known = Known::default();
     let trunk = plan.stages[0].clone();
-    let it = KnownStage { plan: trunk.clone(), state: StageState::Diverged, has_state: false };
+    let it = KnownStage {
+        plan: trunk.clone(),
+        state: StageState::Diverged,
+        has_state: false,
+    };
     known.stages.insert(trunk.id, it);
     assert!(plan.missing(&known).is_empty());
     assert_eq!(plan.reasons(&known)[0].0, Reason::Complete);
@@ -157,8 +169,15 @@ fn a_changed_setting_is_told_from_a_new_trial() {
     let mut new = old.clone();
     new.clip = 0.5;
     let before = plan(std::slice::from_ref(&old), &Known::default());
-    let trials = before.trials.iter().map(|trial| (trial.id.clone(), trial.spec.clone())).collect();
-    let known = Known { trials, ..Known::default() };
+    let trials = before
+        .trials
+        .iter()
+        .map(|trial| (trial.id.clone(), trial.spec.clone()))
+        .collect();
+    let known = Known {
+        trials,
+        ..Known::default()
+    };
     let (reason, why) = plan(&[new], &known).reasons(&known).remove(0);
     assert_eq!(reason, Reason::Changed);
     assert_eq!(why, "clip: 1.0 → 0.5");
@@ -166,7 +185,9 @@ fn a_changed_setting_is_told_from_a_new_trial() {
 
 #[test]
 fn a_number_that_is_not_finite_has_no_name() {
-    let trial = plan(&[settings(ScheduleName::Wsd, 100 * BATCH, 0.01)], &Known::default()).trials.remove(0);
+    let trial = plan(&[settings(ScheduleName::Wsd, 100 * BATCH, 0.01)], &Known::default())
+        .trials
+        .remove(0);
     let mut config = trial.config;
     config.optimizer.lr = f64::NAN;
     assert!(identity::stage_id(&config, Trainer::Proxy, Steps(10)).is_err());

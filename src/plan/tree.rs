@@ -76,11 +76,10 @@ fn resolve_trial(
         name: settings.data.clone(),
     })?;
     let slug = slug(spec);
-    let (config, steps) =
-        resolve::resolve(settings, info, machine).map_err(|error| PlanError::Trial {
-            slug: slug.clone(),
-            error,
-        })?;
+    let (config, steps) = resolve::resolve(settings, info, machine).map_err(|error| PlanError::Trial {
+        slug: slug.clone(),
+        error,
+    })?;
     let config_hash = identity::config_hash(&config, trainer, steps)?;
     let id = identity::trial_id(&config_hash);
     Ok(TrialPlan {
@@ -174,11 +173,7 @@ impl<'a> Forest<'a> {
     }
 
     /// The trunk's stage that `position` continues from.
-    fn trunk_before(
-        &mut self,
-        config: &RunConfig,
-        position: Steps,
-    ) -> Result<Option<StageId>, NoName> {
+    fn trunk_before(&mut self, config: &RunConfig, position: Steps) -> Result<Option<StageId>, NoName> {
         let id = identity::stage_id(config, self.trainer, position)?;
         // A state that exists keeps the stages that it was trained by, wherever new cuts fall.
         let before = match self
@@ -210,9 +205,7 @@ impl<'a> Forest<'a> {
         to: Steps,
     ) -> Result<StageId, NoName> {
         let id = identity::stage_id(config, self.trainer, to)?;
-        let from = parent
-            .as_ref()
-            .map_or(Steps(0), |parent| self.stages[parent].to);
+        let from = parent.as_ref().map_or(Steps(0), |parent| self.stages[parent].to);
         let lineage = identity::lineage(config, self.trainer, to)?;
         let stage = StagePlan {
             id: id.clone(),

@@ -1,1 +1,194 @@
-//! Stub.
+//! What to use at scale: every number with its interval, its origin and how far it reaches.
+//!
+//! Reads laws, not runs. A number from a paper is `published`, never `fitted`. Refuses to know where fits are kept.
+
+pub mod build;
+pub mod published;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fit::Warning;
+use crate::model::shape::Shape;
+
+/// A recipe, as `sandbox recipe --json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Its name: a hash of all else.
+    pub recipe: String,
+    /// Parameters of the big run without the embedding.
+    pub params: u64,
+    /// How much of it is verified.
+    pub verdict: Verdict,
+    /// The fits that it rests on.
+    pub fits: Vec<String>,
+    /// The architecture.
+    pub shape: ShapeItem,
+    /// muP's constants.
+    pub mup: Mup,
+    /// Its numbers, by name.
+    pub items: BTreeMap<String, Item>,
+    /// What was checked.
+    pub gates: Vec<Gate>,
+    /// What a reader must know.
+    pub warnings: Vec<Warning>,
+}
+
+/// How much of a recipe is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every gate passed.
+    Verified,
+    /// The target is within reach, but some gate failed.
+    Partly,
+    /// The target is out of reach of what was measured.
+    Unverified,
+}
+
+impl Verdict {
+    /// The word in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Partly => "partly",
+            Self::Unverified => "unverified",
+        }
+    }
+}
+
+/// The architecture of the big run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShapeItem {
+    /// Its rung, or `derived`.
+    pub model: String,
+    /// Width of the residual stream.
+    pub width: u64,
+    /// Layers.
+    pub layers: u64,
+    /// Query heads.
+    pub heads: u64,
+    /// Key and value heads.
+    pub kv_heads: u64,
+    /// Width of the feed-forward layer.
+    pub d_ff: u64,
+    /// Size of the vocabulary.
+    pub vocab: u64,
+    /// Tokens in a sequence.
+    pub context: u64,
+}
+
+/// The items in the order in which people read them.
+pub const ITEMS: [&str; 10] = [
+    "lr",
+    "lr_hidden",
+    "batch_tokens",
+    "warmup_tokens",
+    "schedule",
+    "decay_fraction",
+    "tokens",
+    "tokens_compute_optimal",
+    "flops",
+    "loss",
+];
+
+/// muP's constants.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Mup {
+    /// The width at which both parametrisations agree.
+    pub base_width: u64,
+    /// Multiplies the embedding's output.
+    pub scale_emb: f64,
+    /// Multiplies each residual branch, over √layers.
+    pub scale_depth: f64,
+    /// Standard deviation of the initial weights at the base width.
+    pub init_std: f64,
+}
+
+/// Where a number comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Read off a law that was fitted here.
+    Fitted,
+    /// Compared here, without a law.
+    Measured,
+    /// Taken from a paper.
+    Published,
+    /// Neither: a convention.
+    Default,
+}
+
+impl Source {
+    /// The word in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fitted => "fitted",
+            Self::Measured => "measured",
+            Self::Published => "published",
+            Self::Default => "default",
+        }
+    }
+}
+
+/// One number of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// A number, or the name of a schedule.
+    pub value: serde_json::Value,
+    /// Its 95 % interval.
+    pub ci95: Option<[f64; 2]>,
+    /// The interval of one new run, where the item is a loss.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ci95_new_run: Option<[f64; 2]>,
+    /// Its unit.
+    pub unit: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// The law, or the paper.
+    pub law: String,
+    /// The stored fit.
+    pub fit: Option<String>,
+    /// Trials that it rests on.
+    pub trials: u64,
+    /// How far beyond them it reaches.
+    pub extrapolation: Option<Reach>,
+}
+
+/// How many times beyond the trials.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Reach {
+    /// In parameters.
+    pub params: f64,
+    /// In tokens.
+    pub tokens: f64,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// Why, with the numbers.
+    pub why: String,
+    /// The sweep to run next.
+    pub next: Option<String>,
+}
+
+impl ShapeItem {
+    fn new(model: &str, shape: Shape, vocab: u64, context: u64) -> Self {
+        Self {
+            model: model.to_owned(),
+            width: shape.width,
+            layers: shape.layers,
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+            d_ff: shape.d_ff,
+            vocab,
+            context,
+        }
+    }
+}

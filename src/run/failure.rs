@@ -87,6 +87,25 @@ impl Failure {
         Self::new(exit::ENVIRONMENT, code, message, hint)
     }
 
+    /// A sweep that this home does not know.
+    pub fn unknown_sweep(name: &str, known: &[String]) -> Self {
+        let nearest = known
+            .iter()
+            .map(|other| (strsim::jaro_winkler(name, other), other))
+            .filter(|(score, _)| *score > 0.7)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = match nearest {
+            Some((_, other)) => format!("did you mean `{other}`?"),
+            None if known.is_empty() => "nothing was run here yet: `sandbox run FILE`".to_owned(),
+            None => format!("there are: {}", known.join(", ")),
+        };
+        Self::invalid(
+            "unknown_sweep",
+            format!("there is no sweep `{name}` in this home"),
+            &hint,
+        )
+    }
+
     /// A law or a recipe that the data cannot carry.
     pub fn refused(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
         Self::new(exit::REFUSED, code, message, hint)
@@ -137,11 +156,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         if error.is_disk_full() {
-            return Self::environment(
-                "disk_full",
-                message,
-                "free some space, then run the same command again",
-            );
+            return Self::environment("disk_full", message, "free some space, then run the same command again");
         }
         match error {
             StoreError::Missing { .. } => Self::invalid(

@@ -46,8 +46,7 @@ pub fn read_sweep(path: &Path, sets: &[String]) -> Result<(Sweep, String, Vec<St
         )
     })?;
     let file = path.display().to_string();
-    let (sweep, notes) =
-        spec::read(&text, &file, sets).map_err(|mistakes| invalid_sweep(&file, mistakes))?;
+    let (sweep, notes) = spec::read(&text, &file, sets).map_err(|mistakes| invalid_sweep(&file, mistakes))?;
     let mut recorded = text;
     for set in sets {
         recorded.push_str(&format!("\n# --set {set}"));
@@ -62,7 +61,7 @@ pub fn read_sweep(path: &Path, sets: &[String]) -> Result<(Sweep, String, Vec<St
     ))
 }
 
-fn invalid_sweep(file: &str, mistakes: Vec<spec::Mistake>) -> Failure {
+fn invalid_sweep(file: &str, mistakes: Vec<spec::mistake::Mistake>) -> Failure {
     let count = mistakes.len();
     let noun = if count == 1 { "mistake" } else { "mistakes" };
     let mut failure = Failure::invalid(
@@ -85,11 +84,7 @@ fn invalid_sweep(file: &str, mistakes: Vec<spec::Mistake>) -> Failure {
 }
 
 /// Plans a sweep file against what the home knows. Changes nothing.
-pub async fn plan_file(
-    context: &Context,
-    path: &Path,
-    sets: &[String],
-) -> Result<Planned, Failure> {
+pub async fn plan_file(context: &Context, path: &Path, sets: &[String]) -> Result<Planned, Failure> {
     let (sweep, text, notes) = read_sweep(path, sets)?;
     let (known, rates) = if context.workdir.database().exists() {
         let mut store = context.store().await?;
@@ -131,9 +126,7 @@ fn plan_failure(error: PlanError) -> Failure {
     match error {
         PlanError::NoData { name } => Failure::invalid("no_data", message, &prepare_hint(&name)),
         PlanError::Trial { .. } => Failure::invalid("invalid_trial", message, ""),
-        PlanError::NoName(_) => {
-            Failure::invalid("invalid_trial", message, "look for NaN or inf in the sweep")
-        }
+        PlanError::NoName(_) => Failure::invalid("invalid_trial", message, "look for NaN or inf in the sweep"),
     }
 }
 
@@ -141,11 +134,7 @@ fn plan_failure(error: PlanError) -> Failure {
 const RUST_SOURCES: &str = "rust-sources";
 
 fn prepare_hint(name: &str) -> String {
-    let source = if name == RUST_SOURCES {
-        RUST_SOURCES
-    } else {
-        "PATH…"
-    };
+    let source = if name == RUST_SOURCES { RUST_SOURCES } else { "PATH…" };
     format!(
         "prepare it: `sandbox data prepare {source} --name {name} --tokenizer byte`; `sandbox data list` shows what is there"
     )
@@ -172,12 +161,7 @@ pub fn data_failure(error: DataError) -> Failure {
     } else {
         crate::run::failure::exit::INVALID
     };
-    Failure::new(
-        exit,
-        error.code(),
-        error.to_string(),
-        &error.hint().unwrap_or_default(),
-    )
+    Failure::new(exit, error.code(), error.to_string(), &error.hint().unwrap_or_default())
 }
 
 impl Planned {
@@ -260,21 +244,14 @@ impl Planned {
             stages: trial.stages.clone(),
             flops_per_token: plan::flops_per_token(config),
             decayed: schedule.is_finished_at(trial.steps),
-            held_out: data
-                .held_out
-                .first()
-                .map(|(name, _)| name.clone())
-                .unwrap_or_default(),
+            held_out: data.held_out.first().map(|(name, _)| name.clone()).unwrap_or_default(),
             settings: serde_json::to_value(settings).unwrap_or_default(),
         }
     }
 
     /// How many trials have each reason; reasons without a trial are there with 0.
     pub fn reasons(&self) -> BTreeMap<&'static str, u64> {
-        let mut counts: BTreeMap<&'static str, u64> = Reason::ALL
-            .iter()
-            .map(|reason| (reason.name(), 0))
-            .collect();
+        let mut counts: BTreeMap<&'static str, u64> = Reason::ALL.iter().map(|reason| (reason.name(), 0)).collect();
         for (reason, _) in self.plan.reasons(&self.known) {
             *counts.entry(reason.name()).or_default() += 1;
         }
@@ -294,11 +271,7 @@ impl Planned {
 
     /// Whether the speeds are this machine's own.
     pub fn rate_source(&self) -> &'static str {
-        if self.rates.1.is_some() {
-            "measured"
-        } else {
-            "assumed"
-        }
+        if self.rates.1.is_some() { "measured" } else { "assumed" }
     }
 }
 
@@ -306,12 +279,6 @@ impl Planned {
 const ASSUMED_FLOPS_PER_SECOND: f64 = 3e10;
 
 /// Announces a plan in the database.
-pub async fn announce(
-    context: &Context,
-    store: &mut Store,
-    planned: &Planned,
-) -> Result<(), Failure> {
-    Ok(store
-        .append(&context.now(), &planned.entries(context))
-        .await?)
+pub async fn announce(context: &Context, store: &mut Store, planned: &Planned) -> Result<(), Failure> {
+    Ok(store.append(&context.now(), &planned.entries(context)).await?)
 }

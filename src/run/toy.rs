@@ -69,8 +69,7 @@ pub fn serve() -> std::io::Result<()> {
 }
 
 fn answer(path: &Path) -> std::io::Result<()> {
-    let job: Job =
-        serde_json::from_str(&fs::read_to_string(path)?).map_err(std::io::Error::other)?;
+    let job: Job = serde_json::from_str(&fs::read_to_string(path)?).map_err(std::io::Error::other)?;
     let mut text = String::new();
     for line in lines(&job, path)? {
         text.push_str(&serde_json::to_string(&line).map_err(std::io::Error::other)?);
@@ -117,11 +116,7 @@ fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
             bits_per_byte: info.bits_per_byte(name, loss),
         }));
     }
-    let checkpoint = if job.keep_state {
-        Some(leave_state(path)?)
-    } else {
-        None
-    };
+    let checkpoint = if job.keep_state { Some(leave_state(path)?) } else { None };
     lines.push(Line::Finished {
         checkpoint,
         seconds: 1e-3,

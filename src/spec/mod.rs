@@ -2,7 +2,25 @@
 //!
 //! Refuses to know what a trial costs and whether it has run.
 
+mod axes;
+mod draw;
+mod edit;
+mod expand;
+pub mod expr;
+mod lex;
+pub mod mistake;
+mod parameters;
+mod read;
+pub mod resolve;
+mod sections;
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "what was written is what must come out, bit for bit")]
+mod tests;
+mod tree;
+mod trials;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +28,7 @@ use crate::model::config::Precision;
 use crate::model::mup::{Multipliers, Parametrization};
 use crate::model::schedule::Decay;
 use crate::model::shape::Shape;
+use crate::spec::mistake::{Findings, Mistake, Note, Place, Wrong};
 use crate::units::{Length, Params, TokenBudget, Tokens};
 
 /// A sweep, read and checked.
@@ -146,33 +165,45 @@ pub struct ScheduleSettings {
     /// Share of the peak at the end.
     pub final_fraction: f64,
 }
-/// stub
-#[derive(Debug)]
-pub struct Mistake {
-    #[expect(missing_docs)]
-    pub file: String,
-    #[expect(missing_docs)]
-    pub line: usize,
-    #[expect(missing_docs)]
-    pub column: usize,
-    #[expect(missing_docs)]
-    pub key: String,
-    #[expect(missing_docs)]
-    pub message: String,
-    #[expect(missing_docs)]
-    pub suggestion: Option<String>,
+
+/// The commented sweep that `sandbox init` writes.
+pub const TEMPLATE: &str = include_str!("template.yaml");
+
+/// Reads the sweep in `text`, with the `--set` arguments put over it.
+///
+/// `file` is how the caller names the file; its stem names the sweep if the file does not. Gives the sweep with notes
+/// on what means nothing, or all mistakes at once, in the order of the file.
+pub fn read(text: &str, file: &str, sets: &[String]) -> Result<(Sweep, Vec<Note>), Vec<Mistake>> {
+    let mut findings = Findings::new(file, sets);
+    let sweep = read_sweep(text, file, sets, &mut findings);
+    findings.conclude(sweep)
 }
-/// stub
-#[derive(Debug)]
-pub struct Note {
-    #[expect(missing_docs)]
-    pub line: usize,
-    #[expect(missing_docs)]
-    pub text: String,
+
+fn read_sweep(text: &str, file: &str, sets: &[String], findings: &mut Findings) -> Option<Sweep> {
+    let root = tree::parse(text, None, findings);
+    if findings.count() > 0 && root.is_none() {
+        return None;
+    }
+    let Some(mut root) = root.filter(|root| !root.is_null()) else {
+        let wrong = Wrong::new("the file is empty; `sandbox init` writes a sweep to start from");
+        findings.mistake(Place::START, "", wrong);
+        return None;
+    };
+    edit::apply(&mut root, sets, findings);
+    let stem = Path::new(file)
+        .file_stem()
+        .map_or_else(|| "sweep".into(), |stem| stem.to_string_lossy());
+    let draft = read::draft(&root, &stem, findings)?;
+    let (trials, axes) = expand::expand(&draft, findings)?;
+    Some(Sweep {
+        name: draft.name,
+        description: draft.description,
+        trials,
+        axes,
+        run_cap: draft.run_cap,
+        budget: draft.budget,
+        retry: draft.retry,
+        resources: draft.resources,
+        target: draft.target,
+    })
 }
-/// stub
-pub fn read(_t: &str, _f: &str, _s: &[String]) -> Result<(Sweep, Vec<Note>), Vec<Mistake>> {
-    Err(vec![])
-}
-/// stub
-pub const TEMPLATE: &str = "";

@@ -4,6 +4,7 @@
 
 mod log;
 mod read;
+mod rows;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
 pub use log::{Entry, StageDetail, TrialEntry};
-pub use read::{FitRow, RunningRow, StageAttempt, SweepRow, rate_key};
+pub use rows::{FitRow, RunningRow, StageAttempt, SweepRow, rate_key};
 
 /// How long a statement waits for another process's short transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,11 +61,9 @@ impl StoreError {
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => error.message().contains("disk is full"),
-            Self::Sql(_)
-            | Self::Missing { .. }
-            | Self::Network { .. }
-            | Self::Unreadable { .. }
-            | Self::Damaged(_) => false,
+            Self::Sql(_) | Self::Missing { .. } | Self::Network { .. } | Self::Unreadable { .. } | Self::Damaged(_) => {
+                false
+            }
         }
     }
 }

@@ -15,13 +15,27 @@ fn stage(name: &str, parent: Option<&str>, from: u64, to: u64) -> Entry {
         context: 100,
         parametrization: Parametrization::Mup,
         multipliers: Multipliers::default(),
-        optimizer: Optimizer { lr: 0.01, weight_decay: 0.1, beta1: 0.9, beta2: 0.95, eps: 1e-8, clip: 1.0 },
+        optimizer: Optimizer {
+            lr: 0.01,
+            weight_decay: 0.1,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            clip: 1.0,
+        },
         batch_tokens: Tokens(1000),
-        schedule: Schedule { warmup: Steps(0), form: Form::Constant },
+        schedule: Schedule {
+            warmup: Steps(0),
+            form: Form::Constant,
+        },
         seed: 0,
         data_hash: "hash".to_owned(),
         precision: Precision::Float32,
-        numerics: Numerics { device: DeviceKind::Cpu, threads: 1, micro_batch: 10 },
+        numerics: Numerics {
+            device: DeviceKind::Cpu,
+            threads: 1,
+            micro_batch: 10,
+        },
     };
     let stage = crate::plan::StagePlan {
         id: StageId(name.to_owned()),
@@ -32,25 +46,45 @@ fn stage(name: &str, parent: Option<&str>, from: u64, to: u64) -> Entry {
         from: Steps(from),
         to: Steps(to),
     };
-    Entry::StagePlanned { stage: Box::new(stage), trainer: Trainer::Proxy }
+    Entry::StagePlanned {
+        stage: Box::new(stage),
+        trainer: Trainer::Proxy,
+    }
 }
 
 fn happens(name: &str, event: StageEvent) -> Entry {
-    Entry::Stage { stage: StageId(name.to_owned()), event, detail: StageDetail::default() }
+    Entry::Stage {
+        stage: StageId(name.to_owned()),
+        event,
+        detail: StageDetail::default(),
+    }
 }
 
 fn point(step: u64, loss: f64) -> Point {
-    Point { step, split: Split::train(), loss, lr: Some(0.01), grad_norm: Some(1.0), bits_per_byte: None }
+    Point {
+        step,
+        split: Split::train(),
+        loss,
+        lr: Some(0.01),
+        grad_norm: Some(1.0),
+        bits_per_byte: None,
+    }
 }
 
 async fn fresh() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(&folder.path().join("sandbox.db")).await.expect("a database");
+    let store = Store::open(&folder.path().join("sandbox.db"))
+        .await
+        .expect("a database");
     (folder, store)
 }
 
 fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test);
 }
 
 #[test]
@@ -64,7 +98,10 @@ fn an_unlawful_event_is_refused_and_leaves_no_trace() {
         ];
         assert!(matches!(store.append("t1", &both).await, Err(StoreError::Damaged(_))));
         let known = store.known("none").await.expect("readable");
-        assert_eq!(known.stages[&StageId("a".to_owned())].state, crate::stage::StageState::Pending);
+        assert_eq!(
+            known.stages[&StageId("a".to_owned())].state,
+            crate::stage::StageState::Pending
+        );
     });
 }
 
@@ -88,11 +125,24 @@ fn a_new_attempt_is_not_mixed_with_what_the_lost_one_measured() {
     run(async {
         let (_folder, mut store) = fresh().await;
         let id = StageId("a".to_owned());
-        let launch = [stage("a", None, 0, 10), happens("a", StageEvent::Launched { attempt: 1 })];
+        let launch = [
+            stage("a", None, 0, 10),
+            happens("a", StageEvent::Launched { attempt: 1 }),
+        ];
         store.append("t0", &launch).await.expect("lawful");
-        store.add_points(&id, 1, &[point(1, 5.0), point(2, 4.0)]).await.expect("added");
-        let detail = StageDetail { cause: Some(Cause::WorkerLost), ..StageDetail::default() };
-        let lost = Entry::Stage { stage: id.clone(), event: StageEvent::Faulted { attempt: 1 }, detail };
+        store
+            .add_points(&id, 1, &[point(1, 5.0), point(2, 4.0)])
+            .await
+            .expect("added");
+        let detail = StageDetail {
+            cause: Some(Cause::WorkerLost),
+            ..StageDetail::default()
+        };
+        let lost = Entry::Stage {
+            stage: id.clone(),
+            event: StageEvent::Faulted { attempt: 1 },
+            detail,
+        };
         let again = happens("a", StageEvent::Launched { attempt: 2 });
         store.append("t1", &[lost, again]).await.expect("lawful");
         store.add_points(&id, 2, &[point(1, 3.0)]).await.expect("added");

@@ -22,12 +22,7 @@ impl Store {
     }
 
     /// Adds what a worker measured; a point that is there already is left alone.
-    pub async fn add_points(
-        &mut self,
-        stage: &StageId,
-        attempt: u32,
-        points: &[Point],
-    ) -> Result<(), StoreError> {
+    pub async fn add_points(&mut self, stage: &StageId, attempt: u32, points: &[Point]) -> Result<(), StoreError> {
         let mut tx = self.connection.begin_with("begin immediate").await?;
         for point in points {
             sqlx::query(
@@ -60,11 +55,7 @@ impl Store {
     }
 
     /// Keeps a fit; the same fit again changes nothing.
-    pub async fn add_fit(
-        &mut self,
-        at: &str,
-        fit: &crate::store::FitRow,
-    ) -> Result<(), StoreError> {
+    pub async fn add_fit(&mut self, at: &str, fit: &crate::store::FitRow) -> Result<(), StoreError> {
         sqlx::query(
             "insert into fits (fit, made_at, sweep, law, body) values (?, ?, ?, ?, ?)
                      on conflict (fit) do update set made_at = excluded.made_at",
@@ -106,8 +97,7 @@ async fn log(tx: &mut Transaction<'_, Sqlite>, at: &str, entry: &Entry) -> Resul
         Entry::Started { stage, .. } => ("started", stage.0.as_str()),
         Entry::Cancelled { sweep, .. } => ("cancelled", sweep.as_str()),
     };
-    let body =
-        serde_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let body = serde_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
     sqlx::query("insert into events (at, kind, subject, body) values (?, ?, ?, ?)")
         .bind(at)
         .bind(kind)
@@ -149,11 +139,7 @@ async fn derive(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<()
             Ok(())
         }
         Entry::StagePlanned { stage, trainer } => put_stage(tx, stage, *trainer).await,
-        Entry::Stage {
-            stage,
-            event,
-            detail,
-        } => stage_event(tx, at, stage, *event, detail).await,
+        Entry::Stage { stage, event, detail } => stage_event(tx, at, stage, *event, detail).await,
         Entry::Started {
             stage,
             attempt,
@@ -162,16 +148,14 @@ async fn derive(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<()
             device,
             libtorch,
         } => {
-            sqlx::query(
-                "update attempts set pid = ?, host = ?, device = ? where stage = ? and attempt = ?",
-            )
-            .bind(*pid)
-            .bind(host)
-            .bind(device)
-            .bind(&stage.0)
-            .bind(*attempt)
-            .execute(&mut *tx)
-            .await?;
+            sqlx::query("update attempts set pid = ?, host = ?, device = ? where stage = ? and attempt = ?")
+                .bind(*pid)
+                .bind(host)
+                .bind(device)
+                .bind(&stage.0)
+                .bind(*attempt)
+                .execute(&mut *tx)
+                .await?;
             sqlx::query("update stages set device = ?, libtorch = ? where stage = ?")
                 .bind(device)
                 .bind(libtorch)
@@ -258,12 +242,7 @@ async fn put_trial(
     put_path(tx, sweep, &row.trial, &trial.stages).await
 }
 
-async fn put_path(
-    tx: &mut SqliteConnection,
-    sweep: &str,
-    trial: &str,
-    stages: &[StageId],
-) -> Result<(), StoreError> {
+async fn put_path(tx: &mut SqliteConnection, sweep: &str, trial: &str, stages: &[StageId]) -> Result<(), StoreError> {
     for (position, stage) in stages.iter().enumerate() {
         sqlx::query("insert into trial_stages (sweep, trial, position, stage) values (?, ?, ?, ?)")
             .bind(sweep)
@@ -276,13 +255,8 @@ async fn put_path(
     Ok(())
 }
 
-async fn put_stage(
-    tx: &mut SqliteConnection,
-    stage: &StagePlan,
-    trainer: Trainer,
-) -> Result<(), StoreError> {
-    let config = serde_json::to_string(&stage.config)
-        .map_err(|error| StoreError::Damaged(error.to_string()))?;
+async fn put_stage(tx: &mut SqliteConnection, stage: &StagePlan, trainer: Trainer) -> Result<(), StoreError> {
+    let config = serde_json::to_string(&stage.config).map_err(|error| StoreError::Damaged(error.to_string()))?;
     // A pending stage may be cut anew by a later plan; a result keeps the cut that it was trained by.
     sqlx::query(
         "insert into stages (stage, parent, lineage, kind, config, trainer, from_steps, to_steps, batch_tokens,
@@ -313,7 +287,7 @@ async fn stage_event(
     event: StageEvent,
     detail: &StageDetail,
 ) -> Result<(), StoreError> {
-    let state = super::read::stage_state(tx, stage).await?;
+    let state = super::rows::stage_state(tx, stage).await?;
     let next = state
         .next(event)
         .map_err(|error| StoreError::Damaged(format!("stage {stage}: {error}")))?;

@@ -85,8 +85,7 @@ pub fn trials(rows: &[TrialRow]) -> Result<DataFrame, TableError> {
 /// A column of numbers where every value is one, else of text.
 fn axis_column(axis: &str, rows: &[TrialRow]) -> Column {
     let name = format!("axis.{axis}");
-    let values: Vec<Option<&serde_json::Value>> =
-        rows.iter().map(|row| row.axes.get(axis)).collect();
+    let values: Vec<Option<&serde_json::Value>> = rows.iter().map(|row| row.axes.get(axis)).collect();
     if values.iter().flatten().all(|value| value.is_number()) {
         let numbers: Vec<Option<f64>> = values
             .iter()
@@ -96,13 +95,7 @@ fn axis_column(axis: &str, rows: &[TrialRow]) -> Column {
     }
     let texts: Vec<Option<String>> = values
         .iter()
-        .map(|value| {
-            value.map(|value| {
-                value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned)
-            })
-        })
+        .map(|value| value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
         .collect();
     Column::new(name.into(), texts)
 }

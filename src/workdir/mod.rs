@@ -93,10 +93,7 @@ impl Workdir {
 
     /// The folder of one attempt at a stage.
     pub fn attempt(&self, stage: &StageId, attempt: u32) -> PathBuf {
-        self.home
-            .join("stages")
-            .join(&stage.0)
-            .join(attempt.to_string())
+        self.home.join("stages").join(&stage.0).join(attempt.to_string())
     }
 
     /// What a worker prints on its standard error.
@@ -139,11 +136,7 @@ impl Workdir {
         }
         // The lock is the truth; the note beside it only says who.
         let free = Lock::try_take(&self.lock_file())?;
-        Ok(if free.is_some() {
-            None
-        } else {
-            self.read_holder()
-        })
+        Ok(if free.is_some() { None } else { self.read_holder() })
     }
 
     fn read_holder(&self) -> Option<Holder> {
@@ -204,9 +197,7 @@ mod tests {
         let lock = workdir.lock(&holder).expect("free");
         assert_eq!(workdir.holder().expect("readable"), Some(holder.clone()));
         match workdir.lock(&holder) {
-            Err(WorkdirError::Held {
-                holder: Some(by), ..
-            }) => assert_eq!(by, holder),
+            Err(WorkdirError::Held { holder: Some(by), .. }) => assert_eq!(by, holder),
             other => panic!("a held home must refuse: {other:?}"),
         }
         drop(lock);
@@ -220,12 +211,7 @@ mod tests {
         write_atomic(&path, b"one").expect("written");
         write_atomic(&path, b"two").expect("written");
         assert_eq!(fs::read(&path).expect("there"), b"two");
-        assert_eq!(
-            fs::read_dir(folder.path().join("deep"))
-                .expect("there")
-                .count(),
-            1
-        );
+        assert_eq!(fs::read_dir(folder.path().join("deep")).expect("there").count(), 1);
         assert_eq!(disk_bytes(folder.path()), 3);
     }
 }

@@ -1,0 +1,81 @@
+//! Numbers from papers, each with its source and where it was measured.
+
+use crate::model::ladder;
+use crate::model::shape::Shape;
+
+/// Peak learning rate of the embedding's group (MiniCPM 2404.06395, section 3.3; sizes 0.04B to 0.5B, verified at 2.1B).
+pub const LR: f64 = 0.01;
+/// The paper of [`LR`].
+pub const LR_SOURCE: &str = "MiniCPM 2404.06395, 3.3";
+
+/// Share of the run that decays (MiniCPM, figure 5; 0.036B).
+pub const DECAY_FRACTION: f64 = 0.1;
+/// The paper of [`DECAY_FRACTION`] and of the schedule.
+pub const SCHEDULE_SOURCE: &str = "MiniCPM 2404.06395, 4.3";
+
+/// Share of the run that warms up (MiniCPM's code; the paper says that it hardly matters).
+pub const WARMUP_FRACTION: f64 = 0.01;
+/// The source of [`WARMUP_FRACTION`].
+pub const WARMUP_SOURCE: &str = "MiniCPM's code: --warmup-iters 0.01";
+
+/// The best batch in tokens for so many tokens: `0.58 D^0.571` (Step Law, 2503.04715; AdamW, cosine, 60M to 1B).
+///
+/// MiniCPM's own law, `1.21e9 / L^6.24`, holds for C4 nats of its tokenizer and cannot be used with other losses.
+pub fn batch_tokens(tokens: f64) -> f64 {
+    0.58 * tokens.powf(0.571)
+}
+/// The paper of [`batch_tokens`].
+pub const BATCH_SOURCE: &str = "Step Law 2503.04715: 0.58 D^0.571";
+
+/// Tokens in a sequence of MiniCPM's released models (table 2).
+pub const CONTEXT: u64 = 4096;
+
+/// Vocabulary of `MiniCPM-1.2B`, and of `MiniCPM-2.4B` (table 2).
+pub fn vocab(params: u64) -> u64 {
+    if params < 2_000_000_000 { 73_440 } else { 122_753 }
+}
+
+/// The rung within a tenth of a size, else a shape by the ladder's pattern: `d_ff` = 2.5 `d_m`, heads of 64, and layers
+/// that grow with the width, `d_m / L` = 40 for small and 56 for large ones.
+pub fn shape(params: f64) -> (String, Shape) {
+    let rung = ladder::nearest(params);
+    if (rung.shape.params_non_embedding().as_f64() / params - 1.0).abs() < 0.1 {
+        return (rung.name.to_owned(), rung.shape);
+    }
+    let aspect = if params < 1e8 { 40.0 } else { 56.0 };
+    // N ≈ 11.5 L d²
+    let width = (params * aspect / 11.5).cbrt();
+    let heads = (width / 64.0).round().max(1.0) as u64;
+    let width = 64 * heads;
+    let layers = (params / 11.5 / (width * width) as f64).round().max(1.0) as u64;
+    let shape = Shape {
+        width,
+        layers,
+        heads,
+        kv_heads: heads,
+        head_dim: 64,
+        d_ff: width * 5 / 2,
+    };
+    ("derived".to_owned(), shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_off_the_ladder_gets_a_shape_of_about_that_size() {
+        assert_eq!(shape(2.4e9).0, "2.4B");
+        for params in [7e9, 1.3e10, 7e10, 3.4e8] {
+            let (name, shape) = shape(params);
+            assert_eq!(name, "derived");
+            let off = shape.params_non_embedding().as_f64() / params;
+            assert!((0.85..1.15).contains(&off), "{params}: {off}");
+        }
+    }
+
+    #[test]
+    fn the_published_batch_is_near_what_minicpm_used() {
+        assert!((batch_tokens(1.1e12) / 3.93e6 - 1.0).abs() < 0.25);
+    }
+}

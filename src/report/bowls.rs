@@ -1,0 +1,404 @@
+//! Figures over the learning rate: the bowls of final loss, and WSD against cosine run by run.
+//!
+//! Refuses to estimate a best learning rate: it shows the ones it is given.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::record::TrialRow;
+use crate::report::axes::{Budgets, Sizes, group, linear_axis, log_axis, positive_range, range};
+use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
+use crate::report::{BestLr, LrBowl, LrPoint, Study, text};
+
+/// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
+/// so many nats. A run beyond is marked above the panel.
+const REACH: (f64, f64) = (0.8, 0.35);
+
+/// Final loss against learning rate, a panel for each token budget.
+pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
+    let read_off;
+    let bowls = if study.bowls.is_empty() {
+        read_off = bowls_of(study.trials);
+        &read_off
+    } else {
+        study.bowls
+    };
+    let sizes = Sizes::of(study.trials);
+    let budgets = Budgets::of(bowls.iter().map(|bowl| (bowl.params, bowl.tokens)));
+    let mut panels: Vec<(Vec<Mark>, BTreeSet<String>)> = vec![Default::default(); budgets.len()];
+    let rates = positive_range(bowls.iter().flat_map(|bowl| bowl.points.iter().map(|p| p.lr)));
+    let top = top_of(bowls);
+    for bowl in bowls {
+        if let Some(at) = budgets.index(bowl.params, bowl.tokens) {
+            let ink = sizes.ink_of(bowl.params, &bowl.model);
+            panels[at].0.extend(marks_of(bowl, ink, top));
+            let names = bowl.points.iter().map(|point| point.trial.clone());
+            panels[at].1.extend(names);
+        }
+    }
+    let shown: BTreeSet<&String> = panels.iter().flat_map(|(_, names)| names).collect();
+    let omitted = group(
+        study
+            .trials
+            .iter()
+            .filter(|trial| !shown.contains(&trial.trial))
+            .map(|trial| {
+                text::why_left_out(trial).unwrap_or_else(|| "of another schedule or other settings".to_owned())
+            }),
+    );
+    let content = match (rates, loss_range(bowls, top)) {
+        (Some(rates), Some(losses)) if rates[1] > rates[0] => Content::Panels(
+            panels
+                .into_iter()
+                .enumerate()
+                .map(|(at, (marks, _))| Panel {
+                    title: budgets.title(at),
+                    x: rate_axis(rates),
+                    y: linear_axis("final loss (nats per token)", Numbers::Plain, losses),
+                    marks,
+                })
+                .collect(),
+        ),
+        (_, None) => Content::Missing("No run has finished its schedule.".to_owned()),
+        (_, Some(_)) => Content::Missing("All runs share one learning rate: a bowl needs at least two.".to_owned()),
+    };
+    FigureView {
+        name: "lr-bowls",
+        title: "Final loss against learning rate".to_owned(),
+        caption: "Loss on the held-out set at the end of the schedule, one line a size. Diamonds are the best \
+            learning rates with their 95 % intervals, where they are bracketed. Above the panels: crosses are runs \
+            that diverged, triangles are finite losses above the axis."
+            .to_owned(),
+        key: Vec::new(),
+        content,
+        omitted,
+    }
+}
+
+fn rate_axis(rates: [f64; 2]) -> Axis {
+    log_axis("peak learning rate", Numbers::Plain, rates)
+}
+
+/// The highest loss that is drawn at its height.
+fn top_of(bowls: &[LrBowl]) -> f64 {
+    let best = range(
+        bowls
+            .iter()
+            .filter_map(|bowl| range(bowl.points.iter().filter_map(|point| point.loss)).map(|losses| losses[0])),
+    );
+    let [low, high] = best.unwrap_or([0.0, 0.0]);
+    high + ((high - low) * REACH.0).max(REACH.1)
+}
+
+fn loss_range(bowls: &[LrBowl], top: f64) -> Option<[f64; 2]> {
+    range(
+        bowls
+            .iter()
+            .flat_map(|bowl| bowl.points.iter().filter_map(|point| point.loss))
+            .filter(|&loss| loss <= top),
+    )
+}
+
+fn marks_of(bowl: &LrBowl, ink: Ink, top: f64) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    let label = text::size_label(&bowl.model, bowl.params);
+    let hover = |point: &LrPoint, end: &str| {
+        Some(format!(
+            "{}: {label}, {} tokens, lr {}\n{end}",
+            point.trial,
+            text::count(bowl.tokens as f64),
+            text::number(point.lr, 3)
+        ))
+    };
+    let line = mean_by_lr(
+        bowl.points
+            .iter()
+            .filter_map(|point| Some([point.lr, point.loss?]))
+            .collect(),
+    );
+    let drawn: Vec<[f64; 2]> = line.iter().copied().filter(|p| p[1] <= top).collect();
+    if !drawn.is_empty() {
+        marks.push(Mark::Line {
+            points: line,
+            ink,
+            stroke: Stroke::Strong,
+            label: Some(label.clone()),
+            hover: Some(format!("{label}, {} tokens", text::count(bowl.tokens as f64))),
+        });
+    }
+    for point in &bowl.points {
+        marks.push(match point.loss {
+            Some(loss) if loss <= top => Mark::Dot {
+                at: [point.lr, loss],
+                ink,
+                shape: Shape::Disc,
+                hover: hover(point, &format!("final loss {}", text::loss(loss))),
+            },
+            Some(loss) => Mark::Off {
+                x: point.lr,
+                why: Beyond::Above,
+                ink,
+                hover: hover(point, &format!("final loss {}", text::loss(loss))),
+            },
+            None => Mark::Off {
+                x: point.lr,
+                why: Beyond::Diverged,
+                ink,
+                hover: hover(point, "diverged"),
+            },
+        });
+    }
+    marks.extend(bowl.best.iter().flat_map(|best| marks_of_best(best, &label, ink)));
+    marks
+}
+
+/// A best learning rate as a diamond on its interval.
+fn marks_of_best(best: &BestLr, label: &str, ink: Ink) -> Vec<Mark> {
+    let name = format!("best learning rate of {label}: {}", text::number(best.lr, 3));
+    let hover = best.ci95.map_or(name.clone(), |[low, high]| {
+        let (low, high) = (text::number(low, 3), text::number(high, 3));
+        format!("{name} (95 % interval {low} to {high})")
+    });
+    let diamond = Mark::Dot {
+        at: [best.lr, best.loss],
+        ink,
+        shape: Shape::Diamond,
+        hover: Some(hover.clone()),
+    };
+    let interval = best.ci95.map(|[low, high]| Mark::Span {
+        from: [low, best.loss],
+        to: [high, best.loss],
+        ink,
+        hover: Some(hover),
+    });
+    interval.into_iter().chain([diamond]).collect()
+}
+
+/// The mean over seeds at each learning rate.
+fn mean_by_lr(mut points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
+    points.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
+    points
+        .chunk_by(|a, b| a[0].total_cmp(&b[0]).is_eq())
+        .map(|runs| {
+            let sum: f64 = runs.iter().map(|run| run[1]).sum();
+            [runs[0][0], sum / runs.len() as f64]
+        })
+        .collect()
+}
+
+/// Bowls straight from the trials: of the most frequent schedule, and of the most frequent other settings.
+pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
+    let ended = |trial: &&TrialRow| trial.final_loss.is_some() || trial.diverged_at_tokens.is_some();
+    let mut frequency: BTreeMap<String, usize> = BTreeMap::new();
+    for trial in trials.iter().filter(ended) {
+        *frequency.entry(settings(trial, true)).or_default() += 1;
+    }
+    // Of equally frequent settings the last by name: `wsd` before `cosine`.
+    let Some((chosen, _)) = frequency.into_iter().max_by_key(|(_, count)| *count) else {
+        return Vec::new();
+    };
+    let mut bowls: BTreeMap<(u64, String, u64), Vec<LrPoint>> = BTreeMap::new();
+    for trial in trials.iter().filter(ended) {
+        if settings(trial, true) != chosen {
+            continue;
+        }
+        let key = (trial.params_non_embedding, trial.model.clone(), trial.tokens);
+        bowls.entry(key).or_default().push(LrPoint {
+            trial: trial.trial.clone(),
+            lr: trial.lr,
+            loss: trial.final_loss,
+        });
+    }
+    bowls
+        .into_iter()
+        .map(|((params, model, tokens), points)| LrBowl {
+            model,
+            params,
+            tokens,
+            points,
+            best: None,
+        })
+        .collect()
+}
+
+/// Everything that sets trials of one size, budget, learning rate and seed apart, as text; the schedule on demand.
+fn settings(trial: &TrialRow, schedule_too: bool) -> String {
+    const OF_THE_RUN: [&str; 4] = ["model", "lr", "tokens", "seed"];
+    let others: Vec<String> = trial
+        .axes
+        .iter()
+        .filter(|(path, _)| !OF_THE_RUN.contains(&path.as_str()))
+        .filter(|(path, _)| !path.starts_with("shape.") && path.as_str() != "batch_tokens")
+        .filter(|(path, _)| schedule_too || !path.starts_with("schedule"))
+        .map(|(path, value)| format!("{path}={value}"))
+        .collect();
+    let schedule = if schedule_too {
+        format!("{} {:?} ", trial.schedule, trial.decay_fraction)
+    } else {
+        String::new()
+    };
+    format!(
+        "{schedule}{} {} {} {}",
+        trial.batch_tokens,
+        trial.parametrization,
+        trial.data_hash,
+        others.join(" ")
+    )
+}
+
+/// The difference of final losses between WSD and cosine at equal size, budget, learning rate and seed.
+pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
+    let pairs = pairs_of(study.trials);
+    let paired: BTreeSet<&str> = pairs
+        .iter()
+        .flat_map(|(wsd, cosine)| [wsd.trial.as_str(), cosine.trial.as_str()])
+        .collect();
+    let omitted = group(
+        study
+            .trials
+            .iter()
+            .filter(|trial| !paired.contains(trial.trial.as_str()))
+            .map(|trial| text::why_left_out(trial).unwrap_or_else(|| "without a partner".to_owned())),
+    );
+    let schedules: BTreeSet<&str> = study.trials.iter().map(|t| t.schedule.as_str()).collect();
+    let content = if pairs.is_empty() {
+        Content::Missing(
+            if schedules.contains("wsd") && schedules.contains("cosine") {
+                "No finished WSD run has a finished cosine run of the same size, tokens, learning rate and seed."
+            } else {
+                "The study does not hold both WSD and cosine runs."
+            }
+            .to_owned(),
+        )
+    } else {
+        Content::Panels(panels_of_pairs(&pairs, &Sizes::of(study.trials)))
+    };
+    FigureView {
+        name: "wsd-vs-cosine",
+        title: "WSD against cosine".to_owned(),
+        caption: "Final loss of WSD minus that of cosine, at equal size, tokens, learning rate and seed. Below the \
+            line WSD is better."
+            .to_owned(),
+        key: Vec::new(),
+        content,
+        omitted,
+    }
+}
+
+fn pairs_of(trials: &[TrialRow]) -> Vec<(&TrialRow, &TrialRow)> {
+    let key = |trial: &TrialRow| {
+        (
+            trial.params_non_embedding,
+            trial.model.clone(),
+            trial.tokens,
+            trial.lr.to_bits(),
+            trial.seed,
+            settings(trial, false),
+        )
+    };
+    let finished = || trials.iter().filter(|trial| trial.final_loss.is_some());
+    let cosine: BTreeMap<_, &TrialRow> = finished()
+        .filter(|trial| trial.schedule == "cosine")
+        .map(|trial| (key(trial), trial))
+        .collect();
+    finished()
+        .filter(|trial| trial.schedule == "wsd")
+        .filter_map(|wsd| cosine.get(&key(wsd)).map(|&partner| (wsd, partner)))
+        .collect()
+}
+
+fn difference((wsd, cosine): &(&TrialRow, &TrialRow)) -> Option<f64> {
+    Some(wsd.final_loss? - cosine.final_loss?)
+}
+
+fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Sizes<'_>) -> Vec<Panel> {
+    let budgets = Budgets::of(pairs.iter().map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens)));
+    let rates = positive_range(pairs.iter().map(|(wsd, _)| wsd.lr)).unwrap_or([1e-3, 1e-2]);
+    let differences = range(pairs.iter().filter_map(difference).chain([0.0])).unwrap_or([-0.1, 0.1]);
+    let mut lines: BTreeMap<(usize, u64, String), Vec<[f64; 2]>> = BTreeMap::new();
+    let mut dots: Vec<Vec<Mark>> = vec![Vec::new(); budgets.len()];
+    for pair in pairs {
+        let (wsd, cosine) = pair;
+        let (Some(at), Some(nats)) = (budgets.index(wsd.params_non_embedding, wsd.tokens), difference(pair)) else {
+            continue;
+        };
+        let size = (at, wsd.params_non_embedding, wsd.model.clone());
+        lines.entry(size).or_default().push([wsd.lr, nats]);
+        dots[at].push(Mark::Dot {
+            at: [wsd.lr, nats],
+            ink: sizes.ink(wsd),
+            shape: Shape::Disc,
+            hover: Some(format!("{} against {}\n{nats:+.3} nats", wsd.slug, cosine.slug)),
+        });
+    }
+    let mut panels: Vec<Panel> = (0..budgets.len())
+        .map(|at| Panel {
+            title: budgets.title(at) + &mean_of(&dots[at]),
+            x: rate_axis(rates),
+            y: linear_axis("WSD minus cosine (nats per token)", Numbers::Signed, differences),
+            marks: vec![Mark::Level { y: 0.0 }],
+        })
+        .collect();
+    for ((at, params, model), points) in lines {
+        panels[at].marks.push(Mark::Line {
+            points: mean_by_lr(points),
+            ink: sizes.ink_of(params, &model),
+            stroke: Stroke::Thin,
+            label: Some(text::size_label(&model, params)),
+            hover: None,
+        });
+    }
+    for (panel, dots) in panels.iter_mut().zip(dots) {
+        panel.marks.extend(dots);
+    }
+    panels
+}
+
+/// `: mean -0.008`, of the heights of dots.
+fn mean_of(dots: &[Mark]) -> String {
+    let heights: Vec<f64> = dots
+        .iter()
+        .filter_map(|mark| match mark {
+            Mark::Dot { at, .. } => Some(at[1]),
+            Mark::Line { .. } | Mark::Span { .. } | Mark::Off { .. } | Mark::Level { .. } => None,
+        })
+        .collect();
+    let mean = heights.iter().sum::<f64>() / heights.len() as f64;
+    format!(": mean {mean:+.3}").replace('-', "\u{2212}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_of_one_learning_rate_are_averaged() {
+        let runs = vec![[0.01, 4.0], [0.001, 6.0], [0.01, 5.0]];
+        assert_eq!(mean_by_lr(runs), vec![[0.001, 6.0], [0.01, 4.5]]);
+    }
+
+    #[test]
+    fn a_diverged_run_stands_above_the_panel_and_is_no_number() {
+        let point = |lr, loss| LrPoint {
+            trial: "t".to_owned(),
+            lr,
+            loss,
+        };
+        let bowl = LrBowl {
+            model: "9M".to_owned(),
+            params: 9,
+            tokens: 1,
+            points: vec![point(0.01, Some(4.0)), point(0.1, None), point(0.03, Some(9.0))],
+            best: None,
+        };
+        let top = top_of(std::slice::from_ref(&bowl));
+        let marks = marks_of(&bowl, Ink::Plain, top);
+        let off: Vec<(f64, Beyond)> = marks
+            .iter()
+            .filter_map(|mark| match mark {
+                Mark::Off { x, why, .. } => Some((*x, *why)),
+                Mark::Line { .. } | Mark::Dot { .. } | Mark::Span { .. } | Mark::Level { .. } => None,
+            })
+            .collect();
+        assert_eq!(off, [(0.1, Beyond::Diverged), (0.03, Beyond::Above)]);
+    }
+}

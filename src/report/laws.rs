@@ -1,0 +1,385 @@
+//! Figures of the scaling law: its data with its curves, and its residuals.
+//!
+//! Refuses to fit: laws come in with their predictions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::record::TrialRow;
+use crate::report::allocation::{FLOPS_PER_PARAM_TOKEN, best_params};
+use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, positive_range, range};
+use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
+use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, text};
+
+/// Points of a drawn curve.
+pub(crate) const CURVE_POINTS: u32 = 96;
+/// How far curves reach beyond the data in tokens: enough to see where they go.
+const LOOK_AHEAD: f64 = 2.5;
+
+/// A law that can be drawn.
+pub(crate) struct Drawable<'a> {
+    pub(crate) law: &'a LawInput<'a>,
+    pub(crate) predict: Predict<'a>,
+}
+
+/// The first law with a prediction and observations.
+pub(crate) fn drawable<'a>(study: &Study<'a>) -> Option<Drawable<'a>> {
+    study.laws.iter().find_map(|law| {
+        let predict = law.predict?;
+        (law.refused.is_none() && !law.points.is_empty()).then_some(Drawable { law, predict })
+    })
+}
+
+/// Why there is no law to draw.
+pub(crate) fn no_law(study: &Study<'_>) -> String {
+    match study.laws.iter().find_map(|law| law.refused) {
+        Some(why) => format!("No law was fitted: {why}"),
+        None => "No law was fitted to these runs.".to_owned(),
+    }
+}
+
+/// Final loss against tokens with the fitted curves; without a law the measurements alone.
+pub(crate) fn law(study: &Study<'_>) -> FigureView {
+    let sizes = Sizes::of(study.trials);
+    let (content, caption, omitted) = match drawable(study) {
+        Some(drawn) => {
+            let mut panels = vec![law_panel(&drawn, &sizes)];
+            panels.extend(study.recipe.and_then(|recipe| compute_panel(&drawn, recipe, &sizes)));
+            let out = if panels.len() > 1 {
+                " Right: the same law at its best split of compute; the diamond is the recipe with its 95 % interval."
+            } else {
+                ""
+            };
+            let caption = format!(
+                "Dots are measured losses at the end of finished schedules; rings were held out from the fit. Curves \
+                 are {}, dashed beyond the tokens of their data.{out}",
+                drawn.law.formula
+            );
+            (
+                Content::Panels(panels),
+                caption,
+                not_in_law(study.trials, drawn.law.points),
+            )
+        }
+        None => measured(study, &sizes),
+    };
+    FigureView {
+        name: "law",
+        title: "The scaling law with its data".to_owned(),
+        caption,
+        key: Vec::new(),
+        content,
+        omitted,
+    }
+}
+
+fn not_in_law(trials: &[TrialRow], points: &[LawPoint]) -> Vec<Omitted> {
+    let used: BTreeSet<&str> = points.iter().map(|point| point.trial.as_str()).collect();
+    group(
+        trials
+            .iter()
+            .filter(|trial| !used.contains(trial.trial.as_str()))
+            .map(|trial| text::why_left_out(trial).unwrap_or_else(|| "not used by the fit".to_owned())),
+    )
+}
+
+/// Points of each size, in the order of sizes.
+fn by_size(points: &[LawPoint]) -> Vec<Vec<&LawPoint>> {
+    let mut groups: BTreeMap<(u64, &str), Vec<&LawPoint>> = BTreeMap::new();
+    for point in points {
+        let key = (point.params.to_bits(), point.model.as_str());
+        groups.entry(key).or_default().push(point);
+    }
+    groups.into_values().collect()
+}
+
+fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
+    let points = drawn.law.points;
+    let [low, high] = positive_range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
+    let end = high * LOOK_AHEAD;
+    let mut marks = Vec::new();
+    for group in by_size(points) {
+        let Some(first) = group.first() else { continue };
+        let ink = sizes.ink_named(&first.model);
+        let label = text::size_label(&first.model, first.params as u64);
+        let Some([from, to]) = positive_range(group.iter().map(|point| point.tokens)) else {
+            continue;
+        };
+        let curve = |from: f64, to: f64| curve(from, to, |tokens| (drawn.predict)(first.params, tokens));
+        let hover = format!("{} at {label} parameters", drawn.law.law);
+        marks.push(Mark::Line {
+            points: curve(from, to),
+            ink,
+            stroke: Stroke::Law,
+            label: None,
+            hover: Some(hover.clone()),
+        });
+        marks.push(Mark::Line {
+            points: curve(to, end),
+            ink,
+            stroke: Stroke::Beyond,
+            label: Some(label),
+            hover: Some(format!("{hover}, beyond its data")),
+        });
+    }
+    marks.extend(points.iter().map(|point| dot(point, [point.tokens, point.loss], sizes)));
+    let losses = range_of_marks(&marks, 1).unwrap_or([1.0, 10.0]);
+    Panel {
+        title: "By tokens".to_owned(),
+        x: log_axis("tokens", Numbers::Counts, [low, end]),
+        y: loss_axis("final loss (nats per token)", losses),
+        marks,
+    }
+}
+
+pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
+    Mark::Dot {
+        at,
+        ink: sizes.ink_named(&point.model),
+        shape: if point.held_out { Shape::Ring } else { Shape::Disc },
+        hover: Some(format!(
+            "{}: {}, {} tokens\nfinal loss {}{}",
+            point.trial,
+            point.model,
+            text::count(point.tokens),
+            text::loss(point.loss),
+            if point.held_out { ", held out" } else { "" }
+        )),
+    }
+}
+
+/// A curve at equal factors of x; where the law does not speak there is no point.
+pub(crate) fn curve(from: f64, to: f64, y: impl Fn(f64) -> Option<f64>) -> Vec<[f64; 2]> {
+    (0..=CURVE_POINTS)
+        .map(|at| from * (to / from).powf(f64::from(at) / f64::from(CURVE_POINTS)))
+        .filter_map(|x| Some([x, y(x).filter(|y| y.is_finite())?]))
+        .collect()
+}
+
+fn range_of_marks(marks: &[Mark], axis: usize) -> Option<[f64; 2]> {
+    range(marks.iter().flat_map(|mark| match mark {
+        Mark::Line { points, .. } => points.iter().map(|point| point[axis]).collect(),
+        Mark::Dot { at, .. } => vec![at[axis]],
+        Mark::Span { from, to, .. } => vec![from[axis], to[axis]],
+        Mark::Off { .. } | Mark::Level { .. } => Vec::new(),
+    }))
+}
+
+/// The number of a recipe's item with its interval.
+fn item(recipe: &RecipeInput, name: &str) -> Option<(f64, Option<[f64; 2]>)> {
+    let item = recipe.items.iter().find(|item| item.name == name)?;
+    match item.value {
+        ItemValue::Number(value) => Some((value, item.ci95_new_run.or(item.ci95))),
+        ItemValue::Word(_) => None,
+    }
+}
+
+/// The tokens of a recipe.
+pub(crate) fn recipe_tokens(recipe: &RecipeInput) -> Option<f64> {
+    recipe
+        .tokens
+        .or_else(|| item(recipe, "tokens").map(|(tokens, _)| tokens))
+}
+
+/// Loss against compute, out to the recipe, with the law at its best allocation.
+fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Sizes<'_>) -> Option<Panel> {
+    let (loss, interval) = item(recipe, "loss")?;
+    let target = FLOPS_PER_PARAM_TOKEN * recipe.params as f64 * recipe_tokens(recipe)?;
+    let compute = |point: &LawPoint| FLOPS_PER_PARAM_TOKEN * point.params * point.tokens;
+    let [low, high] = positive_range(drawn.law.points.iter().map(compute))?;
+    let params = positive_range(drawn.law.points.iter().map(|point| point.params))?;
+    let params = [params[0] / 30.0, recipe.params as f64 * 30.0];
+    let best = |flops: f64| best_params(drawn.predict, flops, params).map(|(_, loss)| loss);
+    let line = |from: f64, to: f64, stroke: Stroke, label: Option<&str>| Mark::Line {
+        points: curve(from, to, best),
+        ink: Ink::Plain,
+        stroke,
+        label: label.map(str::to_owned),
+        hover: Some("the law at its best split of compute between parameters and tokens".to_owned()),
+    };
+    let end = target.max(high) * 1.5;
+    let mut marks = vec![
+        line(low, high, Stroke::Law, None),
+        line(high, end, Stroke::Beyond, None),
+    ];
+    marks.extend(
+        drawn
+            .law
+            .points
+            .iter()
+            .map(|point| dot(point, [compute(point), point.loss], sizes)),
+    );
+    let hover = format!("the recipe: loss {}", text::loss(loss));
+    marks.extend(interval.map(|[from, to]| Mark::Span {
+        from: [target, from],
+        to: [target, to],
+        ink: Ink::Plain,
+        hover: Some(format!(
+            "{hover}, 95 % interval {} to {}",
+            text::loss(from),
+            text::loss(to)
+        )),
+    }));
+    marks.push(Mark::Dot {
+        at: [target, loss],
+        ink: Ink::Plain,
+        shape: Shape::Diamond,
+        hover: Some(hover),
+    });
+    let losses = range_of_marks(&marks, 1)?;
+    Some(Panel {
+        title: format!(
+            "By compute, out to the recipe ({}\u{d7} beyond the data)",
+            human_factor(target / high)
+        ),
+        x: log_axis("compute 6ND (FLOP)", Numbers::Plain, [low, end]),
+        y: loss_axis("loss (nats per token)", losses),
+        marks,
+    })
+}
+
+/// A factor as people say it: `1.4`, `250k`, `1e9`.
+fn human_factor(factor: f64) -> String {
+    if factor < 1e4 {
+        text::number(factor, 2)
+    } else {
+        text::number(factor, 1)
+    }
+}
+
+/// The best run at each number of tokens, by size.
+type BestRuns<'a> = BTreeMap<(u64, &'a str), BTreeMap<u64, &'a TrialRow>>;
+
+/// Without a law: measured losses by tokens, the best learning rate of each size and budget.
+fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitted>) {
+    let mut best = BestRuns::new();
+    for trial in study.trials {
+        let Some(loss) = trial.final_loss else {
+            continue;
+        };
+        let size = (trial.params_non_embedding, trial.model.as_str());
+        let slot = best.entry(size).or_default().entry(trial.tokens).or_insert(trial);
+        if slot.final_loss.is_none_or(|held| loss < held) {
+            *slot = trial;
+        }
+    }
+    let shown: BTreeSet<&str> = best
+        .values()
+        .flat_map(|runs| runs.values().map(|trial| trial.trial.as_str()))
+        .collect();
+    let omitted = group(
+        study
+            .trials
+            .iter()
+            .filter(|trial| !shown.contains(trial.trial.as_str()))
+            .map(|trial| {
+                text::why_left_out(trial).unwrap_or_else(|| "not the best of their size and tokens".to_owned())
+            }),
+    );
+    let marks = marks_of_best(&best, sizes);
+    let caption = format!(
+        "The best measured loss of each size at each number of tokens. {}",
+        no_law(study)
+    );
+    let content = match (range_of_marks(&marks, 0), range_of_marks(&marks, 1)) {
+        (Some(tokens), Some(losses)) => Content::Panels(vec![Panel {
+            title: String::new(),
+            x: log_axis("tokens", Numbers::Counts, tokens),
+            y: loss_axis("final loss (nats per token)", losses),
+            marks,
+        }]),
+        _ => Content::Missing("No run has finished its schedule.".to_owned()),
+    };
+    (content, caption, omitted)
+}
+
+/// A thin line through the best runs of each size, with their dots.
+fn marks_of_best(best: &BestRuns<'_>, sizes: &Sizes<'_>) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    let mut dots = Vec::new();
+    for runs in best.values() {
+        let points: Vec<[f64; 2]> = runs
+            .values()
+            .filter_map(|trial| Some([trial.tokens as f64, trial.final_loss?]))
+            .collect();
+        let Some(trial) = runs.values().next() else {
+            continue;
+        };
+        dots.extend(points.iter().zip(runs.values()).map(|(&at, trial)| Mark::Dot {
+            at,
+            ink: sizes.ink(trial),
+            shape: Shape::Disc,
+            hover: Some(text::trial_hover(trial)),
+        }));
+        marks.push(Mark::Line {
+            points,
+            ink: sizes.ink(trial),
+            stroke: Stroke::Thin,
+            label: Some(text::size_label(&trial.model, trial.params_non_embedding)),
+            hover: None,
+        });
+    }
+    marks.extend(dots);
+    marks
+}
+
+/// Measured minus predicted loss, by tokens and by parameters.
+pub(crate) fn residuals(study: &Study<'_>) -> FigureView {
+    let mut omitted = Vec::new();
+    let content = match drawable(study) {
+        None => Content::Missing(no_law(study)),
+        Some(drawn) => {
+            omitted = not_in_law(study.trials, drawn.law.points);
+            residual_panels(&drawn, &Sizes::of(study.trials))
+        }
+    };
+    FigureView {
+        name: "residuals",
+        title: "What the law leaves over".to_owned(),
+        caption: "Measured minus predicted loss. Rings were held out from the fit. A bend or a slope means that the \
+            form of the law does not hold."
+            .to_owned(),
+        key: Sizes::of(study.trials).key(),
+        content,
+        omitted,
+    }
+}
+
+fn residual_panels(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Content {
+    let residuals: Vec<(&LawPoint, f64)> = drawn
+        .law
+        .points
+        .iter()
+        .filter_map(|point| {
+            let predicted = (drawn.predict)(point.params, point.tokens)?;
+            Some((point, point.loss - predicted))
+        })
+        .filter(|(_, residual)| residual.is_finite())
+        .collect();
+    let Some([low, high]) = range(residuals.iter().map(|&(_, residual)| residual)) else {
+        return Content::Missing("The law predicts none of its data.".to_owned());
+    };
+    let reach = low.abs().max(high.abs()).max(1e-4);
+    let panel = |title: &str, label: &str, x: &dyn Fn(&LawPoint) -> f64| {
+        let mut marks = vec![Mark::Level { y: 0.0 }];
+        marks.extend(
+            residuals
+                .iter()
+                .map(|&(point, residual)| dot(point, [x(point), residual], sizes)),
+        );
+        let values = positive_range(residuals.iter().map(|&(point, _)| x(point))).unwrap_or([1.0, 10.0]);
+        Panel {
+            title: title.to_owned(),
+            x: log_axis(label, Numbers::Counts, values),
+            y: linear_axis(
+                "measured minus predicted (nats per token)",
+                Numbers::Signed,
+                [-reach, reach],
+            ),
+            marks,
+        }
+    };
+    Content::Panels(vec![
+        panel("By tokens", "tokens", &|point| point.tokens),
+        panel("By parameters", "parameters", &|point| point.params),
+    ])
+}

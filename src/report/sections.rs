@@ -1,0 +1,397 @@
+//! The tables and sentences of a report: summary, recipe, laws, check-list, trials, what was left out, provenance.
+//!
+//! Refuses to know figures.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::record::{TrialRow, TrialState, count_states};
+use crate::report::axes::range;
+use crate::report::text::{number, plural, size_label};
+use crate::report::view::{Cell, Column, Table};
+use crate::report::{ItemValue, LawInput, LawView, LeftOut, RecipeInput, RecipeItem, RecipeView, Study, text};
+use crate::units::human_seconds;
+
+/// Most trials that the table lists.
+pub const TRIALS_SHOWN_MAX: usize = 1000;
+
+/// The study in numbers.
+pub(crate) fn summary(trials: &[TrialRow]) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    for (state, count) in count_states(trials.iter().map(|trial| trial.state)) {
+        if count > 0 {
+            rows.push((state.to_owned(), plural(count as usize, "trial")));
+        }
+    }
+    let sizes = range(trials.iter().map(|t| t.params_non_embedding as f64));
+    if let Some([low, high]) = sizes {
+        let span = span(low, high, text::count);
+        rows.push(("parameters, without embedding".to_owned(), span));
+    }
+    if let Some([low, high]) = range(trials.iter().map(|trial| trial.tokens as f64)) {
+        rows.push(("tokens of a run".to_owned(), span(low, high, text::count)));
+    }
+    let seconds: f64 = trials.iter().filter_map(|trial| trial.seconds).sum();
+    if seconds > 0.0 {
+        rows.push(("training time, as if alone".to_owned(), human_seconds(seconds)));
+    }
+    let best = trials
+        .iter()
+        .filter_map(|trial| Some((trial.final_loss?, trial)))
+        .min_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((loss, trial)) = best {
+        let size = size_label(&trial.model, trial.params_non_embedding);
+        rows.push((
+            "lowest final loss, nats per token".to_owned(),
+            format!("{} ({size})", text::loss(loss)),
+        ));
+    }
+    rows
+}
+
+fn span(low: f64, high: f64, show: impl Fn(f64) -> String) -> String {
+    let (low, high) = (show(low), show(high));
+    if low == high { low } else { format!("{low} to {high}") }
+}
+
+/// What a reader must know first.
+pub(crate) fn notices(study: &Study<'_>) -> Vec<String> {
+    let mut notices = Vec::new();
+    if study.trials.is_empty() {
+        notices.push("This study has no trials yet: run its sweep, then draw the report again.".to_owned());
+    }
+    let toys = study.trials.iter().filter(|t| t.trainer == "toy").count();
+    if toys > 0 {
+        notices.push(format!(
+            "{} of {} come from the toy trainer: their losses are computed from a planted law, nothing was trained.",
+            plural(toys, "trial"),
+            study.trials.len()
+        ));
+    }
+    let open = study
+        .trials
+        .iter()
+        .filter(|t| matches!(t.state, TrialState::Pending | TrialState::Running))
+        .count();
+    if open > 0 {
+        notices.push(format!(
+            "{} not finished: what follows will change.",
+            if open == 1 {
+                "1 trial is".to_owned()
+            } else {
+                format!("{open} trials are")
+            }
+        ));
+    }
+    notices
+}
+
+/// A recipe as a table.
+pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
+    let rows = recipe.items.iter().flat_map(item_rows).collect();
+    RecipeView {
+        title: format!("Recipe for {} parameters", text::count(recipe.params as f64)),
+        verdict: recipe.verdict.clone(),
+        items: Table {
+            columns: vec![
+                Column::words("item"),
+                Column::numbers("value"),
+                Column::numbers("95 % interval"),
+                Column::words("source"),
+                Column::words("law, fit"),
+                Column::numbers("trials"),
+                Column::words("beyond the data"),
+            ],
+            rows,
+        },
+        gates: recipe.gates.clone(),
+        warnings: recipe.warnings.clone(),
+    }
+}
+
+/// The row of an item; the interval of one new run, where it differs, is a row of its own.
+fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
+    let show = |value: f64| match item.unit.as_str() {
+        "tokens" | "parameters" if value >= 1e4 => text::count(value),
+        "nats" | "nats per token" | "nats/token" => text::loss(value),
+        _ => number(value, 3),
+    };
+    let value = match &item.value {
+        ItemValue::Number(value) => show(*value),
+        ItemValue::Word(word) => word.clone(),
+    };
+    let unit = if item.unit.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", item.unit)
+    };
+    let interval = |ci95: [f64; 2]| format!("{} to {}", show(ci95[0]), show(ci95[1]));
+    let law = [&item.law, &item.fit].into_iter().flatten();
+    let beyond = item.extrapolation.map_or_else(String::new, |[params, tokens]| {
+        format!(
+            "{}\u{d7} parameters, {}\u{d7} tokens",
+            number(params, 2),
+            number(tokens, 2)
+        )
+    });
+    let name = item.name.replace('_', " ");
+    let mut rows = vec![vec![
+        name.clone().into(),
+        format!("{value}{unit}").into(),
+        item.ci95.map_or_else(String::new, interval).into(),
+        item.source.clone().into(),
+        law.cloned().collect::<Vec<_>>().join(" ").into(),
+        item.trials.map_or_else(String::new, |n| n.to_string()).into(),
+        beyond.into(),
+    ]];
+    if let Some(ci95) = item.ci95_new_run {
+        let mut row: Vec<Cell> = vec!["".into(); 7];
+        row[0] = format!("{name} of one new run").into();
+        row[2] = interval(ci95).into();
+        rows.push(row);
+    }
+    rows
+}
+
+/// A law as a table of its constants.
+pub(crate) fn law(law: &LawInput<'_>) -> LawView {
+    let rows = law
+        .constants
+        .iter()
+        .map(|constant| {
+            let interval = constant.ci95.map_or_else(String::new, |[low, high]| {
+                format!("{} to {}", number(low, 4), number(high, 4))
+            });
+            vec![
+                constant.name.clone().into(),
+                number(constant.value, 4).into(),
+                interval.into(),
+                constant.unit.clone().into(),
+            ]
+        })
+        .collect();
+    LawView {
+        law: law.law.to_owned(),
+        fit: law.fit.map(str::to_owned),
+        formula: law.formula.to_owned(),
+        refused: law.refused.map(str::to_owned),
+        constants: Table {
+            columns: vec![
+                Column::words("constant"),
+                Column::numbers("value"),
+                Column::numbers("95 % interval"),
+                Column::words("unit"),
+            ],
+            rows,
+        },
+        facts: law.facts.to_vec(),
+        warnings: law.warnings.to_vec(),
+    }
+}
+
+/// Every trial, by size, tokens, schedule and learning rate; and how many are beyond the limit.
+pub(crate) fn trials(trials: &[TrialRow]) -> (Table, usize) {
+    let mut order: Vec<&TrialRow> = trials.iter().collect();
+    order.sort_by(|a, b| {
+        (a.params_non_embedding, a.tokens, &a.schedule)
+            .cmp(&(b.params_non_embedding, b.tokens, &b.schedule))
+            .then(a.lr.total_cmp(&b.lr))
+            .then(a.slug.cmp(&b.slug))
+            .then(a.trial.cmp(&b.trial))
+    });
+    let unlisted = order.len().saturating_sub(TRIALS_SHOWN_MAX);
+    order.truncate(TRIALS_SHOWN_MAX);
+    let table = Table {
+        columns: vec![
+            Column::words("trial"),
+            Column::words("state"),
+            Column::words("model"),
+            Column::numbers("N"),
+            Column::numbers("tokens"),
+            Column::words("schedule"),
+            Column::numbers("lr"),
+            Column::numbers("batch"),
+            Column::numbers("seed"),
+            Column::numbers("final loss"),
+            Column::numbers("bits/byte"),
+            Column::numbers("FLOP"),
+            Column::numbers("time"),
+        ],
+        rows: order.into_iter().map(trial_row).collect(),
+    };
+    (table, unlisted)
+}
+
+fn trial_row(trial: &TrialRow) -> Vec<Cell> {
+    let count = |value: u64| Cell::number(text::count(value as f64), value as f64);
+    let some = |value: Option<f64>, show: &dyn Fn(f64) -> String| {
+        value.map_or_else(|| "".into(), |value| Cell::number(show(value), value))
+    };
+    let state = match (trial.state, trial.diverged_at_tokens) {
+        (TrialState::Diverged, Some(tokens)) => {
+            format!("diverged at {}", text::count(tokens as f64))
+        }
+        (state, _) => state.name().to_owned(),
+    };
+    vec![
+        trial.slug.clone().into(),
+        state.into(),
+        trial.model.clone().into(),
+        count(trial.params_non_embedding),
+        count(trial.tokens),
+        trial.schedule.clone().into(),
+        Cell::number(number(trial.lr, 3), trial.lr),
+        count(trial.batch_tokens),
+        trial.seed.to_string().into(),
+        some(trial.final_loss, &text::loss),
+        some(trial.bits_per_byte, &text::loss),
+        Cell::number(format!("{:.1e}", trial.flops), trial.flops),
+        some(trial.seconds, &human_seconds),
+    ]
+}
+
+/// Every trial without a final loss, and why.
+pub(crate) fn left_out(trials: &[TrialRow]) -> Vec<LeftOut> {
+    trials
+        .iter()
+        .filter_map(|trial| {
+            let mut reason = text::why_left_out(trial)?;
+            if let (TrialState::Diverged, Some(tokens)) = (trial.state, trial.diverged_at_tokens) {
+                reason = format!("diverged at {} tokens", text::count(tokens as f64));
+            }
+            Some(LeftOut {
+                trial: trial.trial.clone(),
+                slug: trial.slug.clone(),
+                reason,
+            })
+        })
+        .collect()
+}
+
+/// Where the numbers come from: each distinct value with its number of trials.
+pub(crate) fn provenance(trials: &[TrialRow]) -> Vec<(String, String)> {
+    type Read = fn(&TrialRow) -> Option<String>;
+    let fields: [(&str, Read); 10] = [
+        ("trainer", |t| Some(t.trainer.clone())),
+        ("parametrisation", |t| Some(t.parametrization.clone())),
+        ("code version", |t| t.code_version.clone()),
+        ("code epoch", |t| Some(t.code_epoch.to_string())),
+        ("device", |t| t.device.clone()),
+        ("numerics", |t| Some(t.numerics.clone())),
+        ("data hash", |t| Some(t.data_hash.clone())),
+        ("vocabulary", |t| Some(t.vocab.to_string())),
+        ("context", |t| Some(format!("{} tokens", t.context))),
+        ("seeds", |t| Some(t.seed.to_string())),
+    ];
+    let mut rows: Vec<(String, String)> = fields
+        .into_iter()
+        .map(|(name, read)| (name.to_owned(), distinct(trials, read)))
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    let configs: BTreeSet<&str> = trials.iter().map(|t| t.config_hash.as_str()).collect();
+    if !trials.is_empty() {
+        rows.push((
+            "configurations".to_owned(),
+            format!("{} distinct in {}", configs.len(), plural(trials.len(), "trial")),
+        ));
+    }
+    rows
+}
+
+/// Distinct values; with their counts when there are several, and cut short when there are many.
+fn distinct(trials: &[TrialRow], read: fn(&TrialRow) -> Option<String>) -> String {
+    const LISTED_MAX: usize = 6;
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for value in trials.iter().filter_map(read).filter(|value| !value.is_empty()) {
+        *counts.entry(value).or_default() += 1;
+    }
+    if let (1, Some((value, _))) = (counts.len(), counts.first_key_value()) {
+        return value.clone();
+    }
+    let mut listed: Vec<String> = counts
+        .iter()
+        .take(LISTED_MAX)
+        .map(|(value, count)| format!("{value} ({})", plural(*count, "trial")))
+        .collect();
+    if counts.len() > LISTED_MAX {
+        listed.push(format!("{} more", counts.len() - LISTED_MAX));
+    }
+    listed.join(", ")
+}
+
+/// What a reader asks before believing a law (after the check-list of Li et al. 2025, arXiv 2502.18969).
+pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
+    let finished: Vec<&TrialRow> = study.trials.iter().filter(|trial| trial.final_loss.is_some()).collect();
+    if finished.is_empty() {
+        return Vec::new();
+    }
+    let mut rows = law_answers(study);
+    let mut add = |question: &str, answer: String| rows.push((question.to_owned(), answer));
+    let of = |read: fn(&TrialRow) -> f64| range(finished.iter().map(|trial| read(trial)));
+    let sizes: BTreeSet<u64> = finished.iter().map(|t| t.params_non_embedding).collect();
+    if let Some([low, high]) = of(|t| t.params_non_embedding as f64) {
+        add("Sizes", format!("{}: {}", sizes.len(), span(low, high, text::count)));
+    }
+    if let Some([low, high]) = of(|t| t.tokens as f64 / t.params_non_embedding.max(1) as f64) {
+        add("Tokens per parameter", span(low, high, |x| number(x, 2)));
+    }
+    if let Some([low, high]) = of(|t| t.flops) {
+        add("Compute of a run (FLOP)", span(low, high, |x| format!("{x:.1e}")));
+    }
+    add("Learning rates", learning_rates(&finished));
+    if !study.bowls.is_empty() {
+        let inside = study.bowls.iter().filter(|bowl| bowl.best.is_some()).count();
+        add(
+            "Best learning rate inside the grid",
+            format!("in {inside} of {} groups of size and tokens", study.bowls.len()),
+        );
+    }
+    let seeds: BTreeSet<u64> = finished.iter().map(|trial| trial.seed).collect();
+    add("Seeds", seeds.len().to_string());
+    let schedules: BTreeSet<&str> = finished.iter().map(|t| t.schedule.as_str()).collect();
+    add(
+        "Schedules",
+        format!(
+            "{}; losses only from finished schedules",
+            schedules.into_iter().collect::<Vec<_>>().join(", ")
+        ),
+    );
+    add(
+        "Runs without a number",
+        plural(study.trials.len() - finished.len(), "run"),
+    );
+    rows
+}
+
+/// What the first fitted law says of itself.
+fn law_answers(study: &Study<'_>) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let mut add = |question: &str, answer: String| rows.push((question.to_owned(), answer));
+    let law = study.laws.iter().find(|law| law.refused.is_none());
+    add(
+        "Form of the law",
+        law.map_or_else(|| "none fitted".to_owned(), |law| law.formula.to_owned()),
+    );
+    if let Some(law) = law {
+        add("What N counts", law.params_are.replace('_', " "));
+        let held_out = law.points.iter().filter(|point| point.held_out).count();
+        let seen = law.points.len() - held_out;
+        add("Observations", format!("{seen} fitted, {held_out} held out"));
+    }
+    rows
+}
+
+/// How many learning rates each size was tried at, and over what range.
+fn learning_rates(finished: &[&TrialRow]) -> String {
+    let mut by_size: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for trial in finished {
+        by_size
+            .entry(trial.params_non_embedding)
+            .or_default()
+            .insert(trial.lr.to_bits());
+    }
+    let fewest = by_size.values().map(BTreeSet::len).min().unwrap_or(0);
+    let values = range(finished.iter().map(|trial| trial.lr))
+        .map(|[low, high]| span(low, high, |x| number(x, 3)))
+        .unwrap_or_default();
+    format!("at least {fewest} a size: {values}")
+}

@@ -1,0 +1,109 @@
+//! How a report words numbers and trials.
+//!
+//! Refuses to know what is worth showing.
+
+use crate::record::{TrialRow, TrialState};
+use crate::units::{human_count, significant};
+
+/// A loss in nats: `4.213`.
+pub(crate) fn loss(nats: f64) -> String {
+    if nats.is_finite() {
+        format!("{nats:.3}")
+    } else {
+        "not finite".to_owned()
+    }
+}
+
+/// A count as people read it: `4096`, `57.2k`, `3.1M`.
+pub fn count(value: f64) -> String {
+    if value.abs() < 1e4 {
+        format!("{}", value.round())
+    } else {
+        human_count(value)
+    }
+}
+
+/// A number of any magnitude with so many digits: `0.0123`, `4.2e-6`, `1.21e9`.
+pub fn number(value: f64, digits: i32) -> String {
+    if !value.is_finite() {
+        return "not finite".to_owned();
+    }
+    let rounded = significant(value, digits);
+    let magnitude = rounded.abs();
+    if rounded == 0.0 || (1e-4..1e6).contains(&magnitude) {
+        format!("{rounded}")
+    } else {
+        format!("{rounded:e}")
+    }
+}
+
+/// A size as a label: the name of its rung, or its parameters when the name is long.
+pub(crate) fn size_label(model: &str, params: u64) -> String {
+    if model.len() <= 6 {
+        model.to_owned()
+    } else {
+        count(params as f64)
+    }
+}
+
+/// A trial under the pointer: `s-lr1e-2: 57k, lr 0.01, WSD, 3.1M tokens, loss 4.213`.
+pub(crate) fn trial_hover(trial: &TrialRow) -> String {
+    let end = match (trial.final_loss, trial.state) {
+        (Some(nats), _) => format!("final loss {}", loss(nats)),
+        (None, TrialState::Diverged) => match trial.diverged_at_tokens {
+            Some(tokens) => format!("diverged at {} tokens", count(tokens as f64)),
+            None => "diverged".to_owned(),
+        },
+        (None, state) => state.name().to_owned(),
+    };
+    format!(
+        "{}\n{} ({} parameters), lr {}, batch {}, {}, {} tokens, seed {}\n{end}",
+        trial.slug,
+        trial.model,
+        count(trial.params_non_embedding as f64),
+        number(trial.lr, 3),
+        count(trial.batch_tokens as f64),
+        trial.schedule,
+        count(trial.tokens as f64),
+        trial.seed,
+    )
+}
+
+/// Why a trial carries no final loss; none if it does.
+pub(crate) fn why_left_out(trial: &TrialRow) -> Option<String> {
+    match (trial.state, trial.final_loss) {
+        (TrialState::Complete, Some(_)) => None,
+        (TrialState::Complete, None) => Some("without a held-out loss".to_owned()),
+        (TrialState::Diverged, _) => Some("diverged".to_owned()),
+        (TrialState::Running, _) => Some("still running".to_owned()),
+        (TrialState::Pending, _) => Some("not started".to_owned()),
+        (TrialState::Failed, _) => Some("failed".to_owned()),
+        (TrialState::Cancelled, _) => Some("cancelled".to_owned()),
+    }
+}
+
+/// `1 trial`, `2 trials`.
+pub(crate) fn plural(count: usize, word: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_counts_are_exact() {
+        assert_eq!(count(4096.0), "4096");
+        assert_eq!(count(57_184.0), "57.2k");
+    }
+
+    #[test]
+    fn numbers_are_decimal_where_people_read_decimals() {
+        assert_eq!(number(0.012_345, 3), "0.0123");
+        assert_eq!(number(4.24e-6, 2), "4.2e-6");
+        assert_eq!(number(1.21e9, 3), "1.21e9");
+        assert_eq!(number(0.0, 3), "0");
+        assert_eq!(number(-0.5, 3), "-0.5");
+    }
+}

@@ -1,0 +1,361 @@
+//! From a sweep and its laws to a page: maps what was fitted to what is shown, and writes the files.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::draw;
+use crate::fit::loss_fit::LossFit;
+use crate::recipe::build::Ask;
+use crate::recipe::{ITEMS, Item, Recipe};
+use crate::record::TrialRow;
+use crate::report::curves::Curves;
+use crate::report::{
+    self, BestLr, Constant, Gate, ItemValue, LawInput, LawPoint, LrBowl, LrPoint, RecipeInput, RecipeItem, Study,
+};
+use crate::run::advising;
+use crate::run::context::Context;
+use crate::run::failure::{Failure, exit};
+use crate::run::fitting::{self, Kept, Laws, Request};
+use crate::store::Store;
+use crate::workdir::write_atomic;
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// The page.
+    pub html: String,
+    /// The figures beside it.
+    pub figures: Vec<FigureFiles>,
+    /// Trials without a final loss, and why.
+    pub left_out: Vec<fitting::LeftOut>,
+    /// Points that are drawn.
+    pub points_shown: u64,
+    /// Points that are recorded.
+    pub points_total: u64,
+}
+
+/// The files of one figure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FigureFiles {
+    /// Its name.
+    pub name: String,
+    /// The SVG file.
+    pub svg: String,
+    /// The PNG file.
+    pub png: String,
+}
+
+/// The size that a recipe on a page is for, where the sweep names none: `MiniCPM-2.4B`.
+const TARGET_PARAMS: f64 = 2.4e9;
+
+/// Writes the report of a sweep into a folder.
+pub async fn report(context: &Context, store: &mut Store, sweep: &str, folder: &Path) -> Result<Written, Failure> {
+    let row = store.sweeps().await?.into_iter().find(|row| row.sweep == sweep);
+    let trials = store.trials(Some(sweep)).await?;
+    let points = store.points(Some(sweep)).await?;
+    let curves = Curves::collect(&trials, &points);
+    // A law that is refused is shown as such; a sweep that has not finished has a page too.
+    let laws = match fitting::fit_sweep(context, store, sweep, &Request::default()).await {
+        Ok(laws) => Ok(laws),
+        Err(failure) if failure.exit == exit::REFUSED => Err(failure),
+        Err(failure) => return Err(failure),
+    };
+    let params = row
+        .as_ref()
+        .and_then(|row| row.target_params)
+        .map_or(TARGET_PARAMS, |params| params as f64);
+    let recipe = match &laws {
+        Ok(laws) => {
+            let ask = Ask {
+                params,
+                tokens: None,
+                flops: None,
+            };
+            advising::advise(context, store, sweep, laws, &ask).await.ok()
+        }
+        Err(_) => None,
+    };
+    let question = row.as_ref().and_then(|row| row.description.as_deref());
+    let view = view(sweep, question, &trials, &curves, &laws, recipe.as_ref());
+    let figures = draw::figures(&view)
+        .map_err(|error| Failure::new(exit::INTERNAL, "draw", error.to_string(), "please report this"))?;
+    let page = draw::page(&view, &figures);
+    let mut files = Vec::new();
+    for figure in &figures {
+        let svg = folder.join(format!("{}.svg", figure.name));
+        let png = folder.join(format!("{}.png", figure.name));
+        write_atomic(&svg, figure.svg.as_bytes())?;
+        write_atomic(&png, &figure.png)?;
+        files.push(FigureFiles {
+            name: figure.name.clone(),
+            svg: svg.display().to_string(),
+            png: png.display().to_string(),
+        });
+    }
+    let html = folder.join("index.html");
+    write_atomic(&html, page.as_bytes())?;
+    Ok(Written {
+        html: html.display().to_string(),
+        figures: files,
+        left_out: view
+            .left_out
+            .into_iter()
+            .map(|it| fitting::LeftOut {
+                trial: it.trial,
+                reason: it.reason,
+            })
+            .collect(),
+        points_shown: view.points_shown,
+        points_total: view.points_total,
+    })
+}
+
+fn view(
+    sweep: &str,
+    question: Option<&str>,
+    trials: &[TrialRow],
+    curves: &Curves,
+    laws: &Result<Laws, Failure>,
+    recipe: Option<&Recipe>,
+) -> report::ReportView {
+    let bowls = laws.as_ref().map(|laws| bowls(laws, trials)).unwrap_or_default();
+    let recipe = recipe.map(recipe_input);
+    let parts = match laws {
+        Ok(Laws { loss: Ok(kept), .. }) => Ok(LossParts::new(kept, trials)),
+        Ok(Laws { loss: Err(refusal), .. }) => Err(format!("{}: {refusal}", refusal.code())),
+        Err(failure) => Err(format!("{}: {}", failure.code, failure.message)),
+    };
+    let point = match laws {
+        Ok(Laws { loss: Ok(kept), .. }) => Some(kept.law.point()),
+        Ok(Laws { loss: Err(_), .. }) | Err(_) => None,
+    };
+    let predict = |params: f64, tokens: f64| point.map(|law| law.loss(params, tokens));
+    let law = LawInput {
+        law: "chinchilla",
+        fit: None,
+        formula: "L(N, D) = E + A / N^α + B / D^β",
+        params_are: "params_non_embedding",
+        refused: None,
+        constants: &[],
+        facts: &[],
+        warnings: &[],
+        points: &[],
+        predict: None,
+    };
+    let law = match &parts {
+        Ok(parts) => LawInput {
+            fit: Some(&parts.fit),
+            constants: &parts.constants,
+            facts: &parts.facts,
+            warnings: &parts.warnings,
+            points: &parts.points,
+            predict: Some(&predict),
+            ..law
+        },
+        Err(why) => LawInput {
+            refused: Some(why),
+            ..law
+        },
+    };
+    report::build(&Study {
+        sweep,
+        question,
+        trials,
+        curves,
+        bowls: &bowls,
+        laws: &[law],
+        recipe: recipe.as_ref(),
+    })
+}
+
+/// What a page says of a law of loss.
+struct LossParts {
+    fit: String,
+    constants: Vec<Constant>,
+    facts: Vec<(String, String)>,
+    warnings: Vec<String>,
+    points: Vec<LawPoint>,
+}
+
+impl LossParts {
+    fn new(kept: &Kept<LossFit>, trials: &[TrialRow]) -> Self {
+        let law = &kept.law;
+        let constants = [("E", "nats/token"), ("A", ""), ("alpha", ""), ("B", ""), ("beta", "")]
+            .into_iter()
+            .map(|(name, unit)| Constant {
+                name: name.to_owned(),
+                value: law.parameters[name].value,
+                ci95: law.parameters[name].ci95,
+                unit: unit.to_owned(),
+            })
+            .collect();
+        let model = |trial: &str| {
+            trials
+                .iter()
+                .find(|row| row.trial == trial)
+                .map_or_else(String::new, |row| row.model.clone())
+        };
+        let above = law
+            .hold_out
+            .as_ref()
+            .filter(|held| held.by == "params")
+            .map(|held| held.above);
+        let points = law
+            .residuals
+            .iter()
+            .map(|run| LawPoint {
+                trial: run.label.clone(),
+                model: model(&run.label),
+                params: run.params,
+                tokens: run.tokens,
+                loss: run.measured,
+                held_out: above.is_some_and(|above| run.params > above * 1.01),
+            })
+            .collect();
+        Self {
+            fit: kept.fit.clone(),
+            constants,
+            facts: facts(kept),
+            warnings: law
+                .warnings
+                .iter()
+                .map(|warning| format!("{}: {}", warning.code, warning.text))
+                .collect(),
+            points,
+        }
+    }
+}
+
+fn facts(kept: &Kept<LossFit>) -> Vec<(String, String)> {
+    let law = &kept.law;
+    let fact = |name: &str, text: String| (name.to_owned(), text);
+    let mut facts = vec![
+        fact(
+            "runs",
+            format!("{} entered, {} were left out", law.n, kept.left_out.len()),
+        ),
+        fact(
+            "objective",
+            match law.objective.delta {
+                Some(delta) => format!("Huber on log loss, δ = {delta}: {:.4e}", law.objective.value),
+                None => format!("least squares: {:.4e}", law.objective.value),
+            },
+        ),
+        fact(
+            "solver",
+            format!(
+                "{:?}; variable projection, then Levenberg-Marquardt on all five",
+                law.status
+            )
+            .to_lowercase(),
+        ),
+        fact("intervals", format!("{} resamples of configurations", law.draws.len())),
+        fact("noise", format!("{:.2} % of the loss", law.noise * 100.0)),
+    ];
+    if let Some(held) = &law.hold_out {
+        facts.push(fact(
+            "hold-out",
+            format!(
+                "{} runs of the largest size predicted to {:.2} % from the others",
+                held.n,
+                held.mean_abs_rel_error * 100.0
+            ),
+        ));
+    }
+    facts.extend(law.allocation.iter().map(|(name, it)| {
+        let range = it
+            .ci95
+            .map_or_else(String::new, |[a, b]| format!(" ({a:.2} to {b:.2})"));
+        fact(
+            if name == "a" {
+                "optimal N grows as"
+            } else {
+                "optimal D grows as"
+            },
+            format!("C^{:.2}{range}", it.value),
+        )
+    }));
+    facts
+}
+
+fn bowls(laws: &Laws, trials: &[TrialRow]) -> Vec<LrBowl> {
+    let Ok(kept) = &laws.lr else { return Vec::new() };
+    let out: Vec<&str> = kept.left_out.iter().map(|it| it.trial.as_str()).collect();
+    kept.law
+        .groups
+        .iter()
+        .map(|group| {
+            let is_here = |row: &&TrialRow| {
+                row.params_non_embedding as f64 == group.params
+                    && row.tokens as f64 == group.tokens
+                    && !out.contains(&row.trial.as_str())
+                    && (row.final_loss.is_some() || row.diverged_at_tokens.is_some())
+            };
+            LrBowl {
+                model: group.model.clone(),
+                params: group.params as u64,
+                tokens: group.tokens as u64,
+                points: trials
+                    .iter()
+                    .filter(is_here)
+                    .map(|row| LrPoint {
+                        trial: row.trial.clone(),
+                        lr: row.lr,
+                        loss: row.final_loss,
+                    })
+                    .collect(),
+                best: group
+                    .best
+                    .zip(group.loss)
+                    .map(|(lr, loss)| BestLr { lr, ci95: None, loss }),
+            }
+        })
+        .collect()
+}
+
+fn recipe_input(recipe: &Recipe) -> RecipeInput {
+    RecipeInput {
+        params: recipe.params,
+        tokens: recipe.items.get("tokens").and_then(|item| item.value.as_f64()),
+        verdict: recipe.verdict.name().to_owned(),
+        items: ITEMS
+            .iter()
+            .filter_map(|name| Some(recipe_item(name, recipe.items.get(*name)?)))
+            .collect(),
+        gates: recipe
+            .gates
+            .iter()
+            .map(|gate| Gate {
+                name: gate.name.clone(),
+                passed: gate.passed,
+                why: gate.why.clone(),
+                next: gate.next.clone(),
+            })
+            .collect(),
+        warnings: recipe
+            .warnings
+            .iter()
+            .map(|warning| format!("{}: {}", warning.code, warning.text))
+            .collect(),
+    }
+}
+
+fn recipe_item(name: &str, item: &Item) -> RecipeItem {
+    let value = item.value.as_f64().map_or_else(
+        || ItemValue::Word(item.value.as_str().unwrap_or_default().to_owned()),
+        ItemValue::Number,
+    );
+    RecipeItem {
+        name: name.to_owned(),
+        value,
+        ci95: item.ci95,
+        ci95_new_run: item.ci95_new_run,
+        unit: item.unit.clone(),
+        source: item.source.name().to_owned(),
+        law: Some(item.law.clone()),
+        fit: item.fit.clone(),
+        trials: (item.trials > 0).then_some(item.trials),
+        extrapolation: item.extrapolation.map(|reach| [reach.params, reach.tokens]),
+    }
+}

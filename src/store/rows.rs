@@ -1,0 +1,233 @@
+//! Rows of the database as plain values, and how each is read.
+
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use crate::model::config::RunConfig;
+use crate::plan::{KnownStage, StageKind, StagePlan};
+use crate::record::{StageRow, TrialRow, TrialState};
+use crate::stage::StageState;
+use crate::store::StoreError;
+use crate::units::{StageId, Steps};
+
+/// A sweep that was planned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SweepRow {
+    /// Its name.
+    pub sweep: String,
+    /// Its question.
+    pub description: Option<String>,
+    /// The size of the run that it is for.
+    pub target_params: Option<u64>,
+    /// Its file, as it was.
+    pub spec: String,
+}
+
+/// A fit that was kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FitRow {
+    /// Its name.
+    pub fit: String,
+    /// The sweep that it rests on; none: somebody's file.
+    pub sweep: Option<String>,
+    /// Its law.
+    pub law: String,
+    /// All of it.
+    pub body: serde_json::Value,
+}
+
+/// A stage that is on a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunningRow {
+    /// A trial that passes through the stage, and how many do.
+    pub trial: String,
+    /// The stage.
+    pub stage: String,
+    /// Which attempt.
+    pub attempt: u64,
+    /// The worker's number.
+    pub worker: Option<u64>,
+    /// Its process.
+    pub pid: Option<u64>,
+    /// Its machine.
+    pub host: Option<String>,
+    /// Its device.
+    pub device: Option<String>,
+    /// Since when, ISO 8601 UTC.
+    pub since: String,
+    /// Tokens of the stage so far.
+    pub tokens: u64,
+    /// Tokens of the stage.
+    pub tokens_total: u64,
+    /// The newest training loss.
+    pub loss: Option<f64>,
+}
+
+/// One attempt at a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageAttempt {
+    /// The stage.
+    pub stage: String,
+    /// Which attempt.
+    pub attempt: u64,
+    /// `running`, `complete`, `diverged` or `faulted`.
+    pub state: String,
+    /// Its folder.
+    pub folder: String,
+    /// When it began.
+    pub started_at: String,
+    /// When it ended.
+    pub ended_at: Option<String>,
+    /// Worker of the attempt.
+    pub worker: Option<u64>,
+    /// Device.
+    pub device: Option<String>,
+    /// Seconds of training.
+    pub seconds: Option<f64>,
+    /// Why it ended without a result.
+    pub cause: Option<String>,
+    /// What the worker said.
+    pub message: Option<String>,
+}
+
+/// What a speed depends on: two configurations with this key in common run equally fast.
+pub fn rate_key(config: &RunConfig) -> String {
+    let shape = config.shape;
+    format!(
+        "{}-{}-{}-{}-{}-{}-{}-{}",
+        shape.width,
+        shape.layers,
+        shape.heads,
+        shape.kv_heads,
+        shape.d_ff,
+        config.vocab,
+        config.context,
+        config.numerics.name()
+    )
+}
+
+pub(super) async fn stage_state(tx: &mut SqliteConnection, stage: &StageId) -> Result<StageState, StoreError> {
+    let row = sqlx::query("select state, attempts from stages where stage = ?")
+        .bind(&stage.0)
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or_else(|| StoreError::Damaged(format!("stage {stage} was never planned")))?;
+    state_of(row.try_get(0)?, row.try_get(1)?)
+}
+
+fn state_of(name: &str, attempts: i64) -> Result<StageState, StoreError> {
+    match name {
+        "pending" => Ok(StageState::Pending),
+        "running" => Ok(StageState::Running {
+            attempt: u32::try_from(attempts).unwrap_or(u32::MAX),
+        }),
+        "complete" => Ok(StageState::Complete),
+        "diverged" => Ok(StageState::Diverged),
+        "failed" => Ok(StageState::Failed),
+        other => Err(StoreError::Damaged(format!("a stage is `{other}`"))),
+    }
+}
+
+pub(super) fn known_stage(row: &SqliteRow) -> Result<(StageId, KnownStage), StoreError> {
+    let id = StageId(row.try_get(0)?);
+    let kind = match row.try_get::<&str, _>(3)? {
+        "trunk" => StageKind::Trunk,
+        "decay" => StageKind::Decay,
+        _ => StageKind::Whole,
+    };
+    let plan = StagePlan {
+        id: id.clone(),
+        parent: row.try_get::<Option<String>, _>(1)?.map(StageId),
+        lineage: row.try_get(2)?,
+        kind,
+        config: json(row, 4)?,
+        from: Steps(unsigned(row.try_get(5)?)),
+        to: Steps(unsigned(row.try_get(6)?)),
+    };
+    let state = state_of(row.try_get(7)?, row.try_get(8)?)?;
+    Ok((
+        id,
+        KnownStage {
+            plan,
+            state,
+            has_state: row.try_get(9)?,
+        },
+    ))
+}
+
+pub(super) fn stage_row(row: &SqliteRow) -> Result<StageRow, StoreError> {
+    Ok(StageRow {
+        stage: row.try_get("stage")?,
+        parent: row.try_get("parent")?,
+        kind: row.try_get("kind")?,
+        from_tokens: unsigned(row.try_get("from_tokens")?),
+        to_tokens: unsigned(row.try_get("to_tokens")?),
+        state: trial_state(row.try_get("state")?)?,
+        attempts: unsigned(row.try_get("attempts")?),
+        tokens_trained: unsigned(row.try_get("tokens_trained")?),
+        seconds: row.try_get("seconds")?,
+        trials: unsigned(row.try_get("trials")?),
+    })
+}
+
+pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
+    let count = |name: &str| row.try_get::<i64, _>(name).map(unsigned);
+    Ok(TrialRow {
+        trial: row.try_get("trial")?,
+        sweep: row.try_get("sweep")?,
+        slug: row.try_get("slug")?,
+        state: trial_state(row.try_get("state")?)?,
+        trainer: row.try_get("trainer")?,
+        model: row.try_get("model")?,
+        params_non_embedding: count("params_non_embedding")?,
+        params_total: count("params_total")?,
+        width: count("width")?,
+        layers: count("layers")?,
+        heads: count("heads")?,
+        vocab: count("vocab")?,
+        context: count("context")?,
+        parametrization: row.try_get("parametrization")?,
+        lr: row.try_get("lr")?,
+        batch_tokens: count("batch_tokens")?,
+        schedule: row.try_get("schedule")?,
+        warmup_tokens: count("warmup_tokens")?,
+        decay_fraction: row.try_get("decay_fraction")?,
+        tokens: count("tokens")?,
+        steps: count("steps")?,
+        seed: count("seed")?,
+        flops: row.try_get("flops")?,
+        final_loss: row.try_get("final_loss")?,
+        bits_per_byte: row.try_get("bits_per_byte")?,
+        diverged_at_tokens: row.try_get::<Option<i64>, _>("diverged_at_tokens")?.map(unsigned),
+        device: row.try_get("device")?,
+        numerics: row.try_get("numerics")?,
+        code_epoch: count("code_epoch")?,
+        code_version: row.try_get("code_version")?,
+        data_hash: row.try_get("data_hash")?,
+        config_hash: row.try_get("config_hash")?,
+        seconds: row.try_get("seconds")?,
+        axes: serde_json::from_str(row.try_get("axes")?).map_err(|error| StoreError::Damaged(error.to_string()))?,
+    })
+}
+
+pub(super) fn fit_row(row: &SqliteRow) -> Result<FitRow, StoreError> {
+    Ok(FitRow {
+        fit: row.try_get(0)?,
+        sweep: row.try_get(1)?,
+        law: row.try_get(2)?,
+        body: json(row, 3)?,
+    })
+}
+
+fn trial_state(name: &str) -> Result<TrialState, StoreError> {
+    TrialState::from_name(name).ok_or_else(|| StoreError::Damaged(format!("a state is `{name}`")))
+}
+
+pub(super) fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: usize) -> Result<T, StoreError> {
+    serde_json::from_str(row.try_get(column)?).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
+pub(super) fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,255 @@
+//! One job: a stage trained from its beginning to its end, every step recorded.
+//!
+//! Refuses to know how jobs arrive and how they are stopped.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use sandbox::model::config::{DeviceKind, Precision, RunConfig};
+use sandbox::model::shape::Shape;
+use sandbox::units::Steps;
+use sandbox::wire::{CHECKPOINT_FILE, Cause, Checkpoint, Job, Line, PROTOCOL, Point, Split};
+use tch::{Cuda, Device, no_grad};
+
+use crate::failure::Failure;
+use crate::feed::{Feed, TrainingFeed};
+use crate::lines::Lines;
+use crate::step::{NotFinite, Trainer};
+use crate::{checkpoint, system};
+
+/// Version of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The prepared data that was read last, kept open for the next job.
+#[derive(Default)]
+pub(crate) struct Shelf {
+    open: Option<(PathBuf, Feed)>,
+}
+
+impl Shelf {
+    /// The prepared data in a folder, opened only if it is another one than last time.
+    fn feed(&mut self, folder: &Path) -> Result<&Feed, Failure> {
+        let open = match self.open.take() {
+            Some((path, feed)) if path == folder => (path, feed),
+            Some(_) | None => (folder.to_owned(), Feed::open(folder)?),
+        };
+        Ok(&self.open.insert(open).1)
+    }
+}
+
+/// How training ended.
+enum End {
+    Complete { seconds: f64 },
+    Diverged { step: u64 },
+    Stopped,
+}
+
+/// How the evaluation ended.
+enum Evaluated {
+    Complete,
+    /// The last update made a model whose loss is not finite.
+    NotFinite,
+    Stopped,
+}
+
+/// Does the job and says its last line but the failures'; `stopped` is asked before every step.
+pub(crate) fn perform(
+    job: &Job,
+    folder: &Path,
+    lines: &mut Lines,
+    shelf: &mut Shelf,
+    stopped: &dyn Fn() -> bool,
+) -> Result<(), Failure> {
+    let device = check(job)?;
+    lines.say(&Line::Started {
+        attempt: job.attempt,
+        pid: std::process::id(),
+        host: system::host(),
+        device: system::describe(device),
+        libtorch: Some(system::libtorch_version()),
+    })?;
+    system::reset_peak();
+    tch::set_num_threads(i32::try_from(job.config.numerics.threads).unwrap_or(i32::MAX));
+    let feed = shelf.feed(&job.data)?;
+    let training = feed.training(&job.config)?;
+    let mut trainer = match &job.parent {
+        Some(parent) => checkpoint::load(parent, &job.config, job.from, device)?,
+        None => Trainer::new(&job.config, device),
+    };
+    let last = match train(&mut trainer, job.to, &training, lines, stopped)? {
+        End::Diverged { step } => Line::Diverged { step },
+        End::Stopped => Line::Stopped,
+        End::Complete { seconds } => match evaluate(&trainer, feed, job.eval_windows, lines, stopped)? {
+            Evaluated::NotFinite => Line::Diverged { step: trainer.done.0 },
+            Evaluated::Stopped => Line::Stopped,
+            Evaluated::Complete => Line::Finished {
+                checkpoint: keep(&trainer, job, folder)?,
+                seconds,
+                peak_bytes: system::peak_bytes(),
+            },
+        },
+    };
+    lines.say(&last)
+}
+
+/// Refuses jobs that this worker would do wrongly; gives the device.
+fn check(job: &Job) -> Result<Device, Failure> {
+    let config = &job.config;
+    if job.protocol != PROTOCOL || job.version != VERSION {
+        return Err(Failure::refused(format!(
+            "the job is of version {} (protocol {}), this worker of {VERSION} (protocol {PROTOCOL}): build both programs together",
+            job.version, job.protocol
+        )));
+    }
+    let device = system::device(&job.device).map_err(Failure::refused)?;
+    if device.is_cuda() != (config.numerics.device == DeviceKind::Cuda) {
+        return Err(Failure::refused(format!(
+            "the trial is planned for another kind of device than `{}`",
+            job.device
+        )));
+    }
+    if config.precision == Precision::Bfloat16 && !device.is_cuda() {
+        return Err(Failure::refused(
+            "bfloat16 needs a CUDA device; on a CPU use `precision: float32`",
+        ));
+    }
+    let Shape {
+        width,
+        layers,
+        heads,
+        kv_heads,
+        head_dim: _,
+        d_ff,
+    } = config.shape;
+    if Shape::new(width, layers, heads, kv_heads, d_ff) != Ok(config.shape) {
+        return Err(Failure::refused(format!("{:?} is no shape", config.shape)));
+    }
+    let tokens = config.batch_tokens.0;
+    if config.context == 0 || tokens == 0 || !tokens.is_multiple_of(config.context) {
+        return Err(Failure::refused(format!(
+            "a batch of {tokens} tokens is no whole number of sequences of {}",
+            config.context
+        )));
+    }
+    let numerics = config.numerics;
+    if numerics.threads == 0 || numerics.micro_batch == 0 {
+        return Err(Failure::refused("threads and micro_batch must be at least 1"));
+    }
+    if job.from > job.to || (job.parent.is_none() && job.from != Steps(0)) {
+        return Err(Failure::refused(format!(
+            "the stage goes from step {} to {} and its parent does not lead there",
+            job.from.0, job.to.0
+        )));
+    }
+    Ok(device)
+}
+
+/// Trains up to the step `to`.
+fn train(
+    trainer: &mut Trainer,
+    to: Steps,
+    feed: &TrainingFeed<'_>,
+    lines: &mut Lines,
+    stopped: &dyn Fn() -> bool,
+) -> Result<End, Failure> {
+    let device = trainer.model.device();
+    let start = Instant::now();
+    while trainer.done < to {
+        if stopped() {
+            return Ok(End::Stopped);
+        }
+        let batch = feed.batch(&trainer.config, trainer.done, device);
+        let measured = match trainer.step(&batch) {
+            Ok(measured) => measured,
+            Err(NotFinite) => {
+                return Ok(End::Diverged { step: trainer.done.0 });
+            }
+        };
+        lines.say(&Line::Point(Point {
+            step: trainer.done.0,
+            split: Split::train(),
+            loss: measured.loss,
+            lr: Some(measured.lr),
+            grad_norm: Some(measured.grad_norm),
+            bits_per_byte: None,
+        }))?;
+    }
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(i64::try_from(index).unwrap_or(0));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(End::Complete { seconds })
+}
+
+/// Loss on the first `windows` windows of each held-out set.
+fn evaluate(
+    trainer: &Trainer,
+    feed: &Feed,
+    windows: u64,
+    lines: &mut Lines,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Evaluated, Failure> {
+    for set in feed.held_out() {
+        let windows = windows.min(feed.windows(&set, trainer.config.context)?);
+        // A set without a whole window has no loss.
+        if windows == 0 {
+            continue;
+        }
+        let Some(loss) = held_out_loss(trainer, feed, &set, windows, stopped)? else {
+            return Ok(Evaluated::Stopped);
+        };
+        if !loss.is_finite() {
+            return Ok(Evaluated::NotFinite);
+        }
+        lines.say(&Line::Point(Point {
+            step: trainer.done.0,
+            loss,
+            lr: None,
+            grad_norm: None,
+            bits_per_byte: feed.bits_per_byte(&set, loss),
+            split: set,
+        }))?;
+    }
+    Ok(Evaluated::Complete)
+}
+
+/// Mean loss in nats per token over the first windows of a set; none if it was stopped.
+fn held_out_loss(
+    trainer: &Trainer,
+    feed: &Feed,
+    set: &Split,
+    windows: u64,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Option<f64>, Failure> {
+    let RunConfig { context, numerics, .. } = trainer.config;
+    let (mut sum, mut first) = (0.0, 0);
+    while first < windows {
+        if stopped() {
+            return Ok(None);
+        }
+        let end = windows.min(first + numerics.micro_batch);
+        let batch = feed.held_out_batch(set, first..end, context, trainer.model.device())?;
+        sum += no_grad(|| trainer.model.loss_sum(&batch)).double_value(&[]);
+        first = end;
+    }
+    Ok(Some(sum / (windows * context) as f64))
+}
+
+/// Leaves the state behind where a later stage needs it.
+fn keep(trainer: &Trainer, job: &Job, folder: &Path) -> Result<Option<Checkpoint>, Failure> {
+    if !job.keep_state {
+        return Ok(None);
+    }
+    checkpoint::save(trainer, &job.stage.0, &folder.join(CHECKPOINT_FILE)).map(Some)
+}
+
+/// Reads the job in a file.
+pub(crate) fn read(path: &Path) -> Result<Job, Failure> {
+    let text = fs_err::read_to_string(path)?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::new(
+            Cause::Refused,
+            format!("{} is not a job of this version: {error}", path.display()),
+        )
+    })
+}

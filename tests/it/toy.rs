@@ -1,0 +1,333 @@
+//! The whole loop with the toy trainer: a sweep goes in, the planted law comes out, and every contract holds.
+
+use fs_err as fs;
+use serde_json::Value;
+
+use crate::world::World;
+
+const SWEEP: &str = "
+name: toy
+description: Does the planted law come back?
+data: text
+parameters:
+  model: [6K, 13K, 24K, 80K, 189K]
+  lr: [3e-3, 1e-2, 3e-2, 0.5]
+  tokens: [200k, 400k, 800k]
+  batch_tokens: 4000
+  context: 100
+  schedule:
+    parameters:
+      name: wsd
+      warmup: 8000
+";
+
+fn keys(value: &Value) -> Vec<&str> {
+    value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+fn trained() -> World {
+    let world = World::new();
+    world.prepare_text();
+    world.write("toy.yaml", SWEEP);
+    let summary = world.run(&["run", "toy.yaml", "--toy", "--json"]).ok();
+    assert_eq!(summary["counts"]["complete"], 45, "{summary}");
+    assert_eq!(
+        summary["counts"]["diverged"], 15,
+        "the largest learning rate is over the edge"
+    );
+    world
+}
+
+#[test]
+fn a_plan_adds_up_and_has_the_keys_of_the_contract() {
+    let world = World::new();
+    world.prepare_text();
+    world.write("toy.yaml", SWEEP);
+    let plan = world.run(&["plan", "toy.yaml", "--toy", "--json"]).ok();
+    let totals = &plan["totals"];
+    for key in [
+        "trials",
+        "stages",
+        "tokens",
+        "tokens_unshared",
+        "tokens_to_train",
+        "flops",
+        "flops_unshared",
+        "flops_to_train",
+        "seconds",
+        "bytes",
+    ] {
+        assert!(totals[key].is_number(), "{key}");
+    }
+    assert_eq!(totals["trials"], 60);
+    let reasons: u64 = plan["reasons"]
+        .as_object()
+        .expect("reasons")
+        .values()
+        .filter_map(Value::as_u64)
+        .sum();
+    assert_eq!(reasons, 60);
+    assert!(
+        totals["tokens"].as_u64() < totals["tokens_unshared"].as_u64(),
+        "trunks are shared"
+    );
+    assert_eq!(totals["tokens"], totals["tokens_to_train"]);
+    assert_eq!(plan["rate_source"], "assumed");
+    let trial = &plan["trials"][0];
+    for key in [
+        "trial",
+        "slug",
+        "reason",
+        "why",
+        "axes",
+        "params_non_embedding",
+        "params_total",
+        "seed",
+        "tokens",
+        "flops",
+        "stages",
+    ] {
+        assert!(!trial[key].is_null(), "{key}");
+    }
+    assert_eq!(keys(&plan["stages"][0]).len(), 6);
+    assert!(!world.home().join("sandbox.db").exists(), "a plan changes nothing");
+}
+
+#[test]
+fn the_planted_law_comes_back_through_the_whole_program() {
+    let world = trained();
+    let refused = world.run(&["fit", "toy", "--json"]);
+    assert_eq!((refused.code, refused.error().as_str()), (4, "toy_data"));
+    let fit = world.run(&["fit", "toy", "--toy", "--json"]).ok();
+    let near = |name: &str, truth: f64| {
+        let value = fit["parameters"][name]["value"].as_f64().expect("a number");
+        assert!((value / truth - 1.0).abs() < 0.02, "{name}: {value} is not {truth}");
+    };
+    near("alpha", 0.40);
+    near("beta", 0.35);
+    near("E", 1.5);
+    assert_eq!(fit["status"], "converged");
+    assert!((fit["lr"]["best"]["value"].as_f64().expect("a number") / 0.01 - 1.0).abs() < 0.01);
+    assert_eq!(fit["lr"]["diverged_from"], 0.5);
+    for key in [
+        "fit",
+        "law",
+        "status",
+        "n",
+        "convention",
+        "objective",
+        "parameters",
+        "allocation",
+        "hold_out",
+        "timings_ms",
+        "warnings",
+    ] {
+        assert!(!fit[key].is_null(), "{key}");
+    }
+    let prediction = world
+        .run(&[
+            "predict", "last", "--params", "1B", "--tokens", "20B", "--toy", "--json",
+        ])
+        .ok();
+    let truth = 1.5 + 40.0 / 1e9f64.powf(0.40) + 90.0 / 2e10f64.powf(0.35);
+    let mean = prediction["loss"]["mean"].as_f64().expect("a number");
+    assert!((mean / truth - 1.0).abs() < 0.02, "{mean} is not {truth}");
+    assert!(prediction["extrapolation"]["params"].as_f64().expect("a number") > 1000.0);
+    world.write("at.csv", "params,tokens\n1e9,2e10\n1e6,1e6\n");
+    let many = world.run(&["predict", "last", "--at", "at.csv", "--json"]).ok();
+    assert_eq!(many.as_array().map(Vec::len), Some(2));
+    assert_eq!(many[0]["loss"]["mean"], prediction["loss"]["mean"]);
+}
+
+#[test]
+fn a_recipe_names_the_origin_of_every_number() {
+    let world = trained();
+    let refused = world.run(&["recipe", "--params", "2.4B", "--json"]);
+    assert_eq!((refused.code, refused.error().as_str()), (4, "toy_data"));
+    let recipe = world
+        .run(&["recipe", "--params", "2.4B", "--tokens", "1T", "--toy", "--json"])
+        .ok();
+    assert_eq!(recipe["verdict"], "unverified");
+    assert_eq!(recipe["params"], 2_442_057_984_u64);
+    assert_eq!(recipe["shape"]["width"], 2304);
+    for name in [
+        "lr",
+        "lr_hidden",
+        "batch_tokens",
+        "warmup_tokens",
+        "decay_fraction",
+        "schedule",
+        "tokens",
+        "tokens_compute_optimal",
+        "loss",
+        "flops",
+    ] {
+        let item = &recipe["items"][name];
+        assert!(!item["value"].is_null(), "{name}");
+        let source = item["source"].as_str().expect("a source");
+        assert!(
+            ["fitted", "measured", "published", "default"].contains(&source),
+            "{name}: {source}"
+        );
+        assert_eq!(
+            source == "fitted",
+            item["fit"].is_string(),
+            "{name}: a fitted number names its fit"
+        );
+    }
+    let value = |name: &str| recipe["items"][name]["value"].as_f64().expect("a number");
+    assert!((value("lr") / value("lr_hidden") - 9.0).abs() < 1e-9);
+    assert_eq!(recipe["items"]["batch_tokens"]["source"], "published");
+    assert!(recipe["items"]["loss"]["ci95_new_run"].is_array());
+    let failed: Vec<&Value> = recipe["gates"]
+        .as_array()
+        .expect("gates")
+        .iter()
+        .filter(|gate| gate["passed"] == false)
+        .collect();
+    assert!(failed.iter().any(|gate| gate["name"] == "sizes_spanned"));
+}
+
+#[test]
+fn running_again_trains_nothing_and_a_new_budget_only_the_difference() {
+    let world = trained();
+    let again = world.run(&["run", "toy.yaml", "--toy", "--json"]).ok();
+    assert_eq!(again["trained"]["stages"], 0, "{again}");
+    assert_eq!(again["stopped_by"], Value::Null);
+    let plan = world.run(&["plan", "toy.yaml", "--toy", "--json"]).ok();
+    assert_eq!(plan["totals"]["tokens_to_train"], 0);
+    assert_eq!(plan["reasons"]["complete"], 60);
+    let more = ["--set", "parameters.tokens=[200k,400k,600k,800k]"];
+    let plan = world
+        .run(&["plan", "toy.yaml", more[0], more[1], "--toy", "--json"])
+        .ok();
+    // 5 sizes × 3 learning rates that do not diverge: the trunk from 360k to 540k and a decay of 60k, in whole steps.
+    assert_eq!(plan["totals"]["tokens_to_train"], 15 * (180_000 + 60_000));
+    let run = world
+        .run(&["run", "toy.yaml", more[0], more[1], "--toy", "--json"])
+        .ok();
+    assert_eq!(run["trained"]["tokens"], 15 * 240_000);
+    assert_eq!(run["counts"]["complete"], 60);
+}
+
+#[test]
+fn the_exported_tables_have_the_columns_of_the_contract() {
+    let world = trained();
+    world
+        .run(&["export", "toy", "--format", "csv", "--out", "out", "--json"])
+        .ok();
+    let head = |name: &str| {
+        let text = fs::read_to_string(world.path(&format!("out/{name}.csv"))).expect("written");
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        head("trials"),
+        "trial,sweep,slug,state,trainer,model,params_non_embedding,params_total,width,layers,heads,vocab,context,\
+         parametrization,lr,batch_tokens,schedule,warmup_tokens,decay_fraction,tokens,steps,seed,flops,final_loss,\
+         bits_per_byte,diverged_at_tokens,device,numerics,code_epoch,code_version,data_hash,config_hash,seconds,\
+         axis.lr,axis.model,axis.tokens"
+    );
+    assert_eq!(head("points"), "trial,stage,step,tokens,flops,lr,split,loss,grad_norm");
+    assert_eq!(
+        head("stages"),
+        "stage,parent,kind,from_tokens,to_tokens,state,attempts,tokens_trained,seconds,trials"
+    );
+    let trials = fs::read_to_string(world.path("out/trials.csv")).expect("written");
+    for line in trials.lines().filter(|line| line.contains(",diverged,")) {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells[23], "", "a diverged trial has no final loss: {line}");
+        assert!(!cells[25].is_empty(), "but the tokens at which it diverged");
+    }
+    let points = fs::read_to_string(world.path("out/points.csv")).expect("written");
+    assert!(!points.contains("NaN") && !points.contains("inf"));
+    world
+        .run(&["export", "--format", "parquet", "--out", "out", "--json"])
+        .ok();
+    assert!(fs::metadata(world.path("out/points.parquet")).expect("written").len() > 1000);
+}
+
+#[test]
+fn a_report_is_written_with_its_figures_and_the_same_bytes_twice() {
+    let world = trained();
+    let written = world.run(&["report", "toy", "--out", "page", "--toy", "--json"]).ok();
+    for key in ["html", "figures", "left_out", "points_shown", "points_total"] {
+        assert!(!written[key].is_null(), "{key}");
+    }
+    assert_eq!(
+        written["left_out"].as_array().map(Vec::len),
+        Some(15),
+        "the diverged trials"
+    );
+    let names: Vec<&str> = written["figures"]
+        .as_array()
+        .expect("figures")
+        .iter()
+        .filter_map(|it| it["name"].as_str())
+        .collect();
+    for name in ["loss-curves", "lr-bowls", "law"] {
+        assert!(names.contains(&name), "{names:?}");
+        assert!(world.path(&format!("page/{name}.svg")).exists() && world.path(&format!("page/{name}.png")).exists());
+    }
+    let page = fs::read(world.path("page/index.html")).expect("written");
+    world.run(&["report", "toy", "--out", "page2", "--toy", "--json"]).ok();
+    assert!(
+        fs::read(world.path("page2/index.html")).expect("written") == page,
+        "other bytes"
+    );
+}
+
+#[test]
+fn status_show_and_logs_tell_what_there_is() {
+    let world = trained();
+    let status = world.run(&["status", "--json"]).ok();
+    for key in ["home", "disk_bytes", "sweeps", "running"] {
+        assert!(!status[key].is_null(), "{key}");
+    }
+    assert_eq!(status["orchestrator"], Value::Null);
+    assert_eq!(status["sweeps"][0]["counts"]["complete"], 45);
+    assert_eq!(status["running"].as_array().map(Vec::len), Some(0));
+    let plan = world.run(&["plan", "toy.yaml", "--toy", "--json"]).ok();
+    let trial = plan["trials"][0]["trial"].as_str().expect("a name");
+    let show = world.run(&["show", &trial[..6], "--json"]).ok();
+    assert_eq!(show["trial"], trial);
+    assert_eq!(
+        show["stages"].as_array().map(Vec::len),
+        plan["trials"][0]["stages"].as_array().map(Vec::len)
+    );
+    let logs = world.run(&["logs", trial, "--json"]).ok();
+    assert!(logs[0]["lines"].as_array().is_some_and(|lines| lines.len() > 2));
+    assert_eq!(
+        world.run(&["show", "nothing-like-it", "--json"]).error(),
+        "unknown_trial"
+    );
+    let quiet = world.run(&["status", "--quiet"]);
+    assert_eq!(quiet.stdout, "toy\n");
+}
+
+#[test]
+fn a_cap_stops_and_the_same_command_goes_on() {
+    let world = World::new();
+    world.prepare_text();
+    world.write("toy.yaml", SWEEP);
+    let capped = world.run(&["run", "toy.yaml", "--set", "run_cap=7", "--toy", "--json"]);
+    assert_eq!(capped.code, 7, "{}", capped.stderr);
+    assert_eq!(capped.json()["stopped_by"], "run_cap");
+    let rest = world.run(&["run", "toy.yaml", "--toy", "--json"]).ok();
+    assert_eq!(rest["counts"]["pending"], 0);
+}
+
+#[test]
+fn the_template_of_init_is_a_sweep_that_plans() {
+    let world = World::new();
+    world.prepare_text();
+    world.run(&["init", "--json"]).ok();
+    let again = world.run(&["init", "--json"]);
+    assert_eq!((again.code, again.error().as_str()), (2, "file_exists"));
+    let plan = world.run(&["plan", "sweep.yaml", "--set", "parameters.data=text", "--json"]);
+    assert_eq!(plan.code, 0, "{}", plan.stderr);
+}

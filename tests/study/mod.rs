@@ -1,0 +1,303 @@
+//! A study whose law is known: rows as a real sweep would leave them.
+
+use std::collections::BTreeMap;
+
+use sandbox::record::{PointRow, TrialRow, TrialState};
+use sandbox::report::{BestLr, Constant, Gate, ItemValue, LawPoint, LrBowl, LrPoint, RecipeInput, RecipeItem};
+
+const SIZES: [(&str, u64, u64, u64); 4] = [
+    ("57k", 57_184, 64, 1),
+    ("156k", 156_480, 96, 2),
+    ("420k", 419_968, 128, 3),
+    ("1.1M", 1_127_168, 192, 4),
+];
+const RATIOS: [u64; 3] = [5, 10, 20];
+const RATES: [f64; 5] = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1];
+const BATCH: u64 = 4096;
+const BEST_RATE: f64 = 1.1e-2;
+
+/// The planted law, nats per token.
+pub(crate) fn chinchilla(params: f64, tokens: f64) -> f64 {
+    0.9 + 18.0 / params.powf(0.28) + 150.0 / tokens.powf(0.37)
+}
+
+/// Rows of a planted study.
+pub(crate) struct Planted {
+    pub(crate) trials: Vec<TrialRow>,
+    pub(crate) points: Vec<PointRow>,
+}
+
+impl Planted {
+    pub(crate) fn new() -> Self {
+        let mut study = Self {
+            trials: Vec::new(),
+            points: Vec::new(),
+        };
+        for (model, params, width, layers) in SIZES {
+            for ratio in RATIOS {
+                for schedule in ["wsd", "cosine"] {
+                    for lr in RATES {
+                        let trial = trial((model, params, width, layers), ratio, schedule, lr);
+                        study.add_points(&trial);
+                        study.trials.push(trial);
+                    }
+                }
+            }
+        }
+        study
+    }
+
+    fn add_points(&mut self, trial: &TrialRow) {
+        let steps = trial.tokens / BATCH;
+        let every = (steps / 150).max(1);
+        let end = trial.diverged_at_tokens.unwrap_or(trial.tokens);
+        for step in (1..=steps).filter(|step| *step == 1 || step % every == 0 || *step == steps) {
+            let tokens = step * BATCH;
+            if tokens > end {
+                break;
+            }
+            let rate = rate_at(trial, tokens);
+            let params = trial.params_non_embedding as f64;
+            let warm = 4.2 * (-(tokens as f64) / 60_000.0).exp();
+            let stable = 0.12 * rate / trial.lr * (trial.lr / BEST_RATE).powf(0.3);
+            let excess = excess(trial.lr, params);
+            let noise = 0.05 * wobble(&trial.trial, step);
+            let mut loss = (chinchilla(params, tokens as f64).min(5.4) + excess + stable + warm).min(5.62) + noise;
+            if trial.diverged_at_tokens.is_some() {
+                loss += 3.0 * (tokens as f64 / end as f64).powi(6);
+            }
+            self.points.push(PointRow {
+                trial: trial.trial.clone(),
+                stage: "s".to_owned(),
+                step,
+                tokens,
+                flops: 6.0 * params * tokens as f64,
+                lr: Some(rate),
+                split: "train".to_owned(),
+                loss,
+                grad_norm: Some(1.0),
+            });
+        }
+    }
+
+    pub(crate) fn law_points(&self) -> Vec<LawPoint> {
+        let mut best: BTreeMap<(u64, u64), &TrialRow> = BTreeMap::new();
+        for trial in self.trials.iter().filter(|t| t.schedule == "wsd") {
+            let Some(loss) = trial.final_loss else {
+                continue;
+            };
+            let slot = best.entry((trial.params_non_embedding, trial.tokens)).or_insert(trial);
+            if slot.final_loss.is_none_or(|held| loss < held) {
+                *slot = trial;
+            }
+        }
+        best.into_values()
+            .map(|trial| LawPoint {
+                trial: trial.trial.clone(),
+                model: trial.model.clone(),
+                params: trial.params_non_embedding as f64,
+                tokens: trial.tokens as f64,
+                loss: trial.final_loss.expect("finished"),
+                held_out: trial.model == "1.1M",
+            })
+            .collect()
+    }
+
+    pub(crate) fn bowls(&self) -> Vec<LrBowl> {
+        let mut bowls = sandbox::report::bowls::bowls_of(&self.trials);
+        for bowl in &mut bowls {
+            let best = bowl
+                .points
+                .iter()
+                .filter_map(|point: &LrPoint| point.loss)
+                .fold(f64::INFINITY, f64::min);
+            bowl.best = Some(BestLr {
+                lr: BEST_RATE,
+                ci95: Some([BEST_RATE / 1.5, BEST_RATE * 1.6]),
+                loss: best - 0.004,
+            });
+        }
+        bowls
+    }
+
+    pub(crate) fn facts(&self) -> Vec<(String, String)> {
+        [
+            (
+                "method",
+                "variable projection, Huber 1e-3 on log loss, 1000 bootstrap draws",
+            ),
+            (
+                "hold-out",
+                "1.1M predicted from the smaller sizes: mean error 0.004 nats",
+            ),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+    }
+
+    pub(crate) fn constants(&self) -> Vec<Constant> {
+        [
+            ("E", 0.9, [0.61, 1.12], "nats per token"),
+            ("A", 18.0, [12.4, 27.9], ""),
+            ("α", 0.28, [0.231, 0.324], ""),
+            ("B", 150.0, [88.1, 260.3], ""),
+            ("β", 0.37, [0.331, 0.412], ""),
+        ]
+        .map(|(name, value, ci95, unit)| Constant {
+            name: name.to_owned(),
+            value,
+            ci95: Some(ci95),
+            unit: unit.to_owned(),
+        })
+        .to_vec()
+    }
+
+    pub(crate) fn recipe(&self) -> RecipeInput {
+        let (params, tokens) = (2_442_057_984, 4.88e10);
+        let loss = chinchilla(params as f64, tokens);
+        let number = |name: &str, value: f64, ci95: Option<[f64; 2]>, unit: &str, source: &str| {
+            let fitted = source == "fitted";
+            RecipeItem {
+                name: name.to_owned(),
+                value: ItemValue::Number(value),
+                ci95,
+                ci95_new_run: None,
+                unit: unit.to_owned(),
+                source: source.to_owned(),
+                law: fitted.then(|| "chinchilla".to_owned()),
+                fit: fitted.then(|| "f3c9a1d2".to_owned()),
+                trials: fitted.then_some(12),
+                extrapolation: fitted.then_some([2166.0, 2200.0]),
+            }
+        };
+        let mut schedule = number("schedule", 0.0, None, "", "default");
+        schedule.value = ItemValue::Word("wsd".to_owned());
+        let mut items = vec![
+            number("lr", 0.0112, Some([0.0071, 0.0179]), "", "measured"),
+            number("lr_hidden", 0.00124, Some([0.0008, 0.0020]), "", "measured"),
+            number("batch_tokens", 3_932_160.0, None, "tokens", "published"),
+            schedule,
+            number("tokens", tokens, None, "tokens", "default"),
+            number(
+                "loss",
+                loss,
+                Some([loss - 0.3, loss + 0.22]),
+                "nats per token",
+                "fitted",
+            ),
+            number("flops", 7.15e20, None, "FLOP", "fitted"),
+        ];
+        items[5].ci95_new_run = Some([loss - 0.31, loss + 0.24]);
+        RecipeInput {
+            params,
+            tokens: Some(tokens),
+            verdict: "unverified".to_owned(),
+            items,
+            gates: vec![
+                Gate {
+                    name: "sizes_spanned".to_owned(),
+                    passed: false,
+                    why: "the target is 2166\u{d7} the largest size; at most 30\u{d7} is trusted".to_owned(),
+                    next: Some("sweeps/next-sizes.yaml".to_owned()),
+                },
+                Gate {
+                    name: "minima_bracketed".to_owned(),
+                    passed: true,
+                    why: "the best learning rate lies inside the grid in 12 of 12 groups".to_owned(),
+                    next: None,
+                },
+            ],
+            warnings: vec!["no batch-size law was fitted: the batch is MiniCPM's".to_owned()],
+        }
+    }
+}
+
+fn trial((model, params, width, layers): (&str, u64, u64, u64), ratio: u64, schedule: &str, lr: f64) -> TrialRow {
+    let tokens = (params * ratio).div_ceil(BATCH) * BATCH;
+    let slug = format!("{model}-{ratio}N-{schedule}-lr{lr}");
+    let diverged = lr > 0.05 && (model != "57k" || schedule == "cosine");
+    let worse = if schedule == "cosine" { 0.008 } else { 0.0 };
+    let loss =
+        chinchilla(params as f64, tokens as f64) + excess(lr, params as f64) + worse + 0.006 * wobble(&slug, tokens);
+    TrialRow {
+        trial: format!("t{:016x}", hash(&slug)),
+        sweep: "quickstart".to_owned(),
+        slug,
+        state: if diverged {
+            TrialState::Diverged
+        } else {
+            TrialState::Complete
+        },
+        trainer: "proxy".to_owned(),
+        model: model.to_owned(),
+        params_non_embedding: params,
+        params_total: params + 256 * width,
+        width,
+        layers,
+        heads: width / 32,
+        vocab: 256,
+        context: 128,
+        parametrization: "mup".to_owned(),
+        lr,
+        batch_tokens: BATCH,
+        schedule: schedule.to_owned(),
+        warmup_tokens: 40_960,
+        decay_fraction: (schedule == "wsd").then_some(0.1),
+        tokens,
+        steps: tokens / BATCH,
+        seed: 0,
+        flops: 6.0 * params as f64 * tokens as f64,
+        final_loss: (!diverged).then_some(loss),
+        bits_per_byte: (!diverged).then_some(loss / std::f64::consts::LN_2),
+        diverged_at_tokens: diverged.then_some(tokens / 5),
+        device: Some("cpu (2 threads)".to_owned()),
+        numerics: "f32 threads=1".to_owned(),
+        code_epoch: 1,
+        code_version: Some("0.1.0".to_owned()),
+        data_hash: "b3:6d1f0c52".to_owned(),
+        config_hash: format!("c{:016x}", hash(model) ^ tokens ^ lr.to_bits()),
+        seconds: Some(tokens as f64 * params as f64 / 4e9),
+        axes: BTreeMap::from([
+            ("model".to_owned(), model.into()),
+            ("lr".to_owned(), lr.into()),
+            ("schedule.name".to_owned(), schedule.into()),
+        ]),
+    }
+}
+
+/// What a learning rate away from the best costs.
+fn excess(lr: f64, params: f64) -> f64 {
+    let away = (lr / BEST_RATE).ln();
+    let steep = if away > 0.0 { 0.085 } else { 0.05 };
+    steep * away * away * (params / 57_184.0).powf(0.06)
+}
+
+fn rate_at(trial: &TrialRow, tokens: u64) -> f64 {
+    let (at, warm, end) = (tokens as f64, trial.warmup_tokens as f64, trial.tokens as f64);
+    let rise = (at / warm).min(1.0);
+    let shape = if trial.schedule == "cosine" {
+        let share = ((at - warm) / (end - warm)).clamp(0.0, 1.0);
+        0.1 + 0.45 * (1.0 + (std::f64::consts::PI * share).cos())
+    } else {
+        let decay = 0.1 * end;
+        let late = (at - (end - decay)).max(0.0) / decay;
+        0.1f64.powf(late)
+    };
+    trial.lr * rise * shape
+}
+
+/// A number in -1..1 that looks random and is always the same.
+fn wobble(name: &str, step: u64) -> f64 {
+    let mixed = hash(&format!("{name}/{step}"));
+    (mixed >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+/// FNV-1a, then a finisher.
+fn hash(text: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in text.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^= hash >> 33;
+    hash.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ (hash >> 29)
+}
