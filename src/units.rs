@@ -125,7 +125,7 @@ pub fn parse_count(text: &str) -> Result<u64, AmountError> {
     let value = number * scale;
     let whole = value.round();
     // 2^53: above it neighbouring whole numbers can no longer be told apart.
-    if !value.is_finite() || whole < 1.0 || whole > 9_007_199_254_740_992.0 || (value - whole).abs() > 1e-6 * value {
+    if !(1.0..=9_007_199_254_740_992.0).contains(&whole) || (value - whole).abs() > 1e-6 * value {
         return Err(error());
     }
     Ok(whole as u64)

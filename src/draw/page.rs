@@ -179,11 +179,13 @@ fn laws(page: &mut String, laws: &[LawView]) -> fmt::Result {
             String::new()
         };
         writeln!(page, "<h3>{} {mark}</h3>", escape(&law.law))?;
-        write!(page, "<p>{}", escape(&law.formula))?;
-        if let Some(fit) = &law.fit {
-            write!(page, " <span class=\"muted\">fit {}</span>", escape(fit))?;
+        if !law.formula.is_empty() {
+            write!(page, "<p>{}", escape(&law.formula))?;
+            if let Some(fit) = &law.fit {
+                write!(page, " <span class=\"muted\">fit {}</span>", escape(fit))?;
+            }
+            page.push_str("</p>\n");
         }
-        page.push_str("</p>\n");
         if let Some(why) = &law.refused {
             writeln!(page, "<p>{}</p>", escape(why))?;
         }
@@ -198,35 +200,41 @@ fn laws(page: &mut String, laws: &[LawView]) -> fmt::Result {
 
 fn figure_sections(page: &mut String, view: &ReportView, figures: &[Figure]) -> fmt::Result {
     page.push_str("<h2 id=\"figures\">Figures</h2>\n");
+    let mut missing = Vec::new();
     for figure in &view.figures {
-        figure_section(page, figure, figures)?;
+        let drawn = figures.iter().find(|drawn| drawn.name == figure.name);
+        match (&figure.content, drawn) {
+            (Content::Panels(_), Some(drawn)) => figure_section(page, figure, drawn)?,
+            (Content::Panels(_), None) => missing.push((figure.title.clone(), "It was not drawn.".to_owned())),
+            (Content::Missing(why), _) => missing.push((figure.title.clone(), why.clone())),
+        }
     }
-    writeln!(page, "<p class=\"muted\">{}</p>", escape(&view.thinning))?;
+    if !missing.is_empty() {
+        page.push_str("<h3>What this study cannot show</h3>\n");
+        facts(page, &missing)?;
+    }
     writeln!(
         page,
-        "<p class=\"muted\">{} of {} recorded points are drawn.</p>",
+        "<h3>How curves are thinned</h3>\n<p>{}</p>",
+        escape(&view.thinning)
+    )?;
+    writeln!(
+        page,
+        "<p>{} of {} recorded points are drawn.</p>",
         view.points_shown, view.points_total
     )
 }
 
-fn figure_section(page: &mut String, figure: &FigureView, figures: &[Figure]) -> fmt::Result {
+fn figure_section(page: &mut String, figure: &FigureView, drawn: &Figure) -> fmt::Result {
     let (name, title) = (escape(figure.name), escape(&figure.title));
     writeln!(page, "<figure id=\"{name}\">\n<h3>{title}</h3>")?;
-    let drawn = figures.iter().find(|drawn| drawn.name == figure.name);
-    match (&figure.content, drawn) {
-        (Content::Missing(why), _) => writeln!(page, "<p>{}</p>", escape(why))?,
-        (Content::Panels(_), None) => page.push_str("<p>This figure was not drawn.</p>\n"),
-        (Content::Panels(_), Some(drawn)) => {
-            page.push_str(&drawn.wide);
-            page.push_str(&drawn.narrow);
-            write!(page, "<figcaption>{}", escape(&figure.caption))?;
-            if let Some(omitted) = figure.omitted_sentence() {
-                write!(page, " <b>{}</b>", escape(&omitted))?;
-            }
-            page.push_str("</figcaption>\n");
-        }
+    page.push_str(&drawn.wide);
+    page.push_str(&drawn.narrow);
+    write!(page, "<figcaption>{}", escape(&figure.caption))?;
+    if let Some(omitted) = figure.omitted_sentence() {
+        write!(page, " <b>{}</b>", escape(&omitted))?;
     }
-    page.push_str("</figure>\n");
+    page.push_str("</figcaption>\n</figure>\n");
     Ok(())
 }
 

@@ -66,7 +66,7 @@ fn pack(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, png::Encoding
     let mut encoder = png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_compression(png::Compression::Best);
+    encoder.set_compression(png::Compression::Default);
     encoder.set_filter(png::FilterType::Up);
     let density = PIXELS_PER_METRE.round() as u32;
     encoder.set_pixel_dims(Some(png::PixelDimensions {

@@ -1,16 +1,66 @@
 //! A fitted law of loss: what is kept of it, and what it says elsewhere.
 //!
-//! Refuses to know how it was fitted: a stored fit predicts the same as a fresh one.
+//! Refuses to know how the constants were found: a stored fit predicts the same as a fresh one.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::fit::chinchilla::{Law, Objective, Status};
-use crate::fit::statistics::quantile;
+use crate::fit::design::Design;
+use crate::fit::hold_out::HoldOutReport;
+use crate::fit::observation::Observation;
+use crate::fit::spread::{Factors, interval};
 use crate::fit::{Estimate, Warning};
 
-/// A fitted law of loss.
+/// The smallest and the largest value among the runs of a fit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    /// Parameters.
+    pub params: [f64; 2],
+    /// Tokens.
+    pub tokens: [f64; 2],
+    /// Training compute in FLOP.
+    pub flops: [f64; 2],
+}
+
+/// How many times beyond the data a point lies: above one beyond the largest run, below one short of the smallest,
+/// one inside.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Extrapolation {
+    /// In parameters.
+    pub params: f64,
+    /// In tokens.
+    pub tokens: f64,
+    /// In training compute.
+    pub flops: f64,
+}
+
+/// How much intervals grow with the distance from the data, learned by rolling the hold-out forward.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Widening {
+    /// The relative half-width that is added (in squares) per e-fold of extrapolation.
+    pub per_e_fold: f64,
+    /// How many fits of the smaller runs were asked for the larger ones.
+    pub rolled_fits: u32,
+    /// How many predictions they made of runs that they had not seen.
+    pub predictions: usize,
+    /// The share of those predictions that intervals without widening cover.
+    pub covered_without: f64,
+}
+
+/// A predicted loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The law's value: the expected loss of runs there.
+    pub mean: f64,
+    /// Where that expected loss lies; none for a fit without draws.
+    pub ci95_mean: Option<[f64; 2]>,
+    /// Where one new run would lie.
+    pub ci95_new_run: Option<[f64; 2]>,
+}
+
+/// A law of loss that the data carry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LossFit {
     /// `chinchilla`.
@@ -19,27 +69,35 @@ pub struct LossFit {
     pub status: Status,
     /// Runs that entered.
     pub n: usize,
+    /// Configurations among them: runs that differ in the seed alone are one.
+    pub configurations: usize,
     /// Which N.
     pub convention: String,
     /// What was minimised, and its value.
     pub objective: ObjectiveValue,
-    /// The parameters by name: E, A, alpha, B, beta.
+    /// The constants by name: E, A, alpha, B, beta; for N in parameters and D in tokens.
     pub parameters: BTreeMap<String, Estimate>,
-    /// Exponents of the compute-optimal N and D in C.
+    /// Exponents of the compute-optimal N (`a`) and D (`b`) in C.
     pub allocation: BTreeMap<String, Estimate>,
-    /// How well runs were predicted that the fit had not seen.
-    pub hold_out: Option<HoldOutResult>,
+    /// `MiniCPM`'s `K_squared` and `eta` of `N_opt/D_opt = K²·(C/6)^η`, in its units (1e9 parameters, 1e9 tokens, 1e18 FLOP).
+    pub minicpm: BTreeMap<String, Estimate>,
+    /// How a fit without the largest runs predicted them.
+    pub hold_out: Option<HoldOutReport>,
     /// What a reader must know.
     pub warnings: Vec<Warning>,
-    /// Sizes and tokens that were seen: the border of extrapolation.
-    pub seen: Seen,
-    /// Standard deviation of the errors of log loss.
+    /// Runs that lie far off the law and move it; they are in the fit all the same.
+    pub outliers: Vec<String>,
+    /// The ranges of the runs: the border of extrapolation.
+    pub seen: Range,
+    /// The standard deviation of a single run about the law, in log loss.
     pub noise: f64,
-    /// What a miss grows by with each factor e beyond the seen sizes or tokens, as a standard deviation of log loss.
-    pub widening: Option<f64>,
+    /// How intervals follow from draws and noise.
+    pub factors: Factors,
+    /// How much intervals grow with the distance; none when too few sizes could teach it.
+    pub widening: Option<Widening>,
     /// Each run with its predicted and its measured loss.
     pub residuals: Vec<Residual>,
-    /// The resampled laws.
+    /// The constants of every draw.
     pub draws: Vec<Law>,
 }
 
@@ -48,38 +106,10 @@ pub struct LossFit {
 pub struct ObjectiveValue {
     /// Which.
     pub kind: Objective,
-    /// Huber's δ.
+    /// Where Huber's loss turns, in log loss; none for least squares.
     pub delta: Option<f64>,
-    /// Its value at the solution.
+    /// The sum over the runs at the fit.
     pub value: f64,
-}
-
-/// The ranges of the runs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Seen {
-    /// Smallest and largest N.
-    pub params: [f64; 2],
-    /// Smallest and largest D.
-    pub tokens: [f64; 2],
-    /// Largest `6 N D`.
-    pub flops_max: f64,
-    /// Sizes that differ by more than 2 %.
-    pub sizes: usize,
-}
-
-/// How well held-out runs were predicted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HoldOutResult {
-    /// `params` or `flops`.
-    pub by: String,
-    /// Above what.
-    pub above: f64,
-    /// Runs that were held out.
-    pub n: usize,
-    /// Mean of |predicted / measured − 1|.
-    pub mean_abs_rel_error: f64,
-    /// Share of them inside the 95 % interval for a new run; none without resamples.
-    pub covered: Option<f64>,
 }
 
 /// One run against the law.
@@ -97,28 +127,6 @@ pub struct Residual {
     pub predicted: f64,
 }
 
-/// A predicted loss.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Prediction {
-    /// Of the law.
-    pub mean: f64,
-    /// 95 % interval of the mean of many runs.
-    pub ci95_mean: Option<[f64; 2]>,
-    /// 95 % interval of one new run.
-    pub ci95_new_run: Option<[f64; 2]>,
-}
-
-/// How far beyond the seen runs a point lies, as factors; 1 inside.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Extrapolation {
-    /// In N.
-    pub params: f64,
-    /// In D.
-    pub tokens: f64,
-    /// In `6 N D`.
-    pub flops: f64,
-}
-
 impl LossFit {
     /// The fitted law.
     pub fn point(&self) -> Law {
@@ -134,46 +142,123 @@ impl LossFit {
 
     /// The loss at a size and a number of tokens, with intervals.
     ///
-    /// The interval of the mean is that of the resamples, widened beyond the seen runs by the misses of the rolling
-    /// hold-out; that of a new run adds the noise of a run. Widths add as standard deviations of log loss do.
+    /// The interval of the mean is that of the draws, widened beyond the data by what rolling the hold-out forward
+    /// taught; that of a new run adds the noise of a run. Errors of different origin add in squares.
     pub fn predict(&self, params: f64, tokens: f64) -> Prediction {
-        let mean = self.point().loss(params, tokens);
-        let mut drawn: Vec<f64> = self
-            .draws
-            .iter()
-            .map(|law| (law.loss(params, tokens) / mean).ln())
-            .collect();
-        drawn.sort_by(f64::total_cmp);
-        let [_, n] = self.seen.params;
-        let [_, d] = self.seen.tokens;
-        let beyond = 1.96 * self.widening.unwrap_or(0.0) * distance(params, tokens, n, d);
-        let interval = |extra: f64| {
-            let (low, high) = (quantile(&drawn, 0.025)?, quantile(&drawn, 0.975)?);
-            let width = |side: f64| side.hypot(beyond).hypot(extra);
-            Some([mean * (-width(low.min(0.0))).exp(), mean * width(high.max(0.0)).exp()])
-        };
-        let enough = drawn.len() >= 20;
-        let ci95 = |extra: f64| if enough { interval(extra) } else { None };
-        Prediction {
-            mean,
-            ci95_mean: ci95(0.0),
-            ci95_new_run: ci95(1.96 * self.noise),
+        Predictor {
+            law: self.point(),
+            draws: &self.draws,
+            factors: self.factors,
+            noise: self.noise,
+            widening: self.widening,
+            range: self.seen,
+        }
+        .predict(params, tokens)
+    }
+
+    /// How far beyond the runs a point lies.
+    pub fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
+        self.seen.extrapolation(params, tokens)
+    }
+}
+
+impl Range {
+    /// The range of the runs of a design.
+    pub(crate) fn of(design: &Design) -> Self {
+        let rows = &design.rows;
+        Self {
+            params: ends(rows.iter().map(|row| row.params)),
+            tokens: ends(rows.iter().map(|row| row.tokens)),
+            flops: ends(rows.iter().map(Observation::compute)),
         }
     }
 
-    /// How far beyond the seen runs a point lies.
-    pub fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
-        let factor = |value: f64, most: f64| (value / most).max(1.0);
+    /// How far outside a point lies.
+    pub(crate) fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
+        let beyond = |[low, high]: [f64; 2], value: f64| {
+            if value > high {
+                value / high
+            } else if value < low {
+                value / low
+            } else {
+                1.0
+            }
+        };
         Extrapolation {
-            params: factor(params, self.seen.params[1]),
-            tokens: factor(tokens, self.seen.tokens[1]),
-            flops: factor(6.0 * params * tokens, self.seen.flops_max),
+            params: beyond(self.params, params),
+            tokens: beyond(self.tokens, tokens),
+            flops: beyond(self.flops, 6.0 * params * tokens),
         }
     }
 }
 
-/// Log distance beyond the seen sizes and tokens.
-pub fn distance(params: f64, tokens: f64, params_max: f64, tokens_max: f64) -> f64 {
-    let beyond = |value: f64, most: f64| (value / most).ln().max(0.0);
-    beyond(params, params_max).hypot(beyond(tokens, tokens_max))
+impl Extrapolation {
+    /// The distance in e-folds along the variable that is furthest out.
+    pub fn e_folds(&self) -> f64 {
+        [self.params, self.tokens, self.flops]
+            .iter()
+            .map(|factor| factor.ln().abs())
+            .fold(0.0, f64::max)
+    }
+}
+
+/// The smallest and the largest value.
+fn ends(values: impl Iterator<Item = f64>) -> [f64; 2] {
+    values.fold([f64::INFINITY, 0.0], |[low, high], value| {
+        [low.min(value), high.max(value)]
+    })
+}
+
+/// Everything that a prediction needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Predictor<'a> {
+    /// The law.
+    pub(crate) law: Law,
+    /// Its draws.
+    pub(crate) draws: &'a [Law],
+    /// How intervals follow from them.
+    pub(crate) factors: Factors,
+    /// The noise of a run, in log loss.
+    pub(crate) noise: f64,
+    /// What held-out runs taught, where there were enough.
+    pub(crate) widening: Option<Widening>,
+    /// The range of the runs.
+    pub(crate) range: Range,
+}
+
+impl Predictor<'_> {
+    /// The loss at a point.
+    pub(crate) fn predict(&self, params: f64, tokens: f64) -> Prediction {
+        let mean = self.law.loss(params, tokens);
+        let per_e_fold = self.widening.map_or(0.0, |widening| widening.per_e_fold);
+        let distance = mean * per_e_fold * self.range.extrapolation(params, tokens).e_folds();
+        let run = mean * self.noise * self.factors.run;
+        let widened = |[low, high]: [f64; 2], by: f64| [mean - (mean - low).hypot(by), mean + (high - mean).hypot(by)];
+        let of_mean = interval(self.draws, self.factors, mean, |law| law.loss(params, tokens))
+            .map(|(drawn, _)| widened(drawn, distance));
+        Prediction {
+            mean,
+            ci95_mean: of_mean,
+            ci95_new_run: of_mean.map(|of_mean| widened(of_mean, run)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_the_data_nothing_is_extrapolated() {
+        let range = Range {
+            params: [1e6, 1e7],
+            tokens: [1e8, 1e9],
+            flops: [6e14, 6e16],
+        };
+        let inside = range.extrapolation(2e6, 2e8);
+        assert_eq!((inside.params, inside.tokens, inside.flops), (1.0, 1.0, 1.0));
+        let outside = range.extrapolation(4e7, 5e7);
+        assert!((outside.params - 4.0).abs() < 1e-12 && (outside.tokens - 0.5).abs() < 1e-12);
+        assert!((outside.e_folds() - 4.0_f64.ln()).abs() < 1e-12);
+    }
 }

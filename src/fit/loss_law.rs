@@ -1,31 +1,34 @@
-//! The law of the final loss with everything that says how far to trust it: intervals from resampled configurations,
-//! the largest size held out, and a widening for extrapolation that is learnt from the fit's own misses.
+//! The law of the final loss, from runs to a result that can be printed, stored and predicted from.
+//!
+//! In three steps, so that a caller can time them: [`PointFit::new`] finds the constants, [`PointFit::draw`] how sure
+//! they are, [`PointFit::finish`] checks them against runs held out. [`loss_law`] is all three. Refuses to know where
+//! runs come from and who reads the result.
 
 use std::collections::BTreeMap;
 
-use crate::fit::chinchilla::{self, HUBER_DELTA, Law, Objective, Row, Status};
-use crate::fit::loss_fit::{HoldOutResult, LossFit, ObjectiveValue, Prediction, Residual, Seen, distance};
-use crate::fit::observation::{Observation, distinct, same};
+use crate::fit::Estimate;
+use crate::fit::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
+use crate::fit::core::Core;
+use crate::fit::design::Design;
+use crate::fit::hold_out;
+use crate::fit::judge;
+use crate::fit::loss_fit::{LossFit, ObjectiveValue, Range, Residual};
+use crate::fit::observation::Observation;
+use crate::fit::outliers;
 use crate::fit::refusal::Refusal;
-use crate::fit::statistics::{deviation, interval95};
-use crate::fit::{Estimate, Warning};
-use rand::Rng as _;
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
-
-/// The fewest sizes, and the fewest budgets, that carry a law with an exponent for each.
-const LEAST: usize = 3;
+use crate::fit::spread::{DrawOptions, Spread};
 
 /// What is held out and predicted by a second fit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum HoldOut {
-    /// The largest size.
+    /// The largest size (sizes within 2 % are one).
+    #[default]
     Largest,
-    /// Nothing.
+    /// Nothing: there is no second fit.
     None,
     /// Runs of more parameters.
     ParamsAbove(f64),
-    /// Runs of more FLOPs, `6 N D`.
+    /// Runs of more training compute, in FLOP.
     FlopsAbove(f64),
 }
 
@@ -36,303 +39,213 @@ pub struct Options {
     pub objective: Objective,
     /// What is held out.
     pub hold_out: HoldOut,
-    /// Resamples.
+    /// How many draws; zero for no intervals.
     pub bootstrap: usize,
-    /// Seed of the resamples.
+    /// The seed of the draws.
     pub seed: u64,
-    /// Threads for the resamples; the result does not depend on it.
+    /// Threads for the draws; the result does not depend on it.
     pub threads: usize,
 }
 
-/// Fits the law of loss.
-pub fn loss_law(runs: &[Observation], options: &Options) -> Result<LossFit, Refusal> {
-    for run in runs {
-        run.check()?;
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            objective: Objective::default(),
+            hold_out: HoldOut::default(),
+            bootstrap: 1000,
+            seed: 0,
+            threads: 1,
+        }
     }
-    let sizes = distinct(runs.iter().map(|run| run.params));
-    let budgets = distinct(runs.iter().map(|run| run.tokens));
-    if runs.is_empty() {
-        return Err(Refusal::NotFinished { left_out: 0 });
-    }
-    if sizes.len() < LEAST {
-        return Err(Refusal::TooFewSizes { found: sizes.len() });
-    }
-    if budgets.len() < LEAST {
-        return Err(Refusal::TooFewBudgets { found: budgets.len() });
-    }
-    if runs.len() < 6 {
-        let why = format!("five parameters from {} runs", runs.len());
-        return Err(Refusal::NotIdentified { why });
-    }
-    let mut fit = core(runs, options, &sizes)?;
-    fit.widening = rolling_misses(runs, options.objective, &sizes);
-    fit.hold_out = hold_out(runs, options, &sizes);
-    fit.warnings = warnings(&fit, options);
-    Ok(fit)
 }
 
-/// The fit and its resamples, without anything held out.
-fn core(runs: &[Observation], options: &Options, sizes: &[f64]) -> Result<LossFit, Refusal> {
-    let clusters = clusters(runs);
-    let rows: Vec<Row> = clusters.iter().flatten().copied().collect();
-    let solution = chinchilla::fit(&rows, options.objective);
-    let law = solution.law;
-    if solution.status == Status::AtBound {
-        let [least, most] = chinchilla::EXPONENT_BOUNDS;
-        let near = |value: f64| value <= least * 1.001 || value >= most * 0.999;
-        let (name, value) = if near(law.alpha) {
-            ("alpha", law.alpha)
-        } else {
-            ("beta", law.beta)
-        };
-        return Err(Refusal::AtBound { name, bound: value });
+/// Fits the law of loss over size and tokens to every run that is given: choose them with
+/// [`best_per_cell`](crate::fit::observation::best_per_cell) where other things vary.
+///
+/// # Errors
+/// Refuses data that cannot carry the law, each kind by its own code.
+///
+/// # Examples
+/// ```
+/// use sandbox::fit::loss_law::{Options, loss_law};
+/// use sandbox::fit::observation::Observation;
+///
+/// let mut runs = Vec::new();
+/// for params in [1e6_f64, 2e6, 4e6, 8e6] {
+///     for tokens in [2e7_f64, 4e7, 8e7] {
+///         let loss = 1.8 + 400.0 * params.powf(-0.35) + 2000.0 * tokens.powf(-0.37);
+///         let label = format!("{params} {tokens}");
+///         runs.push(Observation { label, params, tokens, loss, lr: None, batch_tokens: None, schedule: None, seed: None });
+///     }
+/// }
+/// let fit = loss_law(&runs, &Options::default())?;
+/// assert!((fit.parameters["alpha"].value - 0.35).abs() < 1e-6);
+/// # Ok::<(), sandbox::fit::refusal::Refusal>(())
+/// ```
+pub fn loss_law(runs: &[Observation], options: &Options) -> Result<LossFit, Refusal> {
+    let point = PointFit::new(runs, options)?;
+    let spread = point.draw();
+    Ok(point.finish(spread))
+}
+
+/// The constants at the minimum, before anything is known about how sure they are.
+#[derive(Debug, Clone)]
+pub struct PointFit {
+    core: Core,
+    options: Options,
+}
+
+impl PointFit {
+    /// Finds the constants.
+    ///
+    /// # Errors
+    /// Refuses data that cannot carry the law, each kind by its own code.
+    pub fn new(runs: &[Observation], options: &Options) -> Result<Self, Refusal> {
+        runs.iter().try_for_each(Observation::check)?;
+        Ok(Self {
+            core: Core::new(Design::new(runs.to_vec()), options.objective)?,
+            options: *options,
+        })
     }
-    let residuals: Vec<Residual> = runs
+
+    /// The constants.
+    pub fn law(&self) -> Law {
+        self.core.law
+    }
+
+    /// Draws the constants anew, as often as the options ask.
+    pub fn draw(&self) -> Spread {
+        self.core.spread(self.draw_options())
+    }
+
+    /// Holds runs out, rolls the hold-out forward and puts the result together.
+    pub fn finish(self, spread: Spread) -> LossFit {
+        let (core, design) = (&self.core, &self.core.design);
+        let (objective, cut) = (self.options.objective, self.options.hold_out);
+        let draws = self.draw_options();
+        let checked = hold_out::check(design, objective, cut, draws);
+        let widening = match cut {
+            HoldOut::None => None,
+            HoldOut::Largest | HoldOut::ParamsAbove(_) | HoldOut::FlopsAbove(_) => {
+                hold_out::roll_forward(design, objective, hold_out::axis(cut), draws)
+            }
+        };
+        let outliers = outliers::find(core, draws);
+        let parameters = parameters(&core.law, &spread);
+        let warnings = judge::warnings(&judge::Judged {
+            core,
+            spread: &spread,
+            parameters: &parameters,
+            cut,
+            checked: &checked,
+            widening,
+            outliers: outliers.as_ref(),
+        });
+        LossFit {
+            law: "chinchilla".to_owned(),
+            status: judge::status(core, &parameters),
+            n: design.rows.len(),
+            configurations: design.configurations,
+            convention: "as-given".to_owned(),
+            objective: ObjectiveValue {
+                kind: objective,
+                delta: match objective {
+                    Objective::Huber => Some(HUBER_DELTA),
+                    Objective::LeastSquares => None,
+                },
+                value: core.minimum.value,
+            },
+            allocation: allocation(&core.law, &spread),
+            minicpm: minicpm(&core.law, &spread),
+            parameters,
+            hold_out: checked.ok().flatten(),
+            warnings,
+            outliers: outliers.map_or_else(Vec::new, |found| found.labels),
+            seen: Range::of(design),
+            noise: spread.noise,
+            factors: spread.factors,
+            widening,
+            residuals: residuals(core),
+            draws: spread.draws,
+        }
+    }
+
+    fn draw_options(&self) -> DrawOptions {
+        DrawOptions {
+            count: self.options.bootstrap,
+            seed: self.options.seed,
+            threads: self.options.threads,
+        }
+    }
+}
+
+/// Each run against the law.
+fn residuals(core: &Core) -> Vec<Residual> {
+    core.design
+        .rows
         .iter()
         .map(|run| Residual {
             label: run.label.clone(),
             params: run.params,
             tokens: run.tokens,
             measured: run.loss,
-            predicted: law.loss(run.params, run.tokens),
+            predicted: core.law.loss(run.params, run.tokens),
         })
-        .collect();
-    // Five parameters are paid for.
-    let freedom = (runs.len().saturating_sub(5)).max(1) as f64;
-    let squares: f64 = residuals.iter().map(|r| (r.measured / r.predicted).ln().powi(2)).sum();
-    let draws = resample(&clusters, options, &law);
-    let range = |values: &mut dyn Iterator<Item = f64>| {
-        values.fold([f64::INFINITY, 0.0_f64], |[least, most], value| {
-            [least.min(value), most.max(value)]
-        })
-    };
-    let seen = Seen {
-        params: range(&mut runs.iter().map(|run| run.params)),
-        tokens: range(&mut runs.iter().map(|run| run.tokens)),
-        flops_max: runs.iter().map(|run| 6.0 * run.params * run.tokens).fold(0.0, f64::max),
-        sizes: sizes.len(),
-    };
-    let delta = (options.objective == Objective::Huber).then_some(HUBER_DELTA);
-    Ok(LossFit {
-        law: "chinchilla".to_owned(),
-        status: solution.status,
-        n: runs.len(),
-        convention: String::new(),
-        objective: ObjectiveValue {
-            kind: options.objective,
-            delta,
-            value: solution.objective,
-        },
-        parameters: parameters(&law, &draws),
-        allocation: allocation(&law, &draws),
-        hold_out: None,
-        warnings: Vec::new(),
-        seen,
-        noise: (squares / freedom).sqrt(),
-        widening: None,
-        residuals,
-        draws,
-    })
+        .collect()
 }
 
-/// The rows of each configuration: seeds stay together.
-fn clusters(runs: &[Observation]) -> Vec<Vec<Row>> {
-    let mut clusters: BTreeMap<_, Vec<Row>> = BTreeMap::new();
-    for run in runs {
-        let row = Row {
-            params: run.params,
-            tokens: run.tokens,
-            loss: run.loss,
-            weight: 1.0,
-        };
-        clusters.entry(run.configuration()).or_default().push(row);
-    }
-    clusters.into_values().collect()
-}
-
-/// Fits to configurations that are drawn with replacement. A draw that lost a size or a budget, or ran to a bound, says
-/// nothing about a law and is left out.
-fn resample(clusters: &[Vec<Row>], options: &Options, law: &Law) -> Vec<Law> {
-    let threads = options.threads.max(1);
-    let one = |draw: usize| -> Option<Law> {
-        let mut random = ChaCha8Rng::seed_from_u64(options.seed);
-        // A stream of its own for each draw: the result does not depend on which thread makes it.
-        random.set_stream(draw as u64);
-        let mut weights = vec![0u32; clusters.len()];
-        for _ in 0..clusters.len() {
-            weights[random.random_range(0..clusters.len())] += 1;
-        }
-        let drawn: Vec<Row> = clusters
-            .iter()
-            .zip(&weights)
-            .filter(|(_, weight)| **weight > 0)
-            .flat_map(|(rows, weight)| {
-                rows.iter().map(|row| Row {
-                    weight: f64::from(*weight),
-                    ..*row
-                })
-            })
-            .collect();
-        let enough = distinct(drawn.iter().map(|row| row.params)).len() >= LEAST
-            && distinct(drawn.iter().map(|row| row.tokens)).len() >= LEAST;
-        let solution = enough.then(|| chinchilla::refit(&drawn, options.objective, law))?;
-        (solution.status != Status::AtBound).then_some(solution.law)
-    };
-    let chunk = options.bootstrap.div_ceil(threads).max(1);
-    let ranges: Vec<_> = (0..options.bootstrap)
-        .step_by(chunk)
-        .map(|from| from..(from + chunk).min(options.bootstrap))
-        .collect();
-    std::thread::scope(|scope| {
-        let one = &one;
-        let workers: Vec<_> = ranges
-            .into_iter()
-            .map(|range| scope.spawn(move || range.filter_map(one).collect::<Vec<_>>()))
-            .collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().expect("a fit does not panic"))
-            .collect()
-    })
-}
-
-fn estimate(value: f64, draws: &[Law], of: impl Fn(&Law) -> f64) -> Estimate {
-    let values: Vec<f64> = draws.iter().map(of).collect();
-    let ci95 = interval95(&values);
+/// A quantity that follows from the constants, with its interval kept within what it can be.
+fn estimate(law: &Law, spread: &Spread, (low, high): (f64, f64), quantity: impl Fn(&Law) -> f64) -> Estimate {
+    let value = quantity(law);
+    let drawn = spread.interval(value, quantity);
     Estimate {
         value,
-        se: ci95.and(deviation(&values)),
-        ci95,
+        se: drawn.map(|(_, se)| se),
+        ci95: drawn.map(|(interval, _)| interval.map(|bound| bound.clamp(low, high))),
     }
 }
 
-fn parameters(law: &Law, draws: &[Law]) -> BTreeMap<String, Estimate> {
-    let of: [(&str, fn(&Law) -> f64); 5] = [
-        ("E", |l| l.e),
-        ("A", |l| l.a),
-        ("alpha", |l| l.alpha),
-        ("B", |l| l.b),
-        ("beta", |l| l.beta),
-    ];
-    of.into_iter()
-        .map(|(name, of)| (name.to_owned(), estimate(of(law), draws, of)))
+/// A positive quantity that spans powers of ten: its interval is taken in logarithms.
+fn scale_estimate(law: &Law, spread: &Spread, quantity: impl Fn(&Law) -> f64) -> Estimate {
+    let value = quantity(law);
+    let in_logarithms = spread.interval(value.ln(), |law| quantity(law).ln());
+    Estimate {
+        value,
+        se: spread.interval(value, quantity).map(|(_, se)| se),
+        ci95: in_logarithms.map(|(interval, _)| interval.map(f64::exp)),
+    }
+}
+
+/// The constants with their intervals.
+fn parameters(law: &Law, spread: &Spread) -> BTreeMap<String, Estimate> {
+    named([
+        ("E", estimate(law, spread, (0.0, f64::INFINITY), |law| law.e)),
+        ("A", scale_estimate(law, spread, |law| law.a)),
+        ("alpha", estimate(law, spread, EXPONENT_RANGE, |law| law.alpha)),
+        ("B", scale_estimate(law, spread, |law| law.b)),
+        ("beta", estimate(law, spread, EXPONENT_RANGE, |law| law.beta)),
+    ])
+}
+
+/// The split of compute with its intervals.
+fn allocation(law: &Law, spread: &Spread) -> BTreeMap<String, Estimate> {
+    named([
+        ("a", estimate(law, spread, (0.0, 1.0), Law::size_exponent)),
+        ("b", estimate(law, spread, (0.0, 1.0), Law::data_exponent)),
+    ])
+}
+
+/// The same as `MiniCPM` writes it.
+fn minicpm(law: &Law, spread: &Spread) -> BTreeMap<String, Estimate> {
+    named([
+        ("K_squared", scale_estimate(law, spread, Law::minicpm_k_squared)),
+        ("eta", estimate(law, spread, (-1.0, 1.0), Law::minicpm_eta)),
+    ])
+}
+
+fn named<const K: usize>(estimates: [(&str, Estimate); K]) -> BTreeMap<String, Estimate> {
+    estimates
+        .into_iter()
+        .map(|(name, estimate)| (name.to_owned(), estimate))
         .collect()
 }
-
-/// `N_opt ∝ C^a`, `D_opt ∝ C^b` (Hoffmann et al., equation 4).
-fn allocation(law: &Law, draws: &[Law]) -> BTreeMap<String, Estimate> {
-    let of: [(&str, fn(&Law) -> f64); 2] = [
-        ("a", |l| l.beta / (l.alpha + l.beta)),
-        ("b", |l| l.alpha / (l.alpha + l.beta)),
-    ];
-    of.into_iter()
-        .map(|(name, of)| (name.to_owned(), estimate(of(law), draws, of)))
-        .collect()
-}
-
-/// Fits up to each size and predicts the next: how much a miss grows with the distance. None of fewer than four sizes.
-fn rolling_misses(runs: &[Observation], objective: Objective, sizes: &[f64]) -> Option<f64> {
-    let mut squares = Vec::new();
-    for cut in LEAST..sizes.len() {
-        let is_known = |run: &&Observation| run.params < sizes[cut] / 1.01;
-        let known: Vec<Row> = runs
-            .iter()
-            .filter(is_known)
-            .map(|run| Row {
-                params: run.params,
-                tokens: run.tokens,
-                loss: run.loss,
-                weight: 1.0,
-            })
-            .collect();
-        if known.len() < 6 || distinct(known.iter().map(|row| row.tokens)).len() < LEAST {
-            continue;
-        }
-        let solution = chinchilla::fit(&known, objective);
-        let (n, d) = (sizes[cut - 1], known.iter().map(|row| row.tokens).fold(0.0, f64::max));
-        for run in runs.iter().filter(|run| same(run.params, sizes[cut])) {
-            let distance = distance(run.params, run.tokens, n, d);
-            let miss = (solution.law.loss(run.params, run.tokens) / run.loss).ln();
-            squares.push((miss / distance).powi(2));
-        }
-    }
-    (!squares.is_empty()).then(|| (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
-}
-
-fn hold_out(runs: &[Observation], options: &Options, sizes: &[f64]) -> Option<HoldOutResult> {
-    let flops = |run: &Observation| 6.0 * run.params * run.tokens;
-    let (by, above, is_out): (&str, f64, Box<dyn Fn(&Observation) -> bool>) = match options.hold_out {
-        HoldOut::None => return None,
-        HoldOut::Largest => {
-            let largest = *sizes.last()?;
-            (
-                "params",
-                sizes[sizes.len() - 2],
-                Box::new(move |run| same(run.params, largest) || run.params > largest),
-            )
-        }
-        HoldOut::ParamsAbove(above) => ("params", above, Box::new(move |run| run.params > above)),
-        HoldOut::FlopsAbove(above) => ("flops", above, Box::new(move |run| flops(run) > above)),
-    };
-    let (out, kept): (Vec<Observation>, Vec<Observation>) = runs.iter().cloned().partition(|run| is_out(run));
-    let kept_sizes = distinct(kept.iter().map(|run| run.params));
-    if out.is_empty() || kept.len() < 6 || kept_sizes.len() < LEAST {
-        return None;
-    }
-    let mut fit = core(&kept, options, &kept_sizes).ok()?;
-    fit.widening = rolling_misses(&kept, options.objective, &kept_sizes);
-    let predictions: Vec<(f64, Prediction)> = out
-        .iter()
-        .map(|run| (run.loss, fit.predict(run.params, run.tokens)))
-        .collect();
-    let error: f64 = predictions.iter().map(|(loss, p)| (p.mean / loss - 1.0).abs()).sum();
-    let inside = predictions
-        .iter()
-        .filter_map(|(loss, p)| p.ci95_new_run.map(|[low, high]| low <= *loss && *loss <= high));
-    let inside: Vec<bool> = inside.collect();
-    let covered =
-        (inside.len() == out.len()).then(|| inside.iter().filter(|inside| **inside).count() as f64 / out.len() as f64);
-    Some(HoldOutResult {
-        by: by.to_owned(),
-        above,
-        n: out.len(),
-        mean_abs_rel_error: error / out.len() as f64,
-        covered,
-    })
-}
-
-fn warnings(fit: &LossFit, options: &Options) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    if fit.status == Status::Flat {
-        warnings.push(Warning::new(
-            "flat",
-            "the objective is nearly flat around the solution; its parameters are loose",
-        ));
-    }
-    if fit.parameters["E"].value < 1e-3 {
-        let text = "the irreducible loss came out as zero: these runs are too far from it to show it";
-        warnings.push(Warning::new("irreducible_loss_at_zero", text));
-    }
-    if options.hold_out != HoldOut::None && fit.hold_out.is_none() {
-        warnings.push(Warning::new(
-            "no_hold_out",
-            "too few sizes to hold one out and still fit a law",
-        ));
-    }
-    if fit.widening.is_none() {
-        let text = "fewer than four sizes: intervals beyond the seen runs are not widened by observed misses";
-        warnings.push(Warning::new("extrapolation_not_calibrated", text));
-    }
-    if fit.draws.len() < options.bootstrap * 9 / 10 {
-        let text = format!(
-            "{} of {} resamples could not carry the law and were left out of the intervals",
-            options.bootstrap - fit.draws.len(),
-            options.bootstrap
-        );
-        warnings.push(Warning::new("resamples_left_out", text));
-    }
-    warnings
-}
-
-#[cfg(test)]
-mod tests;

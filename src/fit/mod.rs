@@ -1,16 +1,30 @@
-//! Laws from observations: of the final loss, and of the best learning rate.
+//! Laws from observations: what a size and a number of tokens cost in loss, and which learning rate they want.
 //!
-//! Plain numbers in, plain numbers out; randomness is a seed that is passed in. Refuses to know where observations
-//! come from and what is done with a law.
+//! ```text
+//! observation → design → core (solver on a table) → spread (draws) → hold_out, outliers → judge → loss_law
+//!                            chinchilla: the law itself        loss_fit: what is kept, and what it predicts
+//! learning_rate: a bowl for each group of runs, and how its lowest point drifts
+//! ```
+//! Plain numbers in, plain numbers out: the same runs in any order give the same bits, on any number of threads. A law
+//! that the data cannot carry is refused by a named code. Refuses to know where runs come from and who reads a law.
 
+pub mod bowl;
 pub mod chinchilla;
+mod core;
+pub mod design;
+pub mod hold_out;
+mod judge;
 pub mod learning_rate;
+mod linear;
 pub mod loss_fit;
 pub mod loss_law;
 pub mod observation;
+mod outliers;
 pub mod refusal;
-pub mod small;
+mod solver;
+pub mod spread;
 pub mod statistics;
+mod table;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,10 +33,17 @@ use serde::{Deserialize, Serialize};
 pub struct Estimate {
     /// Its value, from all observations.
     pub value: f64,
-    /// Its standard error, from resampled configurations; none where too few could be drawn.
+    /// Its standard error; none where it is not known.
     pub se: Option<f64>,
-    /// Its 95 % interval, likewise.
+    /// Its 95 % interval; none where it is not known.
     pub ci95: Option<[f64; 2]>,
+}
+
+impl Estimate {
+    /// Whether the 95 % interval is known and leaves zero out.
+    pub fn excludes_zero(&self) -> bool {
+        self.ci95.is_some_and(|[low, high]| low > 0.0 || high < 0.0)
+    }
 }
 
 /// Something that a reader of a fit must know, by name.

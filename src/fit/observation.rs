@@ -1,5 +1,6 @@
 //! What a law is fitted on: one finished run each.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -50,79 +51,106 @@ impl Observation {
         Ok(())
     }
 
-    /// What makes two runs the same configuration: everything but the seed.
-    pub fn configuration(&self) -> (u64, u64, Option<u64>, Option<u64>, Option<&str>) {
-        let bits = |value: f64| value.to_bits();
-        let (lr, batch) = (self.lr.map(bits), self.batch_tokens.map(bits));
-        (
-            bits(self.params),
-            bits(self.tokens),
-            lr,
-            batch,
-            self.schedule.as_deref(),
-        )
+    /// Training compute in FLOP: 6 · params · tokens (Kaplan et al. 2020, arXiv 2001.08361).
+    pub fn compute(&self) -> f64 {
+        6.0 * self.params * self.tokens
+    }
+
+    /// The order of points: size, then tokens.
+    pub(crate) fn point_order(&self, other: &Self) -> Ordering {
+        self.params
+            .total_cmp(&other.params)
+            .then_with(|| self.tokens.total_cmp(&other.tokens))
+    }
+
+    /// The order of configurations: everything that makes two runs differ, but for the seed.
+    pub(crate) fn configuration_order(&self, other: &Self) -> Ordering {
+        self.point_order(other)
+            .then_with(|| compare_optional(self.lr, other.lr))
+            .then_with(|| compare_optional(self.batch_tokens, other.batch_tokens))
+            .then_with(|| self.schedule.cmp(&other.schedule))
+    }
+
+    /// One order for any set of runs, so that no result depends on the order of a file.
+    pub(crate) fn full_order(&self, other: &Self) -> Ordering {
+        self.configuration_order(other)
+            .then_with(|| self.seed.cmp(&other.seed))
+            .then_with(|| self.loss.total_cmp(&other.loss))
+            .then_with(|| self.label.cmp(&other.label))
     }
 }
 
-/// Sizes, or budgets, that differ by more than this count as two.
-const SAME: f64 = 1.02;
-
-/// The distinct values among `values`, from small to large; those within 2 % of each other are one.
-pub fn distinct(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
-    let mut sorted: Vec<f64> = values.into_iter().collect();
-    sorted.sort_by(f64::total_cmp);
-    let mut found: Vec<f64> = Vec::new();
-    for value in sorted {
-        if found.last().is_none_or(|last| value > last * SAME) {
-            found.push(value);
-        }
+/// Orders numbers that may be missing; missing comes first.
+fn compare_optional(a: Option<f64>, b: Option<f64>) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        (None, Some(_)) => Ordering::Less,
+        (Some(_), None) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
     }
-    found
 }
 
-/// Whether two sizes, or budgets, count as one.
-pub fn same(a: f64, b: f64) -> bool {
-    a <= b * SAME && b <= a * SAME
-}
-
-/// Keeps the configuration with the lowest mean loss of each (N, D): a law of final loss is the law of runs that
-/// were tuned. The rest is given back with the reason.
+/// Keeps of the runs of one schedule, at each size and number of tokens, the configuration with the lowest mean loss:
+/// a law of final loss is the law of runs that were tuned. The schedule is the one that covers most points (and of
+/// two that cover as many, the one with the lower losses). The rest is given back with the reason.
 pub fn best_per_cell(all: &[Observation]) -> (Vec<Observation>, Vec<(String, String)>) {
-    let mut cells: BTreeMap<(u64, u64), Vec<&Observation>> = BTreeMap::new();
-    for run in all {
-        cells
-            .entry((run.params.to_bits(), run.tokens.to_bits()))
-            .or_default()
-            .push(run);
-    }
+    let mut ordered = all.to_vec();
+    ordered.sort_by(Observation::full_order);
+    let schedule = most_covering(&ordered);
+    let (of_schedule, others): (Vec<_>, Vec<_>) = ordered.into_iter().partition(|run| run.schedule == schedule);
+    let mut left_out: Vec<(String, String)> = others
+        .into_iter()
+        .map(|run| (run.label, "another schedule than that of most points".to_owned()))
+        .collect();
     let mut kept = Vec::new();
-    let mut left_out = Vec::new();
-    for runs in cells.into_values() {
-        let mut configurations: BTreeMap<_, Vec<&Observation>> = BTreeMap::new();
-        for run in runs {
-            configurations.entry(run.configuration()).or_default().push(run);
-        }
-        let mean = |runs: &[&Observation]| runs.iter().map(|run| run.loss).sum::<f64>() / runs.len() as f64;
-        let best = configurations
-            .iter()
-            .min_by(|a, b| mean(a.1).total_cmp(&mean(b.1)))
-            .map(|(key, _)| *key);
-        for (key, runs) in configurations {
-            for run in runs {
-                if Some(key) == best {
-                    kept.push(run.clone());
-                } else {
-                    let why = "another learning rate, batch or schedule does better at this size and these tokens";
-                    left_out.push((run.label.clone(), why.to_owned()));
-                }
+    for point in of_schedule.chunk_by(|a, b| a.point_order(b).is_eq()) {
+        let best = best_configuration(point);
+        for configuration in point.chunk_by(|a, b| a.configuration_order(b).is_eq()) {
+            if best.is_some_and(|best| best[0].configuration_order(&configuration[0]).is_eq()) {
+                kept.extend_from_slice(configuration);
+            } else {
+                let why = "another learning rate or batch does better at this size and these tokens";
+                left_out.extend(configuration.iter().map(|run| (run.label.clone(), why.to_owned())));
             }
         }
     }
     (kept, left_out)
 }
 
+/// The schedule with the most points (size, tokens), then with the lowest mean of the best losses.
+fn most_covering(ordered: &[Observation]) -> Option<String> {
+    let mut by_schedule: BTreeMap<Option<String>, Vec<Observation>> = BTreeMap::new();
+    for run in ordered {
+        by_schedule.entry(run.schedule.clone()).or_default().push(run.clone());
+    }
+    by_schedule
+        .into_iter()
+        .map(|(schedule, runs)| {
+            let best: Vec<f64> = runs
+                .chunk_by(|a, b| a.point_order(b).is_eq())
+                .filter_map(|point| best_configuration(point).map(mean_loss))
+                .collect();
+            let mean = best.iter().sum::<f64>() / best.len() as f64;
+            (best.len(), mean, schedule)
+        })
+        .min_by(|a, b| b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)))
+        .and_then(|(_, _, schedule)| schedule)
+}
+
+/// The runs of the configuration with the lowest mean loss among those of one point.
+fn best_configuration(point: &[Observation]) -> Option<&[Observation]> {
+    point
+        .chunk_by(|a, b| a.configuration_order(b).is_eq())
+        .min_by(|a, b| mean_loss(a).total_cmp(&mean_loss(b)))
+}
+
+/// The mean loss of some runs.
+fn mean_loss(runs: &[Observation]) -> f64 {
+    runs.iter().map(|run| run.loss).sum::<f64>() / runs.len() as f64
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn run(label: &str, params: f64, lr: f64, loss: f64) -> Observation {
@@ -138,9 +166,30 @@ mod tests {
         }
     }
 
+    /// A run of which only size, tokens and loss are known.
+    pub(crate) fn bare(label: &str, params: f64, tokens: f64, loss: f64) -> Observation {
+        Observation {
+            lr: None,
+            tokens,
+            ..run(label, params, 1.0, loss)
+        }
+    }
+
     #[test]
-    fn sizes_within_two_percent_are_one() {
-        assert_eq!(distinct([100.0, 101.0, 150.0, 99.5]).len(), 2);
+    fn runs_of_the_schedule_that_covers_most_points_are_kept() {
+        let with = |name: &str, label: &str, params: f64, loss: f64| Observation {
+            schedule: Some(name.to_owned()),
+            ..run(label, params, 0.1, loss)
+        };
+        let runs = [
+            with("cosine", "a", 10.0, 1.0),
+            with("wsd", "b", 10.0, 3.0),
+            with("wsd", "c", 20.0, 2.8),
+        ];
+        let (kept, left_out) = best_per_cell(&runs);
+        let kept: Vec<&str> = kept.iter().map(|run| run.label.as_str()).collect();
+        assert_eq!(kept, ["b", "c"]);
+        assert_eq!(left_out[0].0, "a");
     }
 
     #[test]

@@ -351,16 +351,16 @@ fn drift(lr: Option<&LrFit>, is_mup: bool) -> (bool, String) {
         }) => (
             from <= 0.0 && 0.0 <= to && (to - from) / 2.0 <= DRIFT_MAX,
             format!(
-                "best lr moves as N^{value:.3} (95 %: {from:.3} to {to:.3}) over widths {low} to {high}; within ±{DRIFT_MAX} passes"
+                "best lr moves as N^{value:.3} (95 %: {from:.3} to {to:.3}) over widths {low:.0} to {high:.0}; within ±{DRIFT_MAX} passes"
             ),
         ),
         Some(Estimate { value, .. }) => (
             false,
-            format!("best lr moves as N^{value:.3} over widths {low} to {high}; too few minima for an interval"),
+            format!("best lr moves as N^{value:.3} over widths {low:.0} to {high:.0}; too few minima for an interval"),
         ),
         None => (
             false,
-            format!("fewer than two sizes have a minimum at equal tokens (widths {low} to {high})"),
+            format!("fewer than two sizes have a minimum at equal tokens (widths {low:.0} to {high:.0})"),
         ),
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::report::axes::{Sizes, log_axis, positive_range};
+use crate::report::axes::{Roster, log_axis, positive_range};
 use crate::report::laws::{CURVE_POINTS, Drawable, curve, dot, drawable, no_law, recipe_tokens};
 use crate::report::text;
 use crate::report::view::{Axis, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
@@ -19,7 +19,7 @@ const CONTOURS: u32 = 7;
 pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
     let content = match drawable(study) {
         None => Content::Missing(no_law(study)),
-        Some(drawn) => allocation_panel(&drawn, study.recipe, &Sizes::of(study.trials)).map_or_else(
+        Some(drawn) => allocation_panel(&drawn, study.recipe, &Roster::of(study.trials)).map_or_else(
             || Content::Missing("The law has no loss to draw between its data and the recipe.".to_owned()),
             |panel| Content::Panels(vec![panel]),
         ),
@@ -37,7 +37,7 @@ pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
     }
 }
 
-fn allocation_panel(drawn: &Drawable<'_>, recipe: Option<&RecipeInput>, sizes: &Sizes<'_>) -> Option<Panel> {
+fn allocation_panel(drawn: &Drawable<'_>, recipe: Option<&RecipeInput>, sizes: &Roster<'_>) -> Option<Panel> {
     let points = drawn.law.points;
     let target = recipe.and_then(|recipe| Some([recipe.params as f64, recipe_tokens(recipe)?]));
     let reach =

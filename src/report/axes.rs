@@ -75,13 +75,14 @@ pub(crate) fn loss_axis(label: &str, values: [f64; 2]) -> Axis {
     }
 }
 
-/// The sizes of a study, from small to large, as ranks.
-pub(crate) struct Sizes<'a> {
+/// The trials of a study by name, and their sizes as ranks from small to large.
+pub(crate) struct Roster<'a> {
     ranks: BTreeMap<(u64, &'a str), usize>,
+    by_name: BTreeMap<&'a str, &'a TrialRow>,
 }
 
-impl<'a> Sizes<'a> {
-    /// The sizes among trials.
+impl<'a> Roster<'a> {
+    /// The roster of trials.
     pub(crate) fn of(trials: &'a [TrialRow]) -> Self {
         let names: BTreeSet<(u64, &str)> = trials
             .iter()
@@ -89,7 +90,15 @@ impl<'a> Sizes<'a> {
             .collect();
         Self {
             ranks: names.into_iter().zip(0..).collect(),
+            by_name: trials.iter().map(|trial| (trial.trial.as_str(), trial)).collect(),
         }
+    }
+
+    /// What stands under the pointer at a trial; its bare name if it is not of this study.
+    pub(crate) fn hover(&self, name: &str) -> String {
+        self.by_name
+            .get(name)
+            .map_or_else(|| name.to_owned(), |trial| text::trial_hover(trial))
     }
 
     /// The ink of a trial's size.

@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
-use crate::report::axes::{Budgets, Sizes, group, linear_axis, log_axis, positive_range, range};
+use crate::report::axes::{Budgets, Roster, group, linear_axis, log_axis, positive_range, range};
 use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
 use crate::report::{BestLr, LrBowl, LrPoint, Study, text};
 
 /// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
 /// so many nats. A run beyond is marked above the panel.
-const REACH: (f64, f64) = (0.8, 0.35);
+const REACH: (f64, f64) = (0.5, 0.35);
 
 /// Final loss against learning rate, a panel for each token budget.
 pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
@@ -22,15 +22,14 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     } else {
         study.bowls
     };
-    let sizes = Sizes::of(study.trials);
+    let sizes = Roster::of(study.trials);
     let budgets = Budgets::of(bowls.iter().map(|bowl| (bowl.params, bowl.tokens)));
     let mut panels: Vec<(Vec<Mark>, BTreeSet<String>)> = vec![Default::default(); budgets.len()];
     let rates = positive_range(bowls.iter().flat_map(|bowl| bowl.points.iter().map(|p| p.lr)));
     let top = top_of(bowls);
     for bowl in bowls {
         if let Some(at) = budgets.index(bowl.params, bowl.tokens) {
-            let ink = sizes.ink_of(bowl.params, &bowl.model);
-            panels[at].0.extend(marks_of(bowl, ink, top));
+            panels[at].0.extend(marks_of(bowl, &sizes, top));
             let names = bowl.points.iter().map(|point| point.trial.clone());
             panels[at].1.extend(names);
         }
@@ -98,17 +97,10 @@ fn loss_range(bowls: &[LrBowl], top: f64) -> Option<[f64; 2]> {
     )
 }
 
-fn marks_of(bowl: &LrBowl, ink: Ink, top: f64) -> Vec<Mark> {
+fn marks_of(bowl: &LrBowl, sizes: &Roster<'_>, top: f64) -> Vec<Mark> {
+    let ink = sizes.ink_of(bowl.params, &bowl.model);
     let mut marks = Vec::new();
     let label = text::size_label(&bowl.model, bowl.params);
-    let hover = |point: &LrPoint, end: &str| {
-        Some(format!(
-            "{}: {label}, {} tokens, lr {}\n{end}",
-            point.trial,
-            text::count(bowl.tokens as f64),
-            text::number(point.lr, 3)
-        ))
-    };
     let line = mean_by_lr(
         bowl.points
             .iter()
@@ -131,19 +123,19 @@ fn marks_of(bowl: &LrBowl, ink: Ink, top: f64) -> Vec<Mark> {
                 at: [point.lr, loss],
                 ink,
                 shape: Shape::Disc,
-                hover: hover(point, &format!("final loss {}", text::loss(loss))),
+                hover: Some(sizes.hover(&point.trial)),
             },
-            Some(loss) => Mark::Off {
+            Some(_) => Mark::Off {
                 x: point.lr,
                 why: Beyond::Above,
                 ink,
-                hover: hover(point, &format!("final loss {}", text::loss(loss))),
+                hover: Some(sizes.hover(&point.trial)),
             },
             None => Mark::Off {
                 x: point.lr,
                 why: Beyond::Diverged,
                 ink,
-                hover: hover(point, "diverged"),
+                hover: Some(sizes.hover(&point.trial)),
             },
         });
     }
@@ -270,7 +262,7 @@ pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
             .to_owned(),
         )
     } else {
-        Content::Panels(panels_of_pairs(&pairs, &Sizes::of(study.trials)))
+        Content::Panels(panels_of_pairs(&pairs, &Roster::of(study.trials)))
     };
     FigureView {
         name: "wsd-vs-cosine",
@@ -310,7 +302,7 @@ fn difference((wsd, cosine): &(&TrialRow, &TrialRow)) -> Option<f64> {
     Some(wsd.final_loss? - cosine.final_loss?)
 }
 
-fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Sizes<'_>) -> Vec<Panel> {
+fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Roster<'_>) -> Vec<Panel> {
     let budgets = Budgets::of(pairs.iter().map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens)));
     let rates = positive_range(pairs.iter().map(|(wsd, _)| wsd.lr)).unwrap_or([1e-3, 1e-2]);
     let differences = range(pairs.iter().filter_map(difference).chain([0.0])).unwrap_or([-0.1, 0.1]);
@@ -391,7 +383,7 @@ mod tests {
             best: None,
         };
         let top = top_of(std::slice::from_ref(&bowl));
-        let marks = marks_of(&bowl, Ink::Plain, top);
+        let marks = marks_of(&bowl, &Roster::of(&[]), top);
         let off: Vec<(f64, Beyond)> = marks
             .iter()
             .filter_map(|mark| match mark {

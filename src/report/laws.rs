@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::allocation::{FLOPS_PER_PARAM_TOKEN, best_params};
-use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, positive_range, range};
+use crate::report::axes::{Roster, group, linear_axis, log_axis, loss_axis, positive_range, range};
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
 use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, text};
 
@@ -39,8 +39,13 @@ pub(crate) fn no_law(study: &Study<'_>) -> String {
 
 /// Final loss against tokens with the fitted curves; without a law the measurements alone.
 pub(crate) fn law(study: &Study<'_>) -> FigureView {
-    let sizes = Sizes::of(study.trials);
-    let (content, caption, omitted) = match drawable(study) {
+    let sizes = Roster::of(study.trials);
+    let drawn = drawable(study);
+    let title = match drawn {
+        Some(_) => "The scaling law with its data",
+        None => "Final loss by tokens",
+    };
+    let (content, caption, omitted) = match drawn {
         Some(drawn) => {
             let mut panels = vec![law_panel(&drawn, &sizes)];
             panels.extend(study.recipe.and_then(|recipe| compute_panel(&drawn, recipe, &sizes)));
@@ -50,8 +55,9 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
                 ""
             };
             let caption = format!(
-                "Dots are measured losses at the end of finished schedules; rings were held out from the fit. Curves \
-                 are {}, dashed beyond the tokens of their data.{out}",
+                "Dots are measured losses at the end of finished schedules{}. Curves are {}, dashed beyond the \
+                 tokens of their data.{out}",
+                rings(drawn.law),
                 drawn.law.formula
             );
             (
@@ -64,7 +70,7 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
     };
     FigureView {
         name: "law",
-        title: "The scaling law with its data".to_owned(),
+        title: title.to_owned(),
         caption,
         key: Vec::new(),
         content,
@@ -82,6 +88,15 @@ fn not_in_law(trials: &[TrialRow], points: &[LawPoint]) -> Vec<Omitted> {
     )
 }
 
+/// What rings are, if there are any.
+fn rings(law: &LawInput<'_>) -> &'static str {
+    if law.points.iter().any(|point| point.held_out) {
+        "; rings are the runs that the hold-out predicted from the others"
+    } else {
+        ""
+    }
+}
+
 /// Points of each size, in the order of sizes.
 fn by_size(points: &[LawPoint]) -> Vec<Vec<&LawPoint>> {
     let mut groups: BTreeMap<(u64, &str), Vec<&LawPoint>> = BTreeMap::new();
@@ -92,7 +107,7 @@ fn by_size(points: &[LawPoint]) -> Vec<Vec<&LawPoint>> {
     groups.into_values().collect()
 }
 
-fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
+fn law_panel(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Panel {
     let points = drawn.law.points;
     let [low, high] = positive_range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
     let end = high * LOOK_AHEAD;
@@ -131,19 +146,12 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Panel {
     }
 }
 
-pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Sizes<'_>) -> Mark {
+pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Roster<'_>) -> Mark {
     Mark::Dot {
         at,
         ink: sizes.ink_named(&point.model),
         shape: if point.held_out { Shape::Ring } else { Shape::Disc },
-        hover: Some(format!(
-            "{}: {}, {} tokens\nfinal loss {}{}",
-            point.trial,
-            point.model,
-            text::count(point.tokens),
-            text::loss(point.loss),
-            if point.held_out { ", held out" } else { "" }
-        )),
+        hover: Some(sizes.hover(&point.trial)),
     }
 }
 
@@ -181,7 +189,7 @@ pub(crate) fn recipe_tokens(recipe: &RecipeInput) -> Option<f64> {
 }
 
 /// Loss against compute, out to the recipe, with the law at its best allocation.
-fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Sizes<'_>) -> Option<Panel> {
+fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Roster<'_>) -> Option<Panel> {
     let (loss, interval) = item(recipe, "loss")?;
     let target = FLOPS_PER_PARAM_TOKEN * recipe.params as f64 * recipe_tokens(recipe)?;
     let compute = |point: &LawPoint| FLOPS_PER_PARAM_TOKEN * point.params * point.tokens;
@@ -250,7 +258,7 @@ fn human_factor(factor: f64) -> String {
 type BestRuns<'a> = BTreeMap<(u64, &'a str), BTreeMap<u64, &'a TrialRow>>;
 
 /// Without a law: measured losses by tokens, the best learning rate of each size and budget.
-fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitted>) {
+fn measured(study: &Study<'_>, sizes: &Roster<'_>) -> (Content, String, Vec<Omitted>) {
     let mut best = BestRuns::new();
     for trial in study.trials {
         let Some(loss) = trial.final_loss else {
@@ -293,7 +301,7 @@ fn measured(study: &Study<'_>, sizes: &Sizes<'_>) -> (Content, String, Vec<Omitt
 }
 
 /// A thin line through the best runs of each size, with their dots.
-fn marks_of_best(best: &BestRuns<'_>, sizes: &Sizes<'_>) -> Vec<Mark> {
+fn marks_of_best(best: &BestRuns<'_>, sizes: &Roster<'_>) -> Vec<Mark> {
     let mut marks = Vec::new();
     let mut dots = Vec::new();
     for runs in best.values() {
@@ -325,26 +333,29 @@ fn marks_of_best(best: &BestRuns<'_>, sizes: &Sizes<'_>) -> Vec<Mark> {
 /// Measured minus predicted loss, by tokens and by parameters.
 pub(crate) fn residuals(study: &Study<'_>) -> FigureView {
     let mut omitted = Vec::new();
+    let mut caption = String::new();
     let content = match drawable(study) {
         None => Content::Missing(no_law(study)),
         Some(drawn) => {
+            caption = format!(
+                "Measured minus predicted loss{}. A bend or a slope means that the form of the law does not hold.",
+                rings(drawn.law)
+            );
             omitted = not_in_law(study.trials, drawn.law.points);
-            residual_panels(&drawn, &Sizes::of(study.trials))
+            residual_panels(&drawn, &Roster::of(study.trials))
         }
     };
     FigureView {
         name: "residuals",
         title: "What the law leaves over".to_owned(),
-        caption: "Measured minus predicted loss. Rings were held out from the fit. A bend or a slope means that the \
-            form of the law does not hold."
-            .to_owned(),
-        key: Sizes::of(study.trials).key(),
+        caption,
+        key: Roster::of(study.trials).key(),
         content,
         omitted,
     }
 }
 
-fn residual_panels(drawn: &Drawable<'_>, sizes: &Sizes<'_>) -> Content {
+fn residual_panels(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Content {
     let residuals: Vec<(&LawPoint, f64)> = drawn
         .law
         .points

@@ -5,6 +5,7 @@
 
 pub mod allocation;
 pub mod axes;
+pub mod batch;
 pub mod bowls;
 pub mod curves;
 pub mod laws;
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 use crate::record::TrialRow;
 use crate::report::curves::Curves;
+use crate::report::runs::Along;
 use crate::report::view::{FigureView, Table};
 
 /// Everything a report is made of.
@@ -280,10 +282,13 @@ pub struct LeftOut {
 
 /// Decides what to show of a study.
 pub fn build(study: &Study<'_>) -> ReportView {
-    let (loss_curves, points_shown) = runs::loss_curves(study);
+    let (loss_curves, points_shown) = runs::loss_curves(study, Along::Tokens);
+    let (loss_compute, _) = runs::loss_curves(study, Along::Compute);
     let figures = vec![
         loss_curves,
+        loss_compute,
         bowls::lr_bowls(study),
+        batch::equal_loss(study),
         laws::law(study),
         laws::residuals(study),
         allocation::allocation(study),

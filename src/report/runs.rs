@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::record::{TrialRow, TrialState};
 use crate::report::Study;
-use crate::report::axes::{Sizes, group, linear_axis, log_axis, loss_axis, positive_range, range};
+use crate::report::axes::{Roster, group, linear_axis, log_axis, loss_axis, positive_range, range};
 use crate::report::curves::{CURVES_MAX, best_by_size, schedule_name, schedule_trials};
 use crate::report::text;
 use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Scale, Shape, Stroke};
@@ -17,44 +17,64 @@ pub(crate) const THINNING: &str = "Each curve is the mean of the training losses
     drawn in the order of final loss within each size, and always the best of each size. \
     sandbox export writes every recorded point.";
 
-/// Training loss by tokens; and how many points it shows.
-pub(crate) fn loss_curves(study: &Study<'_>) -> (FigureView, u64) {
-    let sizes = Sizes::of(study.trials);
+/// What a training curve runs along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Along {
+    /// Tokens seen.
+    Tokens,
+    /// FLOPs spent.
+    Compute,
+}
+
+impl Along {
+    /// Units of this axis to a token of a trial.
+    fn per_token(self, trial: &TrialRow) -> f64 {
+        match self {
+            Self::Tokens => 1.0,
+            Self::Compute => trial.flops / trial.tokens.max(1) as f64,
+        }
+    }
+}
+
+/// The curves of a figure, before they have axes.
+#[derive(Default)]
+struct Drawing {
+    thin: Vec<Mark>,
+    strong: Vec<Mark>,
+    ends: Vec<Mark>,
+    best_ends: Vec<Mark>,
+    off: Vec<Mark>,
+}
+
+/// Training loss along tokens or compute; and how many points it shows.
+pub(crate) fn loss_curves(study: &Study<'_>, along: Along) -> (FigureView, u64) {
+    let sizes = Roster::of(study.trials);
     let best: BTreeSet<usize> = best_by_size(study.trials).into_iter().collect();
-    let mut thin = Vec::new();
-    let mut strong = Vec::new();
-    let mut ends = Vec::new();
-    let mut best_ends = Vec::new();
-    let mut off = Vec::new();
+    let mut drawing = Drawing::default();
     let mut omitted = Vec::new();
     let mut shown = 0;
     for (at, trial) in study.trials.iter().enumerate() {
         match curve_of(study, trial) {
             Ok(points) => {
-                shown += points.len() as u64;
-                let marked = best.contains(&at);
-                let end = end_of(trial, marked, &sizes);
-                if marked { &mut best_ends } else { &mut ends }.extend(end);
-                off.extend(divergence_of(trial, &sizes));
-                let line = line_of(trial, points, marked, &sizes);
-                if marked { &mut strong } else { &mut thin }.push(line);
+                shown += points.len() as u64 + u64::from(trial.final_loss.is_some());
+                drawing.add(trial, points, along, best.contains(&at), &sizes);
             }
             Err(reason) => omitted.push(reason),
         }
     }
-    // Strong dots last, above the others.
-    ends.append(&mut best_ends);
-    let shown = shown + ends.len() as u64;
-    let content = panel_of_curves(thin, strong, ends, off);
+    let (name, title) = match along {
+        Along::Tokens => ("loss-curves", "Training loss by tokens"),
+        Along::Compute => ("loss-compute", "Training loss by compute"),
+    };
     let figure = FigureView {
-        name: "loss-curves",
-        title: "Training loss by tokens".to_owned(),
+        name,
+        title: title.to_owned(),
         caption: "One thin line a run; strong, the best run of each size at its largest budget. Dots are losses \
             on the held-out set at the end of a finished schedule; crosses above mark where a loss was no longer \
             finite."
             .to_owned(),
         key: Vec::new(),
-        content,
+        content: drawing.content(along),
         omitted: group(omitted),
     };
     (figure, shown)
@@ -71,66 +91,76 @@ fn curve_of(study: &Study<'_>, trial: &TrialRow) -> Result<Vec<[f64; 2]>, String
     }
 }
 
-fn line_of(trial: &TrialRow, points: Vec<[f64; 2]>, marked: bool, sizes: &Sizes<'_>) -> Mark {
-    Mark::Line {
-        points,
-        ink: sizes.ink(trial),
-        stroke: if marked { Stroke::Strong } else { Stroke::Thin },
-        label: marked.then(|| text::size_label(&trial.model, trial.params_non_embedding)),
-        hover: Some(text::trial_hover(trial)),
+impl Drawing {
+    fn add(&mut self, trial: &TrialRow, points: Vec<[f64; 2]>, along: Along, marked: bool, sizes: &Roster<'_>) {
+        let scale = along.per_token(trial);
+        let ink = sizes.ink(trial);
+        let hover = Some(text::trial_hover(trial));
+        let line = Mark::Line {
+            points: points
+                .into_iter()
+                .map(|[tokens, loss]| [tokens * scale, loss])
+                .collect(),
+            ink,
+            stroke: if marked { Stroke::Strong } else { Stroke::Thin },
+            label: marked.then(|| text::size_label(&trial.model, trial.params_non_embedding)),
+            hover: hover.clone(),
+        };
+        if marked { &mut self.strong } else { &mut self.thin }.push(line);
+        let end = trial.final_loss.map(|loss| Mark::Dot {
+            at: [trial.tokens as f64 * scale, loss],
+            ink,
+            shape: if marked { Shape::Disc } else { Shape::Ring },
+            hover: hover.clone(),
+        });
+        if marked { &mut self.best_ends } else { &mut self.ends }.extend(end);
+        let diverged = trial.diverged_at_tokens.filter(|&tokens| tokens > 0);
+        self.off.extend(diverged.map(|tokens| Mark::Off {
+            x: tokens as f64 * scale,
+            why: Beyond::Diverged,
+            ink,
+            hover,
+        }));
     }
-}
 
-fn end_of(trial: &TrialRow, marked: bool, sizes: &Sizes<'_>) -> Option<Mark> {
-    Some(Mark::Dot {
-        at: [trial.tokens as f64, trial.final_loss?],
-        ink: sizes.ink(trial),
-        shape: if marked { Shape::Disc } else { Shape::Ring },
-        hover: Some(text::trial_hover(trial)),
-    })
-}
-
-fn divergence_of(trial: &TrialRow, sizes: &Sizes<'_>) -> Option<Mark> {
-    Some(Mark::Off {
-        x: trial.diverged_at_tokens.filter(|&tokens| tokens > 0)? as f64,
-        why: Beyond::Diverged,
-        ink: sizes.ink(trial),
-        hover: Some(text::trial_hover(trial)),
-    })
-}
-
-/// The top of the axis leaves room for the beginning of the marked runs; whatever spikes above it is cut.
-fn panel_of_curves(thin: Vec<Mark>, strong: Vec<Mark>, ends: Vec<Mark>, off: Vec<Mark>) -> Content {
-    let of = |marks: &[Mark], axis: usize| {
-        range(marks.iter().flat_map(|mark| match mark {
-            Mark::Line { points, .. } => points.iter().map(|point| point[axis]).collect(),
-            Mark::Dot { at, .. } => vec![at[axis]],
-            Mark::Span { .. } | Mark::Off { .. } | Mark::Level { .. } => Vec::new(),
-        }))
-    };
-    let speaking = if strong.is_empty() { &thin } else { &strong };
-    let (Some(top), Some(all)) = (of(speaking, 1), of(&thin, 1).or(of(&strong, 1))) else {
-        return Content::Missing("No finished or diverged run with recorded points to draw.".to_owned());
-    };
-    let lowest = [Some(top), Some(all), of(&ends, 1)]
-        .into_iter()
-        .flatten()
-        .map(|values| values[0])
-        .fold(f64::INFINITY, f64::min);
-    let tokens = positive_range(
-        [of(&thin, 0), of(&strong, 0), of(&ends, 0)]
-            .into_iter()
-            .flatten()
-            .flatten(),
-    )
-    .unwrap_or([1.0, 10.0]);
-    let panel = Panel {
-        title: String::new(),
-        x: log_axis("tokens", Numbers::Counts, tokens),
-        y: loss_axis("training loss (nats per token)", [lowest, top[1]]),
-        marks: [thin, strong, ends, off].concat(),
-    };
-    Content::Panels(vec![panel])
+    /// The top of the axis leaves room for the beginning of the marked runs; whatever spikes above it is cut.
+    fn content(mut self, along: Along) -> Content {
+        self.ends.append(&mut self.best_ends);
+        let all = [&self.thin, &self.strong, &self.ends];
+        let values = |marks: &[&Vec<Mark>], axis: usize| -> Vec<f64> {
+            marks
+                .iter()
+                .flat_map(|marks| marks.iter())
+                .flat_map(|mark| match mark {
+                    Mark::Line { points, .. } => points.iter().map(|point| point[axis]).collect(),
+                    Mark::Dot { at, .. } => vec![at[axis]],
+                    Mark::Span { .. } | Mark::Off { .. } | Mark::Level { .. } => Vec::new(),
+                })
+                .collect()
+        };
+        let speaking = if self.strong.is_empty() {
+            &self.thin
+        } else {
+            &self.strong
+        };
+        let (Some([_, top]), Some([lowest, _]), Some(reach)) = (
+            range(values(&[speaking], 1)),
+            range(values(&all, 1)),
+            positive_range(values(&all, 0)),
+        ) else {
+            return Content::Missing("No finished or diverged run with recorded points to draw.".to_owned());
+        };
+        let x = match along {
+            Along::Tokens => log_axis("tokens", Numbers::Counts, reach),
+            Along::Compute => log_axis("compute (FLOP)", Numbers::Plain, reach),
+        };
+        Content::Panels(vec![Panel {
+            title: String::new(),
+            x,
+            y: loss_axis("training loss (nats per token)", [lowest, top]),
+            marks: [self.thin, self.strong, self.ends, self.off].concat(),
+        }])
+    }
 }
 
 /// Learning rate by tokens, one line a form of schedule.

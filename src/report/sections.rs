@@ -133,7 +133,7 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
             number(tokens, 2)
         )
     });
-    let name = item.name.replace('_', " ");
+    let name = item_name(&item.name);
     let mut rows = vec![vec![
         name.clone().into(),
         format!("{value}{unit}").into(),
@@ -150,6 +150,20 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
         rows.push(row);
     }
     rows
+}
+
+/// The key of an item in words.
+fn item_name(key: &str) -> String {
+    match key {
+        "lr" => "peak learning rate".to_owned(),
+        "lr_hidden" => "peak learning rate, hidden weights".to_owned(),
+        "batch_tokens" => "batch".to_owned(),
+        "warmup_tokens" => "warm-up".to_owned(),
+        "decay_fraction" => "decay, share of the run".to_owned(),
+        "tokens_compute_optimal" => "tokens, compute-optimal".to_owned(),
+        "flops" => "compute".to_owned(),
+        other => other.replace('_', " "),
+    }
 }
 
 /// A law as a table of its constants.
@@ -329,7 +343,7 @@ pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
     let of = |read: fn(&TrialRow) -> f64| range(finished.iter().map(|trial| read(trial)));
     let sizes: BTreeSet<u64> = finished.iter().map(|t| t.params_non_embedding).collect();
     if let Some([low, high]) = of(|t| t.params_non_embedding as f64) {
-        add("Sizes", format!("{}: {}", sizes.len(), span(low, high, text::count)));
+        add("Roster", format!("{}: {}", sizes.len(), span(low, high, text::count)));
     }
     if let Some([low, high]) = of(|t| t.tokens as f64 / t.params_non_embedding.max(1) as f64) {
         add("Tokens per parameter", span(low, high, |x| number(x, 2)));
@@ -366,7 +380,10 @@ pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
 fn law_answers(study: &Study<'_>) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut add = |question: &str, answer: String| rows.push((question.to_owned(), answer));
-    let law = study.laws.iter().find(|law| law.refused.is_none());
+    let law = study
+        .laws
+        .iter()
+        .find(|law| law.refused.is_none() && law.predict.is_some());
     add(
         "Form of the law",
         law.map_or_else(|| "none fitted".to_owned(), |law| law.formula.to_owned()),

@@ -44,7 +44,7 @@ pub enum Stroke {
 pub enum Shape {
     /// A measurement.
     Disc,
-    /// A measurement that a fit did not see.
+    /// A measurement that was held out, or one of many.
     Ring,
     /// An estimate.
     Diamond,

@@ -287,8 +287,8 @@ fn bowls(laws: &Laws, trials: &[TrialRow]) -> Vec<LrBowl> {
         .iter()
         .map(|group| {
             let is_here = |row: &&TrialRow| {
-                row.params_non_embedding as f64 == group.params
-                    && row.tokens as f64 == group.tokens
+                row.params_non_embedding == group.params as u64
+                    && row.tokens == group.tokens as u64
                     && !out.contains(&row.trial.as_str())
                     && (row.final_loss.is_some() || row.diverged_at_tokens.is_some())
             };

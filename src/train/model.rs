@@ -1,4 +1,4 @@
-//! The proxy itself: a Llama-like decoder with MiniCPM's multipliers (`MiniCPM`, table 7; logits equal Granite's).
+//! The proxy itself: a Llama-like decoder with `MiniCPM`'s multipliers (`MiniCPM`, table 7; logits equal Granite's).
 //!
 //! Shapes are written at the end of the lines that make them: B sequences, T tokens each, d the width, H all heads of
 //! queries, keys and values. Refuses to know about optimisers, files and jobs.
@@ -88,7 +88,7 @@ impl Model {
     pub(crate) fn trace(&self, inputs: &Tensor, see: &mut dyn FnMut(&Tensor)) -> Tensor {
         let weights = self.layout.weights(&self.flat.to_kind(self.compute));
         let mut x = Tensor::embedding(&weights.embedding, inputs, -1, false, false); // (B, T, d)
-        x = x * self.scaling.embedding();
+        x *= self.scaling.embedding();
         for layer in &weights.layers {
             see(&x);
             x = self.layer(layer, &x);

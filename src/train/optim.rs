@@ -41,7 +41,7 @@ impl AdamW {
         let norm = gradient.norm().double_value(&[]);
         if norm > self.settings.clip {
             // 1e-6 as PyTorch's `clip_grad_norm_` has it.
-            let _ = gradient.g_mul_scalar_(self.settings.clip / (norm + 1e-6));
+            *gradient *= self.settings.clip / (norm + 1e-6);
         }
         norm
     }
@@ -59,19 +59,19 @@ impl AdamW {
         let steps = step as f64;
         let (correction1, correction2) = (1.0 - beta1.powf(steps), 1.0 - beta2.powf(steps));
         no_grad(|| {
-            let _ = self.exp_avg.lerp_(gradient, 1.0 - beta1);
-            let _ = self.exp_avg_sq.lerp_(&gradient.square(), 1.0 - beta2);
+            drop(self.exp_avg.lerp_(gradient, 1.0 - beta1));
+            drop(self.exp_avg_sq.lerp_(&gradient.square(), 1.0 - beta2));
             let mut denominator = self.exp_avg_sq.sqrt();
-            let _ = denominator.g_mul_scalar_(1.0 / correction2.sqrt());
-            let _ = denominator.g_add_scalar_(eps);
+            denominator *= 1.0 / correction2.sqrt();
+            denominator += eps;
             let change = &self.exp_avg / denominator;
             for &(Span { offset, len, .. }, factor) in &self.spans {
                 let lr_group = lr * factor;
                 let mut part = flat.narrow(0, offset, len);
                 let mut change = change.narrow(0, offset, len);
-                let _ = part.g_mul_scalar_(1.0 - lr_group * weight_decay);
-                let _ = change.g_mul_scalar_(-lr_group / correction1);
-                let _ = part.g_add_(&change);
+                part *= 1.0 - lr_group * weight_decay;
+                change *= -lr_group / correction1;
+                part += &change;
             }
         });
     }

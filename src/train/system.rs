@@ -29,7 +29,7 @@ unsafe extern "C" {
     fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
     #[cfg(target_env = "gnu")]
     safe fn mallopt(option: c_int, value: c_int) -> c_int;
-    /// Version of libtorch, one byte a part from the top: 2.11.0 is 0x020b0000_00000000.
+    /// Version of libtorch, one byte a part from the top: 2.11.0 is `0x020b0000_00000000`.
     safe fn aoti_torch_abi_version() -> u64;
 }
 

@@ -51,7 +51,7 @@ impl Planted {
         let steps = trial.tokens / BATCH;
         let every = (steps / 150).max(1);
         let end = trial.diverged_at_tokens.unwrap_or(trial.tokens);
-        for step in (1..=steps).filter(|step| *step == 1 || step % every == 0 || *step == steps) {
+        for step in (1..=steps).filter(|step| *step <= 24 || step % every == 0 || *step == steps) {
             let tokens = step * BATCH;
             if tokens > end {
                 break;
@@ -120,7 +120,7 @@ impl Planted {
         bowls
     }
 
-    pub(crate) fn facts(&self) -> Vec<(String, String)> {
+    pub(crate) fn facts() -> Vec<(String, String)> {
         [
             (
                 "method",
@@ -135,7 +135,7 @@ impl Planted {
         .to_vec()
     }
 
-    pub(crate) fn constants(&self) -> Vec<Constant> {
+    pub(crate) fn constants() -> Vec<Constant> {
         [
             ("E", 0.9, [0.61, 1.12], "nats per token"),
             ("A", 18.0, [12.4, 27.9], ""),
@@ -152,7 +152,7 @@ impl Planted {
         .to_vec()
     }
 
-    pub(crate) fn recipe(&self) -> RecipeInput {
+    pub(crate) fn recipe() -> RecipeInput {
         let (params, tokens) = (2_442_057_984, 4.88e10);
         let loss = chinchilla(params as f64, tokens);
         let number = |name: &str, value: f64, ci95: Option<[f64; 2]>, unit: &str, source: &str| {

@@ -7,7 +7,7 @@ use sandbox::model::shape::Shape;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{config, largest};
-use crate::layout::Layout;
+use crate::layout::{Layout, dim};
 use crate::model::Model;
 
 /// The largest difference of the logits, relative to the largest logit, after a change of the multipliers.
@@ -21,7 +21,7 @@ fn difference(name: &str, change: impl Fn(&mut sandbox::model::config::RunConfig
     let tensors = SafeTensors::deserialize(&file).expect("safetensors");
     let read = |name: &str| {
         let view = tensors.tensor(name).expect(name);
-        let size: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
+        let size: Vec<i64> = view.shape().iter().map(|&size| dim(size as u64)).collect();
         let kind = match view.dtype() {
             Dtype::I64 => Kind::Int64,
             dtype => {

@@ -197,6 +197,9 @@ fn a_stop_is_the_last_word() {
     assert!(!folder.join(CHECKPOINT_FILE).exists());
 }
 
+/// What makes a job one that cannot be done.
+type Change = fn(&mut Job);
+
 #[test]
 fn jobs_that_cannot_be_done_say_why() {
     let bench = Bench::new();
@@ -208,17 +211,17 @@ fn jobs_that_cannot_be_done_say_why() {
             other => panic!("{name}: {other:?}"),
         }
     };
-    let refused: [(&str, &dyn Fn(&mut Job)); 7] = [
-        ("version", &|job| job.version = "0.0.0".to_owned()),
-        ("protocol", &|job| job.protocol += 1),
-        ("precision", &|job| job.config.precision = Precision::Bfloat16),
-        ("device", &|job| job.device = "cuda:99".to_owned()),
-        ("batch", &|job| job.config.batch_tokens.0 += 1),
-        ("shape", &|job| job.config.shape.head_dim = 7),
-        ("parent", &|job| job.from = Steps(1)),
+    let refused: [(&str, Change); 7] = [
+        ("version", |job| job.version = "0.0.0".to_owned()),
+        ("protocol", |job| job.protocol += 1),
+        ("precision", |job| job.config.precision = Precision::Bfloat16),
+        ("device", |job| job.device = "cuda:99".to_owned()),
+        ("batch", |job| job.config.batch_tokens.0 += 1),
+        ("shape", |job| job.config.shape.head_dim = 7),
+        ("parent", |job| job.from = Steps(1)),
     ];
     for (name, change) in refused {
-        assert_eq!(cause(name, change), Cause::Refused, "{name}");
+        assert_eq!(cause(name, &change), Cause::Refused, "{name}");
     }
     let other_data = |job: &mut Job| job.config.data_hash = "other".to_owned();
     assert_eq!(cause("hash", &other_data), Cause::Data);

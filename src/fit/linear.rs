@@ -1,0 +1,137 @@
+//! Small dense linear algebra: positive definite systems and non-negative least squares of three columns.
+//!
+//! Refuses to know what the matrices mean.
+
+/// Solves `matrix · x = rhs` for a symmetric positive definite matrix by Cholesky's factorisation, after
+/// scaling the diagonal to one. `None` when the matrix is not positive definite.
+pub(crate) fn solve<const K: usize>(matrix: &[[f64; K]; K], rhs: &[f64; K]) -> Option<[f64; K]> {
+    let (factor, scale) = factorise(matrix)?;
+    let mut x = [0.0; K];
+    for i in 0..K {
+        let known: f64 = (0..i).map(|j| factor[i][j] * x[j]).sum();
+        x[i] = (rhs[i] * scale[i] - known) / factor[i][i];
+    }
+    for i in (0..K).rev() {
+        let known: f64 = (i + 1..K).map(|j| factor[j][i] * x[j]).sum();
+        x[i] = (x[i] - known) / factor[i][i];
+    }
+    for i in 0..K {
+        x[i] *= scale[i];
+    }
+    Some(x)
+}
+
+/// The inverse of a symmetric positive definite matrix; `None` when it is not one.
+pub(crate) fn inverse<const K: usize>(matrix: &[[f64; K]; K]) -> Option<[[f64; K]; K]> {
+    let mut inverse = [[0.0; K]; K];
+    for (i, row) in inverse.iter_mut().enumerate() {
+        let unit: [f64; K] = std::array::from_fn(|j| f64::from(u8::from(i == j)));
+        *row = solve(matrix, &unit)?;
+    }
+    Some(inverse)
+}
+
+/// The form `x·matrix·x`.
+pub(crate) fn quadratic_form<const K: usize>(matrix: &[[f64; K]; K], x: &[f64; K]) -> f64 {
+    matrix
+        .iter()
+        .zip(x)
+        .map(|(row, xi)| xi * row.iter().zip(x).map(|(m, xj)| m * xj).sum::<f64>())
+        .sum()
+}
+
+/// The smallest share of any direction that the directions before it do not explain (1 - R², between 0 and
+/// 1): near zero the matrix cannot tell its unknowns apart. Zero when it is not positive definite.
+pub(crate) fn distinctness<const K: usize>(matrix: &[[f64; K]; K]) -> f64 {
+    factorise(matrix).map_or(0.0, |(factor, _)| {
+        (0..K).map(|i| factor[i][i].powi(2)).fold(1.0, f64::min)
+    })
+}
+
+/// Cholesky's factor of the matrix scaled to a unit diagonal, and the scales.
+fn factorise<const K: usize>(matrix: &[[f64; K]; K]) -> Option<([[f64; K]; K], [f64; K])> {
+    let mut scale = [0.0; K];
+    for i in 0..K {
+        let diagonal = matrix[i][i];
+        if !(diagonal.is_finite() && diagonal > 0.0) {
+            return None;
+        }
+        scale[i] = 1.0 / diagonal.sqrt();
+    }
+    let mut factor = [[0.0; K]; K];
+    for i in 0..K {
+        for j in 0..=i {
+            let known: f64 = (0..j).map(|k| factor[i][k] * factor[j][k]).sum();
+            let rest = matrix[i][j] * scale[i] * scale[j] - known;
+            if i == j {
+                // Below this a pivot is rounding, not information.
+                if rest.is_nan() || rest <= 1e-15 {
+                    return None;
+                }
+                factor[i][i] = rest.sqrt();
+            } else {
+                factor[i][j] = rest / factor[j][j];
+            }
+        }
+    }
+    Some((factor, scale))
+}
+
+/// The minimum of `½ xᵀ·gram·x − rhsᵀ·x` over `x ≥ 0` (non-negative least squares, from its normal equations):
+/// with three unknowns every set of positive ones is tried.
+pub(crate) fn non_negative(gram: &[[f64; 3]; 3], rhs: &[f64; 3]) -> [f64; 3] {
+    let mut best = [0.0; 3];
+    let mut best_gain = 0.0;
+    for set in 1_u8..8 {
+        let free = [set & 1 != 0, set & 2 != 0, set & 4 != 0];
+        // An unknown that is held at zero becomes an equation of its own: x = 0.
+        let mut matrix = [[0.0; 3]; 3];
+        let mut target = [0.0; 3];
+        for i in 0..3 {
+            for j in 0..3 {
+                if free[i] && free[j] {
+                    matrix[i][j] = gram[i][j];
+                }
+            }
+            if free[i] {
+                target[i] = rhs[i];
+            } else {
+                matrix[i][i] = 1.0;
+            }
+        }
+        let Some(x) = solve(&matrix, &target) else {
+            continue;
+        };
+        let gain: f64 = (0..3).map(|i| rhs[i] * x[i]).sum();
+        if x.iter().all(|&v| v >= 0.0) && gain > best_gain {
+            (best, best_gain) = (x, gain);
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_positive_definite_system_is_solved() {
+        let x = solve(&[[4.0, 1.0], [1.0, 3.0]], &[1.0, 2.0]).unwrap();
+        assert!((x[0] - 1.0 / 11.0).abs() < 1e-15 && (x[1] - 7.0 / 11.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn an_indefinite_system_is_refused() {
+        assert_eq!(solve(&[[1.0, 2.0], [2.0, 1.0]], &[1.0, 1.0]), None);
+        assert!(distinctness(&[[1.0, 2.0], [2.0, 1.0]]) == 0.0);
+    }
+
+    #[test]
+    fn non_negative_least_squares_holds_the_offending_unknown_at_zero() {
+        let identity = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        for (rhs, expected) in [([1.0, -2.0, 3.0], [1.0, 0.0, 3.0]), ([-1.0, -2.0, -3.0], [0.0; 3])] {
+            let x = non_negative(&identity, &rhs);
+            assert!((0..3).all(|i| (x[i] - expected[i]).abs() < 1e-15), "{x:?}");
+        }
+    }
+}
