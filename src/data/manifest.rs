@@ -132,7 +132,7 @@ impl Manifest {
             self.tokenizer_hash.clone().unwrap_or_default(),
         ];
         for part in parts {
-            feed(&mut hasher, part);
+            feed(&mut hasher, &part);
         }
         for split in &self.splits {
             feed(&mut hasher, &split.name);
