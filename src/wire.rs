@@ -251,7 +251,7 @@ mod tests {
             grad_norm: Some(1.5),
             bits_per_byte: None,
         };
-        let lines = vec![
+        let lines = [
             Line::Point(point),
             Line::Diverged { step: 4 },
             Line::Failed {

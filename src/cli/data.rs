@@ -56,8 +56,7 @@ pub(super) struct PrepareArgs {
 fn bytes(text: &str) -> Result<u64, String> {
     let count = text
         .strip_suffix("iB")
-        .map(|rest| format!("{rest}i"))
-        .unwrap_or_else(|| text.trim_end_matches('B').to_owned());
+        .map_or_else(|| text.trim_end_matches('B').to_owned(), |rest| format!("{rest}i"));
     parse_count(&count).map_err(|error| error.to_string())
 }
 
@@ -204,7 +203,9 @@ fn inspection_text(inspection: &Inspection) -> String {
         info.name, info.tokenizer, info.vocab, info.hash
     );
     for sample in &inspection.samples {
-        let tokens = info.tokens(&sample.split).map_or(0.0, |tokens| tokens.as_f64());
+        let tokens = info
+            .tokens(&sample.split)
+            .map_or(0.0, super::super::units::Tokens::as_f64);
         let begins = sample.text.as_ref().map_or_else(
             || format!("{:?} …", &sample.tokens[..sample.tokens.len().min(24)]),
             |text| format!("{:?} …", text.chars().take(SHOWN).collect::<String>()),

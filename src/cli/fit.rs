@@ -190,8 +190,8 @@ fn lr_text(kept: &Kept<LrFit>) -> String {
         .iter()
         .map(|group| {
             let best = match (group.best, group.edge) {
-                (Some(best), _) => format!("{:.2e}", best),
-                (None, Some(edge)) => format!("{:?} edge of the grid", edge).to_lowercase(),
+                (Some(best), _) => format!("{best:.2e}"),
+                (None, Some(edge)) => format!("{edge:?} edge of the grid").to_lowercase(),
                 (None, None) => "no minimum".to_owned(),
             };
             vec![

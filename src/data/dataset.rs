@@ -301,7 +301,7 @@ mod tests {
             let end = (start + length).min(200);
             let mut out = Vec::new();
             data.train().unwrap().read(start.min(end)..end, &mut out);
-            let expected: Vec<i64> = (start.min(end)..end).map(|token| token as i64).collect();
+            let expected: Vec<i64> = (start.min(end)..end).map(u64::cast_signed).collect();
             prop_assert_eq!(out, expected);
         }
     }

@@ -51,8 +51,11 @@ pub fn names(root: &Path) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
+/// A name with what planning must know of its data, or why that cannot be read.
+pub type Listed = (String, Result<DataInfo, DataError>);
+
 /// All data below a folder, sorted by name; data that cannot be read is told as such and hides no other.
-pub fn list(root: &Path) -> Result<Vec<(String, Result<DataInfo, DataError>)>, DataError> {
+pub fn list(root: &Path) -> Result<Vec<Listed>, DataError> {
     let names = names(root)?;
     let info = |name: String| {
         let info = Manifest::read(&root.join(&name)).map(|manifest| manifest.info());

@@ -135,6 +135,7 @@ impl RunConfig {
     }
 
     /// The configuration as far as a state after `position` steps can tell.
+    #[must_use]
     pub fn prefix(&self, position: Steps) -> Self {
         Self {
             schedule: self.schedule.prefix(position),

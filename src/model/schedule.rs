@@ -105,6 +105,7 @@ impl Schedule {
     ///
     /// Two schedules with equal prefixes lead to the same state. A WSD trunk is a constant schedule; a cosine knows
     /// its end from its first step on, so nothing of it is shared.
+    #[must_use]
     pub fn prefix(&self, position: Steps) -> Self {
         match self.form {
             Form::Wsd { decay_start, .. } if position <= decay_start => Self {

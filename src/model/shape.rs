@@ -71,14 +71,14 @@ impl Shape {
                 return Err(ShapeError::TooLarge(name));
             }
         }
-        if width % heads != 0 {
+        if !width.is_multiple_of(heads) {
             return Err(ShapeError::Heads { width, heads });
         }
-        if heads % kv_heads != 0 {
+        if !heads.is_multiple_of(kv_heads) {
             return Err(ShapeError::KvHeads { heads, kv_heads });
         }
         let head_dim = width / heads;
-        if head_dim % 2 != 0 {
+        if !head_dim.is_multiple_of(2) {
             return Err(ShapeError::OddHead(head_dim));
         }
         Ok(Self {

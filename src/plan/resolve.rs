@@ -74,7 +74,7 @@ pub enum ResolveError {
 pub fn resolve(settings: &Settings, data: &DataInfo, machine: Machine) -> Result<(RunConfig, Steps), ResolveError> {
     let batch = settings.batch_tokens.0;
     let context = settings.context;
-    if batch == 0 || context == 0 || batch % context != 0 {
+    if batch == 0 || context == 0 || !batch.is_multiple_of(context) {
         return Err(ResolveError::Batch { batch, context });
     }
     if data.train_windows(context) == 0 {

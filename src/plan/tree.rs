@@ -176,19 +176,18 @@ impl<'a> Forest<'a> {
     fn trunk_before(&mut self, config: &RunConfig, position: Steps) -> Result<Option<StageId>, NoName> {
         let id = identity::stage_id(config, self.trainer, position)?;
         // A state that exists keeps the stages that it was trained by, wherever new cuts fall.
-        let before = match self
+        let before = if let Some(known) = self
             .known
             .stages
             .get(&id)
             .filter(|known| known.state == StageState::Complete)
         {
-            Some(known) => known.plan.from,
-            None => {
-                let lineage = identity::lineage(config, self.trainer, position)?;
-                let cuts = self.cuts.get(&lineage);
-                cuts.and_then(|cuts| cuts.range(..position).next_back().copied())
-                    .unwrap_or_default()
-            }
+            known.plan.from
+        } else {
+            let lineage = identity::lineage(config, self.trainer, position)?;
+            let cuts = self.cuts.get(&lineage);
+            cuts.and_then(|cuts| cuts.range(..position).next_back().copied())
+                .unwrap_or_default()
         };
         if before.0 == 0 {
             Ok(None)

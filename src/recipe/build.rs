@@ -10,6 +10,7 @@ use crate::fit::statistics::interval95;
 use crate::fit::{Estimate, Warning};
 use crate::model::flops;
 use crate::model::mup::{BASE_WIDTH, Group, Multipliers, Parametrization, Scaling};
+use crate::model::shape::Shape;
 use crate::recipe::published;
 use crate::recipe::{Gate, Item, Mup, Reach, Recipe, ShapeItem, Source, Verdict};
 
@@ -52,69 +53,16 @@ pub struct Evidence<'a> {
 pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> Recipe {
     let (model, shape) = published::shape(ask.params);
     let params = shape.params_non_embedding();
-    let vocab = published::vocab(params.0);
-    let scaling = Scaling::new(shape, Parametrization::Mup, evidence.multipliers);
-    let per_token = flops::per_token(shape, vocab, published::CONTEXT);
-    let mut items = BTreeMap::new();
-
-    let lr = lr_item(evidence);
-    let lr_hidden = scaled(&lr, scaling.lr_factor(Group::Matrix));
-    items.insert("lr".to_owned(), lr);
-    items.insert("lr_hidden".to_owned(), lr_hidden);
-
-    let optimal = optimal_item(evidence, params.as_f64());
-    let tokens = tokens_item(ask, optimal.as_ref(), per_token, params.as_f64());
-    let count = tokens.value.as_f64().unwrap_or_default();
-    items.insert("batch_tokens".to_owned(), batch_item(count));
-    items.insert(
-        "warmup_tokens".to_owned(),
-        plain(
-            json!((published::WARMUP_FRACTION * count).round()),
-            "tokens",
-            Source::Published,
-            published::WARMUP_SOURCE,
-        ),
-    );
-    items.insert(
-        "decay_fraction".to_owned(),
-        plain(
-            json!(published::DECAY_FRACTION),
-            "share of the run",
-            Source::Published,
-            published::SCHEDULE_SOURCE,
-        ),
-    );
-    items.insert("schedule".to_owned(), schedule_item(evidence));
-    items.insert(
-        "flops".to_owned(),
-        Item {
-            value: json!(per_token * count),
-            ci95: tokens.ci95.map(|ends| ends.map(|end| end * per_token)),
-            unit: "FLOP".to_owned(),
-            law: format!("6 (N + V d) + 12 L d T a token, T = {}", published::CONTEXT),
-            ..tokens.clone()
-        },
-    );
-    if let Some(loss) = loss_item(evidence, params.as_f64(), count) {
-        items.insert("loss".to_owned(), loss);
-    }
-    items.insert(
-        "tokens_compute_optimal".to_owned(),
-        optimal.unwrap_or_else(|| chinchilla_tokens(params.as_f64())),
-    );
-    items.insert("tokens".to_owned(), tokens);
-
-    let gates = gates(evidence, params.as_f64(), count);
+    let items = items(ask, evidence, shape);
+    let tokens = items["tokens"].value.as_f64().unwrap_or_default();
+    let gates = gates(evidence, params.as_f64(), tokens);
+    let fits = [evidence.loss.map(|it| it.0), evidence.lr.map(|it| it.0)];
     let mut recipe = Recipe {
         recipe: String::new(),
         params: params.0,
         verdict: verdict(&gates),
-        fits: [evidence.loss.map(|it| it.0), evidence.lr.map(|it| it.0)]
-            .into_iter()
-            .flatten()
-            .map(str::to_owned)
-            .collect(),
-        shape: ShapeItem::new(&model, shape, vocab, published::CONTEXT),
+        fits: fits.into_iter().flatten().map(str::to_owned).collect(),
+        shape: ShapeItem::new(&model, shape, published::vocab(params.0), published::CONTEXT),
         mup: Mup {
             base_width: BASE_WIDTH,
             scale_emb: evidence.multipliers.scale_emb,
@@ -128,6 +76,52 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> Recipe {
     let text = serde_json::to_string(&recipe).unwrap_or_default();
     recipe.recipe = blake3::hash(text.as_bytes()).to_hex().chars().take(12).collect();
     recipe
+}
+
+/// The numbers, by name.
+fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMap<String, Item> {
+    let params = shape.params_non_embedding();
+    let per_token = flops::per_token(shape, published::vocab(params.0), published::CONTEXT);
+    let scaling = Scaling::new(shape, Parametrization::Mup, evidence.multipliers);
+    let lr = lr_item(evidence);
+    let lr_hidden = scaled(&lr, scaling.lr_factor(Group::Matrix));
+    let optimal = optimal_item(evidence, params.as_f64());
+    let tokens = tokens_item(ask, optimal.as_ref(), per_token, params.as_f64());
+    let count = tokens.value.as_f64().unwrap_or_default();
+    let warmup = json!((published::WARMUP_FRACTION * count).round());
+    let (decay, schedule_source) = (json!(published::DECAY_FRACTION), published::SCHEDULE_SOURCE);
+    let mut items = vec![
+        ("lr", lr),
+        ("lr_hidden", lr_hidden),
+        ("batch_tokens", batch_item(count)),
+        (
+            "warmup_tokens",
+            plain(warmup, "tokens", Source::Published, published::WARMUP_SOURCE),
+        ),
+        (
+            "decay_fraction",
+            plain(decay, "share of the run", Source::Published, schedule_source),
+        ),
+        ("schedule", schedule_item(evidence)),
+        ("flops", flops_item(&tokens, per_token)),
+        (
+            "tokens_compute_optimal",
+            optimal.unwrap_or_else(|| chinchilla_tokens(params.as_f64())),
+        ),
+        ("tokens", tokens),
+    ];
+    items.extend(loss_item(evidence, params.as_f64(), count).map(|loss| ("loss", loss)));
+    items.into_iter().map(|(name, item)| (name.to_owned(), item)).collect()
+}
+
+fn flops_item(tokens: &Item, per_token: f64) -> Item {
+    Item {
+        value: json!(tokens.value.as_f64().map(|count| count * per_token)),
+        ci95: tokens.ci95.map(|ends| ends.map(|end| end * per_token)),
+        unit: "FLOP".to_owned(),
+        law: format!("6 (N + V d) + 12 L d T a token, T = {}", published::CONTEXT),
+        ..tokens.clone()
+    }
 }
 
 fn plain(value: serde_json::Value, unit: &str, source: Source, law: &str) -> Item {

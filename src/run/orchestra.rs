@@ -174,7 +174,7 @@ impl<'a> Orchestra<'a> {
                 }
                 Line::Point(point) => points.push(point),
                 Line::Diverged { .. } | Line::Finished { .. } | Line::Failed { .. } | Line::Stopped => {
-                    last = Some(line)
+                    last = Some(line);
                 }
             }
         }

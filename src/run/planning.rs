@@ -155,6 +155,7 @@ fn data_of(context: &Context, sweep: &Sweep) -> Result<BTreeMap<String, DataInfo
 }
 
 /// A failure of the data floor, in the user's terms.
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 pub fn data_failure(error: DataError) -> Failure {
     let exit = if error.is_environment() {
         crate::run::failure::exit::ENVIRONMENT

@@ -107,7 +107,7 @@ fn a_home_that_cannot_be_written_is_refused_with_six() {
         .arg(&path)
         .output()
         .expect("the program starts");
-    let ran = crate::world::ran(output);
+    let ran = crate::world::ran(&output);
     assert_eq!(ran.code, 6, "{} {}", ran.stdout, ran.stderr);
 }
 

@@ -21,8 +21,14 @@ pub(crate) struct Ran {
 impl Ran {
     /// The one JSON value on stdout.
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: stdout `{}` stderr `{}`", self.stdout, self.stderr))
+        let value = serde_json::from_str(&self.stdout);
+        assert!(
+            value.is_ok(),
+            "no JSON: stdout `{}` stderr `{}`",
+            self.stdout,
+            self.stderr
+        );
+        value.unwrap_or_default()
     }
 
     /// The same, of a run that must have succeeded.
@@ -75,7 +81,7 @@ impl World {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        ran(self.command(args).output().expect("the program starts"))
+        ran(&self.command(args).output().expect("the program starts"))
     }
 
     /// Prepares some text under the name `text`.
@@ -119,7 +125,7 @@ impl World {
     }
 }
 
-pub(crate) fn ran(output: Output) -> Ran {
+pub(crate) fn ran(output: &Output) -> Ran {
     Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
