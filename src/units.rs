@@ -220,6 +220,10 @@ pub fn parse_share(text: &str) -> Result<f64, AmountError> {
 
 /// A count as people say it: `9.43M`, `2.44B`, `512`.
 pub fn human_count(value: f64) -> String {
+    // No suffix says more than a power of ten from here on.
+    if value.abs() >= 1e15 {
+        return format!("{value:.2e}");
+    }
     let (scaled, suffix) = match value.abs() {
         magnitude if magnitude >= 1e12 => (value / 1e12, "T"),
         magnitude if magnitude >= 1e9 => (value / 1e9, "B"),
@@ -309,6 +313,7 @@ mod tests {
     fn people_read_round_numbers() {
         assert_eq!(human_count(2_442_057_984.0), "2.44B");
         assert_eq!(human_count(512.0), "512");
+        assert_eq!(human_count(4.68e21), "4.68e21");
         assert_eq!(human_seconds(3725.0), "1h02m");
         assert_eq!(human_bytes(1536.0), "1.5 KiB");
     }

@@ -198,6 +198,9 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
         .block_on(future)
 }
 
+/// More cards than any machine has.
+const GPUS_MAX: u64 = 64;
+
 fn context(global: &Global) -> Result<Context, Failure> {
     let here = std::env::current_exe()?;
     let trainer = if global.toy { Trainer::Toy } else { Trainer::Proxy };
@@ -205,7 +208,9 @@ fn context(global: &Global) -> Result<Context, Failure> {
         Trainer::Toy => here,
         Trainer::Proxy | Trainer::Imported => here.with_file_name("sandbox-worker"),
     };
-    let has_card = std::path::Path::new("/dev/nvidia0").exists();
+    let card = |index: u64| PathBuf::from(format!("/dev/nvidia{index}"));
+    let gpus = (0..GPUS_MAX).take_while(|index| card(*index).exists()).count() as u64;
+    let has_card = gpus > 0;
     let device = match global.device {
         DeviceArg::Cuda => DeviceKind::Cuda,
         DeviceArg::Auto if has_card && !global.toy => DeviceKind::Cuda,
@@ -222,6 +227,7 @@ fn context(global: &Global) -> Result<Context, Failure> {
         workdir: Workdir::new(&global.home, global.db.as_deref()),
         trainer,
         device,
+        gpus,
         worker,
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
         host: host_name(),

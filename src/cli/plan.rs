@@ -136,7 +136,7 @@ fn view(context: &Context, planned: &Planned) -> PlanView {
 
 fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Totals {
     let Plan { trials, stages, .. } = &planned.plan;
-    let slots = planned.sweep.resources.workers.unwrap_or(context.cores).max(1);
+    let slots = planned.sweep.resources.workers.unwrap_or(context.slots()).max(1);
     // Work that fills every slot, or the longest chain of stages, whichever is longer.
     let work: f64 = missing
         .iter()

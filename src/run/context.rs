@@ -22,6 +22,8 @@ pub struct Context {
     pub device: DeviceKind,
     /// The worker's program.
     pub worker: PathBuf,
+    /// NVIDIA GPUs of this machine.
+    pub gpus: u64,
     /// Cores that may be used.
     pub cores: u64,
     /// Name of this machine.
@@ -32,6 +34,22 @@ impl Context {
     /// The time now, ISO 8601 UTC to the microsecond, so that text sorts as time does.
     pub fn now(&self) -> String {
         format!("{:.6}", jiff::Timestamp::now())
+    }
+
+    /// Slots for workers: a GPU each, or a core for each thread.
+    pub fn slots(&self) -> u64 {
+        match self.device {
+            DeviceKind::Cpu => self.cores,
+            DeviceKind::Cuda => self.gpus.max(1),
+        }
+    }
+
+    /// The device of a worker, by libtorch's name.
+    pub fn device_of(&self, worker: usize) -> String {
+        match self.device {
+            DeviceKind::Cpu => "cpu".to_owned(),
+            DeviceKind::Cuda => format!("cuda:{}", worker as u64 % self.gpus.max(1)),
+        }
     }
 
     /// Who this process is, for the lock.

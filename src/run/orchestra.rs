@@ -78,7 +78,7 @@ impl<'a> Orchestra<'a> {
         }
         let workers = request.workers.or(planned.sweep.resources.workers);
         let limits = Limits {
-            slots: workers.unwrap_or(context.cores),
+            slots: workers.unwrap_or(context.slots()),
             retries: retries(planned),
             default_retries: DEFAULT_RETRIES,
             fail_fast: request.fail_fast,
@@ -278,7 +278,7 @@ impl<'a> Orchestra<'a> {
             keep_state: plan.kind == crate::plan::StageKind::Trunk,
             data: fs::canonicalize(self.data_folder(plan))?,
             eval_windows: EVAL_WINDOWS,
-            device: "cpu".to_owned(),
+            device: self.context.device_of(self.pool.next_worker()),
         };
         let path = folder.join(wire::JOB_FILE);
         let text = serde_json::to_string_pretty(&job).map_err(std::io::Error::other)?;

@@ -82,10 +82,17 @@ pub fn trials(rows: &[TrialRow]) -> Result<DataFrame, TableError> {
     Ok(DataFrame::new(rows.len(), columns)?)
 }
 
-/// A column of numbers where every value is one, else of text.
+/// A column of whole numbers, of numbers, or of text: the first that every value is.
 fn axis_column(axis: &str, rows: &[TrialRow]) -> Column {
     let name = format!("axis.{axis}");
     let values: Vec<Option<&serde_json::Value>> = rows.iter().map(|row| row.axes.get(axis)).collect();
+    if values.iter().flatten().all(|value| value.is_u64()) {
+        let counts: Vec<Option<u64>> = values
+            .iter()
+            .map(|value| value.and_then(serde_json::Value::as_u64))
+            .collect();
+        return Column::new(name.into(), counts);
+    }
     if values.iter().flatten().all(|value| value.is_number()) {
         let numbers: Vec<Option<f64>> = values
             .iter()

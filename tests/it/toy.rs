@@ -328,6 +328,6 @@ fn the_template_of_init_is_a_sweep_that_plans() {
     world.run(&["init", "--json"]).ok();
     let again = world.run(&["init", "--json"]);
     assert_eq!((again.code, again.error().as_str()), (2, "file_exists"));
-    let plan = world.run(&["plan", "sweep.yaml", "--set", "parameters.data=text", "--json"]);
+    let plan = world.run(&["plan", "sweep.yaml", "--set", "data=text", "--json"]);
     assert_eq!(plan.code, 0, "{}", plan.stderr);
 }
