@@ -245,7 +245,7 @@ fn facts(kept: &Kept<LossFit>) -> Vec<(String, String)> {
         fact(
             "solver",
             format!(
-                "{:?}; variable projection, then Levenberg-Marquardt on all five",
+                "{:?}; a grid of exponents, then Newton's method on all five",
                 law.status
             )
             .to_lowercase(),
