@@ -203,9 +203,7 @@ fn inspection_text(inspection: &Inspection) -> String {
         info.name, info.tokenizer, info.vocab, info.hash
     );
     for sample in &inspection.samples {
-        let tokens = info
-            .tokens(&sample.split)
-            .map_or(0.0, super::super::units::Tokens::as_f64);
+        let tokens = info.tokens(&sample.split).map_or(0.0, crate::units::Tokens::as_f64);
         let begins = sample.text.as_ref().map_or_else(
             || format!("{:?} …", &sample.tokens[..sample.tokens.len().min(24)]),
             |text| format!("{:?} …", text.chars().take(SHOWN).collect::<String>()),
