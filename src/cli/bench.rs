@@ -58,7 +58,6 @@ pub(super) fn bench(context: &Context, args: &BenchArgs, output: &Output) -> Res
 pub(super) fn ask_worker(context: &Context, flags: &[String]) -> Result<serde_json::Value, Failure> {
     let answer = Command::new(&context.worker)
         .args(flags)
-        .envs(crate::run::context::worker_env())
         .stdin(Stdio::null())
         .output()
         .map_err(|error| {

@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::units::StageId;
 use crate::wire::{self, Line};
+use crate::workdir::Workdir;
 
 /// How to start a worker.
 #[derive(Debug, Clone)]
@@ -24,8 +25,6 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Variables that its environment gets on top of ours.
-    pub env: Vec<(String, String)>,
 }
 
 /// What became of one attempt since the last look.
@@ -62,7 +61,7 @@ struct Worker {
 #[derive(Debug)]
 pub struct Pool {
     program: Program,
-    logs: PathBuf,
+    workdir: Workdir,
     workers: Vec<Worker>,
     started: usize,
 }
@@ -72,10 +71,10 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 impl Pool {
     /// A pool without a worker yet; each is started when there is work for it.
-    pub fn new(program: Program, logs: PathBuf) -> Self {
+    pub fn new(program: Program, workdir: Workdir) -> Self {
         Self {
             program,
-            logs,
+            workdir,
             workers: Vec::new(),
             started: 0,
         }
@@ -115,14 +114,13 @@ impl Pool {
 
     fn start(&mut self) -> std::io::Result<usize> {
         let number = self.started;
-        fs::create_dir_all(&self.logs)?;
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.logs.join(format!("{number}.log")))?;
+        let log = self.workdir.worker_log(number);
+        if let Some(folder) = log.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
         let mut child = Command::new(&self.program.path)
             .args(&self.program.args)
-            .envs(self.program.env.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::from(log.into_file()))

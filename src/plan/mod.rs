@@ -105,6 +105,25 @@ impl TrialPlan {
     pub fn flops(&self) -> f64 {
         flops_per_token(&self.config) * self.tokens().as_f64()
     }
+
+    /// Its stages that have to be trained now, the last first.
+    ///
+    /// Walks from its end towards its beginning and stops where a state is at hand. A stage behind a diverged one has
+    /// nothing to start from and is not in the list.
+    pub fn missing(&self, known: &Known) -> Vec<&StageId> {
+        let mut needed = Vec::new();
+        for id in self.stages.iter().rev() {
+            match known.state(id) {
+                StageState::Diverged => return Vec::new(),
+                StageState::Complete if needed.is_empty() => break,
+                StageState::Complete if known.stages.get(id).is_some_and(|stage| stage.has_state) => break,
+                StageState::Complete | StageState::Pending | StageState::Running { .. } | StageState::Failed => {
+                    needed.push(id);
+                }
+            }
+        }
+        needed
+    }
 }
 
 /// A sweep, planned.
@@ -183,35 +202,13 @@ impl Plan {
     }
 
     /// The stages that have to be trained now, parents before children.
-    ///
-    /// Walks from the end of each trial towards its beginning and stops where a state is at hand. A stage behind a
-    /// diverged one has nothing to start from and is not in the list.
     pub fn missing(&self, known: &Known) -> Vec<&StagePlan> {
         self.missing_for(self.trials.iter(), known)
     }
 
     /// The same, for some of the trials.
     pub fn missing_for<'a>(&self, trials: impl IntoIterator<Item = &'a TrialPlan>, known: &Known) -> Vec<&StagePlan> {
-        let mut wanted = BTreeSet::new();
-        for trial in trials {
-            let mut needed = Vec::new();
-            for id in trial.stages.iter().rev() {
-                match known.state(id) {
-                    StageState::Diverged => {
-                        needed.clear();
-                        break;
-                    }
-                    StageState::Complete if needed.is_empty() => break,
-                    StageState::Complete if known.stages.get(id).is_some_and(|stage| stage.has_state) => {
-                        break;
-                    }
-                    StageState::Complete | StageState::Pending | StageState::Running { .. } | StageState::Failed => {
-                        needed.push(id);
-                    }
-                }
-            }
-            wanted.extend(needed);
-        }
+        let wanted: BTreeSet<&StageId> = trials.into_iter().flat_map(|trial| trial.missing(known)).collect();
         self.stages.iter().filter(|stage| wanted.contains(&stage.id)).collect()
     }
 

@@ -203,6 +203,12 @@ fn clusters(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     starts
 }
 
+/// The trials that a figure does not show, by reason; `otherwise` is that of trials which have a final loss.
+pub(crate) fn omitted(trials: &[TrialRow], shown: &BTreeSet<&str>, otherwise: &str) -> Vec<Omitted> {
+    let left_out = trials.iter().filter(|trial| !shown.contains(trial.trial.as_str()));
+    group(left_out.map(|trial| text::why_left_out(trial).unwrap_or_else(|| otherwise.to_owned())))
+}
+
 /// Groups reasons: the most frequent first, equal ones by name.
 pub(crate) fn group(reasons: impl IntoIterator<Item = String>) -> Vec<Omitted> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();

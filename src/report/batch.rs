@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
-use crate::report::axes::{Roster, group, log_axis, positive_range};
+use crate::report::axes::{Roster, log_axis, omitted, positive_range};
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
 use crate::report::{Study, text};
 
@@ -29,15 +29,7 @@ pub(crate) fn equal_loss(study: &Study<'_>) -> FigureView {
         .values()
         .flat_map(|runs| runs.iter().map(|run| run.trial.trial.as_str()))
         .collect();
-    let omitted = group(
-        study
-            .trials
-            .iter()
-            .filter(|trial| !shown.contains(trial.trial.as_str()))
-            .map(|trial| {
-                text::why_left_out(trial).unwrap_or_else(|| "not the best of their size and batch".to_owned())
-            }),
-    );
+    let omitted = omitted(study.trials, &shown, "not the best of their size and batch");
     let sizes = Roster::of(study.trials);
     let panels: Vec<Panel> = runs.values().filter_map(|runs| panel(runs, &sizes)).collect();
     let (content, omitted) = if panels.is_empty() {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
-use crate::report::axes::{Budgets, Roster, group, linear_axis, log_axis, positive_range, range};
+use crate::report::axes::{Budgets, Roster, linear_axis, log_axis, omitted, positive_range, range};
 use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
 use crate::report::{BestLr, LrBowl, LrPoint, Study, text};
 
@@ -34,16 +34,8 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
             panels[at].1.extend(names);
         }
     }
-    let shown: BTreeSet<&String> = panels.iter().flat_map(|(_, names)| names).collect();
-    let omitted = group(
-        study
-            .trials
-            .iter()
-            .filter(|trial| !shown.contains(&trial.trial))
-            .map(|trial| {
-                text::why_left_out(trial).unwrap_or_else(|| "of another schedule or other settings".to_owned())
-            }),
-    );
+    let shown: BTreeSet<&str> = panels.iter().flat_map(|(_, names)| names).map(String::as_str).collect();
+    let omitted = omitted(study.trials, &shown, "of another schedule or other settings");
     let content = match (rates, loss_range(bowls, top)) {
         (Some(rates), Some(losses)) if rates[1] > rates[0] => Content::Panels(
             panels
@@ -244,13 +236,7 @@ pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
         .iter()
         .flat_map(|(wsd, cosine)| [wsd.trial.as_str(), cosine.trial.as_str()])
         .collect();
-    let omitted = group(
-        study
-            .trials
-            .iter()
-            .filter(|trial| !paired.contains(trial.trial.as_str()))
-            .map(|trial| text::why_left_out(trial).unwrap_or_else(|| "without a partner".to_owned())),
-    );
+    let omitted = omitted(study.trials, &paired, "without a partner");
     let schedules: BTreeSet<&str> = study.trials.iter().map(|t| t.schedule.as_str()).collect();
     let content = if pairs.is_empty() {
         Content::Missing(

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::allocation::{FLOPS_PER_PARAM_TOKEN, best_params};
-use crate::report::axes::{Roster, group, linear_axis, log_axis, loss_axis, positive_range, range};
+use crate::report::axes::{Roster, linear_axis, log_axis, loss_axis, omitted, positive_range, range};
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
 use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, text};
 
@@ -80,12 +80,7 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
 
 fn not_in_law(trials: &[TrialRow], points: &[LawPoint]) -> Vec<Omitted> {
     let used: BTreeSet<&str> = points.iter().map(|point| point.trial.as_str()).collect();
-    group(
-        trials
-            .iter()
-            .filter(|trial| !used.contains(trial.trial.as_str()))
-            .map(|trial| text::why_left_out(trial).unwrap_or_else(|| "not used by the fit".to_owned())),
-    )
+    omitted(trials, &used, "not used by the fit")
 }
 
 /// What rings are, if there are any.
@@ -274,15 +269,7 @@ fn measured(study: &Study<'_>, sizes: &Roster<'_>) -> (Content, String, Vec<Omit
         .values()
         .flat_map(|runs| runs.values().map(|trial| trial.trial.as_str()))
         .collect();
-    let omitted = group(
-        study
-            .trials
-            .iter()
-            .filter(|trial| !shown.contains(trial.trial.as_str()))
-            .map(|trial| {
-                text::why_left_out(trial).unwrap_or_else(|| "not the best of their size and tokens".to_owned())
-            }),
-    );
+    let omitted = omitted(study.trials, &shown, "not the best of their size and tokens");
     let marks = marks_of_best(&best, sizes);
     let caption = format!(
         "The best measured loss of each size at each number of tokens. {}",

@@ -71,15 +71,3 @@ impl Context {
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
-
-/// Variables of a worker. Temporaries of a training step are large and short-lived; given back to the system each time, they are mapped and
-/// zeroed anew at every step.
-pub fn worker_env() -> Vec<(String, String)> {
-    [
-        ("MALLOC_MMAP_THRESHOLD_", "1073741824"),
-        ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
-        ("MALLOC_TOP_PAD_", "67108864"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
-}

@@ -16,6 +16,9 @@ use crate::run::failure::Failure;
 use crate::store::{FitRow, Store};
 use crate::wire::Trainer;
 
+/// The name of the law of loss in the database.
+const CHINCHILLA: &str = "chinchilla";
+
 /// How to fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Request {
@@ -96,7 +99,7 @@ pub async fn fit_sweep(context: &Context, store: &mut Store, sweep: &str, reques
     let loss = loss(context, &trials, request);
     let lr = lr(&trials);
     if let Ok(kept) = &loss {
-        keep(context, store, sweep, &kept.fit, "chinchilla", kept).await?;
+        keep(context, store, sweep, &kept.fit, CHINCHILLA, kept).await?;
     }
     if let Ok(kept) = &lr {
         keep(context, store, sweep, &kept.fit, "lr", kept).await?;
@@ -244,15 +247,16 @@ async fn keep(
 
 /// The one fit that is meant, with its law of loss.
 pub async fn stored_loss_fit(store: &mut Store, name: &str) -> Result<(String, LossFit), Failure> {
-    let mut found: Vec<FitRow> = store
-        .fits(name)
-        .await?
-        .into_iter()
-        .filter(|row| row.law == "chinchilla")
-        .collect();
-    if name == "last" && found.is_empty() {
-        found = store.newest_fit("chinchilla").await?.into_iter().collect();
-    }
+    let mut found: Vec<FitRow> = if name == "last" {
+        store.newest_fit(CHINCHILLA).await?.into_iter().collect()
+    } else {
+        store
+            .fits(name)
+            .await?
+            .into_iter()
+            .filter(|row| row.law == CHINCHILLA)
+            .collect()
+    };
     match (found.pop(), found.len()) {
         (Some(row), 0) => {
             let law = serde_json::from_value(row.body).map_err(|error| {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exec::{self, Pool, Program};
 use crate::plan::StagePlan;
-use crate::run::context::{self, Context, VERSION};
+use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
 use crate::run::orchestrate::{Progress, Request, Trained};
 use crate::run::planning::Planned;
@@ -87,14 +87,13 @@ impl<'a> Orchestra<'a> {
         let program = Program {
             path: context.worker.clone(),
             args: worker_args(context),
-            env: context::worker_env(),
         };
         let hours = planned.sweep.budget.hours;
         Ok(Self {
             context,
             planned,
             store,
-            pool: Pool::new(program, context.workdir.home().join("workers")),
+            pool: Pool::new(program, context.workdir.clone()),
             scheduler: Scheduler::new(tasks, limits),
             stages: stages.iter().map(|stage| (stage.id.clone(), stage.clone())).collect(),
             details: BTreeMap::new(),

@@ -1,19 +1,19 @@
 //! `sandbox run`: from a file to its last word; what happens between is the [`orchestra`](crate::run::orchestra)'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::plan::{Known, StagePlan, TrialPlan, trial_state};
+use crate::plan::{Known, StagePlan, TrialPlan};
 use crate::record::{TrialState, count_states};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 use crate::run::orchestra::Orchestra;
 use crate::run::planning::{self, Planned};
 use crate::sched::Outcome;
-use crate::stage::{StageEvent, StageState};
+use crate::stage::StageEvent;
 use crate::store::{Entry, StageDetail, Store};
 use crate::units::StageId;
 use crate::wire::{self, Cause, Point};
@@ -161,27 +161,26 @@ async fn reclaim(context: &Context, store: &mut Store) -> Result<(), Failure> {
 
 /// The trials that this call may train, and the limit that left out the rest.
 fn choose(planned: &Planned) -> (Vec<&TrialPlan>, Option<&'static str>) {
+    let flops: BTreeMap<&StageId, f64> = planned.plan.stages.iter().map(|it| (&it.id, it.flops())).collect();
     let mut chosen = Vec::new();
-    let mut started = 0;
+    let mut stages = BTreeSet::new();
+    let mut spent = 0.0;
     for trial in &planned.plan.trials {
-        if planned.plan.missing_for([trial], &planned.known).is_empty() {
+        let missing = trial.missing(&planned.known);
+        if missing.is_empty() {
             continue;
         }
-        if planned.sweep.run_cap.is_some_and(|cap| started >= cap) {
+        if planned.sweep.run_cap.is_some_and(|cap| chosen.len() as u64 >= cap) {
             return (chosen, Some("run_cap"));
         }
-        chosen.push(trial);
-        let flops: f64 = planned
-            .plan
-            .missing_for(chosen.iter().copied(), &planned.known)
-            .iter()
-            .map(|stage| stage.flops())
-            .sum();
-        if planned.sweep.budget.flops.is_some_and(|budget| flops > budget) {
-            chosen.pop();
+        // A stage that an earlier trial has brought in costs nothing more.
+        let new: Vec<&StageId> = missing.into_iter().filter(|id| !stages.contains(id)).collect();
+        spent += new.iter().map(|id| flops[id]).sum::<f64>();
+        if planned.sweep.budget.flops.is_some_and(|budget| spent > budget) {
             return (chosen, Some("budget"));
         }
-        started += 1;
+        stages.extend(new);
+        chosen.push(trial);
     }
     (chosen, None)
 }
@@ -194,13 +193,7 @@ async fn summary(
     stopped_by: Option<&'static str>,
 ) -> Result<Summary, Failure> {
     let sweep = planned.plan.sweep.clone();
-    let known = store.known(&sweep).await?;
-    let state = |id: &StageId| known.stages.get(id).map_or(StageState::Pending, |stage| stage.state);
-    let states = planned.plan.trials.iter().map(|trial| {
-        let stages: Vec<StageState> = trial.stages.iter().map(state).collect();
-        trial_state(&stages)
-    });
-    let counts = count_states(states);
+    let counts = count_states(store.trials(Some(&sweep)).await?.iter().map(|row| row.state));
     let mut failed: Vec<FailedTrial> = Vec::new();
     for (trial, cause, folder) in store.failures(&sweep).await? {
         if failed.iter().all(|other| other.trial != trial) {

@@ -278,15 +278,13 @@ impl Store {
             .collect()
     }
 
-    /// The fits whose name begins like this, or the newest for `last`.
+    /// The fits whose name begins like this.
     pub async fn fits(&mut self, name: &str) -> Result<Vec<FitRow>, StoreError> {
-        let query = if name == "last" {
-            sqlx::query("select fit, sweep, law, body from fits order by made_at desc, fit limit 1")
-        } else {
+        let rows =
             sqlx::query("select fit, sweep, law, body from fits where substr(fit, 1, length(?1)) = ?1 order by fit")
                 .bind(name)
-        };
-        let rows = query.fetch_all(&mut self.connection).await?;
+                .fetch_all(&mut self.connection)
+                .await?;
         rows.iter().map(fit_row).collect()
     }
 
