@@ -100,9 +100,9 @@ pub async fn run(
     observe: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Summary, Failure> {
     let began = Instant::now();
-    // Everything that can be wrong with the file is found before anything is touched.
+    // Everything that can be wrong with the file and its data is found before anything is touched.
     let (sweep, text, notes) = planning::read_sweep(&request.file, &request.sets)?;
-    planning::plan_sweep(
+    let unknown = planning::plan_sweep(
         context,
         sweep.clone(),
         text.clone(),
@@ -110,6 +110,7 @@ pub async fn run(
         Known::default(),
         (BTreeMap::new(), None),
     )?;
+    planning::verify_data(context, &unknown)?;
     let _lock = context.workdir.lock(&context.holder())?;
     let mut store = Store::open(context.workdir.database()).await?;
     reclaim(context, &mut store).await?;

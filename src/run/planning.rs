@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fs_err as fs;
 
+use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
 use crate::data::manifest::Manifest;
 use crate::model::data_info::DataInfo;
@@ -152,6 +153,14 @@ fn data_of(context: &Context, sweep: &Sweep) -> Result<BTreeMap<String, DataInfo
         }
     }
     Ok(found)
+}
+
+/// Reads the data of a sweep from end to end: a run trains on what was prepared, or not at all.
+pub fn verify_data(context: &Context, planned: &Planned) -> Result<(), Failure> {
+    planned.data.keys().try_for_each(|name| {
+        let data = Dataset::open(&context.workdir.data().join(name)).map_err(data_failure)?;
+        data.verify().map_err(data_failure)
+    })
 }
 
 /// A failure of the data floor, in the user's terms.

@@ -82,6 +82,27 @@ fn what_is_missing_or_does_not_fit_is_said() {
 }
 
 #[test]
+fn a_damaged_shard_is_refused_with_six_until_it_is_prepared_again() {
+    let world = prepared();
+    let data = world.home().join("data/text");
+    let mut shards = fs::read_dir(data).expect("data").flatten().map(|entry| entry.path());
+    let shard = shards
+        .find(|path| path.to_string_lossy().contains("train"))
+        .expect("a training shard");
+    let whole = fs::read(&shard).expect("readable");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    fs::write(&shard, &flipped).expect("written");
+    refused(&world, GOOD, 6, "damaged_data");
+    fs::write(&shard, &whole[..whole.len() - 2]).expect("written");
+    let refusal = refused(&world, GOOD, 6, "damaged_data");
+    let message = refusal["error"]["message"].as_str().expect("a message");
+    assert!(message.contains(shard.to_str().expect("a path is text")), "{message}");
+    world.prepare_text();
+    world.run(&["run", "bad.yaml", "--toy", "--json"]).ok();
+}
+
+#[test]
 fn a_held_home_is_refused_with_five() {
     let world = prepared();
     world.write("good.yaml", GOOD);
