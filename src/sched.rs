@@ -3,7 +3,7 @@
 //! Refuses to know clocks, files, processes and the database. The driver feeds [`News`] in and carries [`Effect`]s
 //! out, in order; a record always comes before the act that it announces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::stage::{StageEvent, StageState, UnlawfulEvent};
 use crate::units::StageId;
@@ -16,12 +16,29 @@ pub struct Task {
     pub stage: StageId,
     /// The stage that must be complete first, if that is still to be trained.
     pub parent: Option<StageId>,
-    /// Cores, or slots of a card, that it takes.
+    /// Slots of a device that it takes: cores, or shares of a card.
     pub slots: u64,
+    /// Memory that it takes, in bytes.
+    pub bytes: u64,
     /// What it and everything behind it costs; the longest path goes first.
     pub path_flops: f64,
     /// Attempts that were made before.
     pub attempts: u32,
+    /// How often its micro-batch was halved before, because the memory was full.
+    pub halvings: u32,
+    /// How often that can be done at all.
+    pub halvings_max: u32,
+    /// Whether it is complete and only the state at its end is made again.
+    pub remake: bool,
+}
+
+/// Something that stages are trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// Its slots.
+    pub slots: u64,
+    /// Its memory in bytes; none: unknown, and then only slots count.
+    pub bytes: Option<u64>,
 }
 
 /// How an attempt ended.
@@ -47,6 +64,8 @@ pub enum News {
         /// How.
         outcome: Outcome,
     },
+    /// Nobody wants these stages any more.
+    Withdrawn(Vec<StageId>),
     /// Nothing new is to be started.
     Drain,
 }
@@ -62,7 +81,13 @@ pub enum Effect {
         stage: StageId,
         /// Which attempt, from 1.
         attempt: u32,
+        /// The device, by its place in the limits.
+        device: usize,
+        /// How often its micro-batch is halved.
+        halvings: u32,
     },
+    /// Ask the worker of this stage to stop.
+    Stop(StageId),
     /// Nothing runs and nothing can be started.
     Done,
 }
@@ -70,8 +95,8 @@ pub enum Effect {
 /// Limits that never change a result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Slots in all.
-    pub slots: u64,
+    /// What there is to train on.
+    pub devices: Vec<Device>,
     /// Further attempts after a fault, by cause.
     pub retries: BTreeMap<Cause, u32>,
     /// Further attempts after any other fault.
@@ -85,33 +110,71 @@ struct Tracked {
     task: Task,
     state: StageState,
     faults: BTreeMap<Cause, u32>,
+    /// The device of a running attempt.
+    device: usize,
+    /// Some trial needs it.
+    is_wanted: bool,
+    children: Vec<usize>,
 }
 
 /// Decides what runs next.
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
-    tasks: BTreeMap<StageId, Tracked>,
-    draining: bool,
+    /// The longest path first: a task's place is its rank.
+    tasks: Vec<Tracked>,
+    rank: BTreeMap<StageId, usize>,
+    /// Ranks of the tasks that could start now.
+    ready: BTreeSet<usize>,
+    /// What is free of each device: slots and bytes.
+    free: Vec<Device>,
+    running: usize,
+    is_draining: bool,
 }
 
 impl Scheduler {
     /// Starts from the stages that have to be trained.
-    pub fn new(tasks: Vec<Task>, limits: Limits) -> Self {
-        let tracked = |task: Task| {
-            (
-                task.stage.clone(),
-                Tracked {
-                    task,
-                    state: StageState::Pending,
-                    faults: BTreeMap::new(),
-                },
-            )
+    pub fn new(mut tasks: Vec<Task>, limits: Limits) -> Self {
+        tasks.sort_by(|a, b| {
+            b.path_flops
+                .total_cmp(&a.path_flops)
+                .then_with(|| a.stage.cmp(&b.stage))
+        });
+        let rank: BTreeMap<StageId, usize> = tasks
+            .iter()
+            .enumerate()
+            .map(|(rank, task)| (task.stage.clone(), rank))
+            .collect();
+        let mut children: Vec<Vec<usize>> = vec![Vec::new(); tasks.len()];
+        let mut ready = BTreeSet::new();
+        for (place, task) in tasks.iter().enumerate() {
+            match task.parent.as_ref().and_then(|parent| rank.get(parent)) {
+                Some(&parent) => children[parent].push(place),
+                None => {
+                    ready.insert(place);
+                }
+            }
+        }
+        let tracked = |(task, children): (Task, Vec<usize>)| Tracked {
+            state: if task.remake {
+                StageState::Complete
+            } else {
+                StageState::Pending
+            },
+            task,
+            faults: BTreeMap::new(),
+            device: 0,
+            is_wanted: true,
+            children,
         };
         Self {
+            free: limits.devices.clone(),
             limits,
-            tasks: tasks.into_iter().map(tracked).collect(),
-            draining: false,
+            tasks: tasks.into_iter().zip(children).map(tracked).collect(),
+            rank,
+            ready,
+            running: 0,
+            is_draining: false,
         }
     }
 
@@ -120,13 +183,14 @@ impl Scheduler {
         let mut effects = Vec::new();
         match news {
             News::Start => {}
-            News::Drain => self.draining = true,
+            News::Drain => self.is_draining = true,
+            News::Withdrawn(stages) => self.withdraw(&stages, &mut effects),
             News::Ended { stage, outcome } => self.ended(&stage, outcome, &mut effects)?,
         }
-        if !self.draining {
+        if !self.is_draining {
             self.launch_ready(&mut effects)?;
         }
-        if self.running().next().is_none() {
+        if self.running == 0 {
             effects.push(Effect::Done);
         }
         Ok(effects)
@@ -134,87 +198,147 @@ impl Scheduler {
 
     /// Where a stage stands.
     pub fn state(&self, stage: &StageId) -> Option<StageState> {
-        self.tasks.get(stage).map(|tracked| tracked.state)
+        self.rank.get(stage).map(|&rank| self.tasks[rank].state)
     }
 
     /// Whether nothing new is started any more.
     pub fn is_draining(&self) -> bool {
-        self.draining
+        self.is_draining
     }
 
-    fn running(&self) -> impl Iterator<Item = &Tracked> {
-        self.tasks
-            .values()
-            .filter(|tracked| matches!(tracked.state, StageState::Running { .. }))
+    fn withdraw(&mut self, stages: &[StageId], effects: &mut Vec<Effect>) {
+        for stage in stages {
+            let Some(&rank) = self.rank.get(stage) else { continue };
+            self.ready.remove(&rank);
+            let tracked = &mut self.tasks[rank];
+            tracked.is_wanted = false;
+            if is_running(tracked.state) {
+                effects.push(Effect::Stop(stage.clone()));
+            }
+        }
     }
 
     fn ended(&mut self, stage: &StageId, outcome: Outcome, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
-        let attempt = self.tasks[stage].task.attempts;
+        let rank = self.rank[stage];
+        self.give_back(rank);
+        let attempt = self.tasks[rank].task.attempts;
         match outcome {
-            Outcome::Completed => self.record(stage, StageEvent::Completed { attempt }, effects),
-            Outcome::Diverged => self.record(stage, StageEvent::Diverged { attempt }, effects),
-            Outcome::Faulted(cause) => {
-                self.record(stage, StageEvent::Faulted { attempt }, effects)?;
-                let tracked = self.tasks.get_mut(stage).expect("the plan names every stage");
-                let faults = tracked.faults.entry(cause).or_default();
-                *faults += 1;
-                let allowed = self
-                    .limits
-                    .retries
-                    .get(&cause)
-                    .copied()
-                    .unwrap_or(self.limits.default_retries);
-                // A run that is being stopped leaves its stages pending: nothing has failed.
-                if *faults > allowed && !self.draining {
-                    self.record(stage, StageEvent::GaveUp, effects)?;
-                    self.draining |= self.limits.fail_fast;
-                }
+            Outcome::Completed => {
+                self.record(rank, StageEvent::Completed { attempt }, effects)?;
+                let children = self.tasks[rank].children.clone();
+                let wanted = children.into_iter().filter(|child| self.tasks[*child].is_wanted);
+                self.ready.extend(wanted);
                 Ok(())
             }
+            Outcome::Diverged => self.record(rank, StageEvent::Diverged { attempt }, effects),
+            Outcome::Faulted(cause) => {
+                self.record(rank, StageEvent::Faulted { attempt }, effects)?;
+                self.after_fault(rank, cause, effects)
+            }
         }
+    }
+
+    /// Another attempt, or none.
+    fn after_fault(&mut self, rank: usize, cause: Cause, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
+        let allowed = self.limits.retries.get(&cause).copied();
+        let allowed = allowed.unwrap_or(self.limits.default_retries);
+        let tracked = &mut self.tasks[rank];
+        let faults = tracked.faults.entry(cause).or_default();
+        *faults = faults.saturating_add(1);
+        let mut again = *faults <= allowed;
+        if cause == Cause::OutOfMemory {
+            // The same again would fail again: less at once, or not at all.
+            again &= tracked.task.halvings < tracked.task.halvings_max;
+            tracked.task.halvings += 1;
+        }
+        // A run that is being stopped leaves its stages pending: nothing has failed.
+        if self.is_draining || !tracked.is_wanted {
+            return Ok(());
+        }
+        if !again && !tracked.task.remake {
+            self.record(rank, StageEvent::GaveUp, effects)?;
+            self.is_draining |= self.limits.fail_fast;
+        } else if again && cause != Cause::DamagedCheckpoint {
+            // Behind a damaged state waits what has to make it again: that is for a new plan.
+            self.ready.insert(rank);
+        }
+        Ok(())
     }
 
     fn launch_ready(&mut self, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
-        let used: u64 = self.running().map(|tracked| self.cost(tracked)).sum();
-        let mut free = self.limits.slots.saturating_sub(used);
-        let mut ready: Vec<&Tracked> = self.tasks.values().filter(|tracked| self.is_ready(tracked)).collect();
-        ready.sort_by(|a, b| b.task.path_flops.total_cmp(&a.task.path_flops));
-        let mut launched = Vec::new();
-        for tracked in ready {
-            let cost = self.cost(tracked);
-            if cost > free {
-                // What does not fit waits for room; something smaller must not keep it waiting for ever.
-                break;
-            }
-            free -= cost;
-            launched.push(tracked.task.stage.clone());
-        }
-        for stage in launched {
-            let tracked = self.tasks.get_mut(&stage).expect("it was just found");
+        while let Some(&rank) = self.ready.first() {
+            // What does not fit waits for room; something smaller must not keep it waiting for ever.
+            let Some(device) = self.place(rank) else { break };
+            self.ready.remove(&rank);
+            let (slots, bytes) = self.cost(rank, device);
+            let free = &mut self.free[device];
+            free.slots -= slots;
+            free.bytes = free.bytes.map(|free| free - bytes);
+            self.running += 1;
+            let tracked = &mut self.tasks[rank];
+            tracked.device = device;
             tracked.task.attempts += 1;
-            let attempt = tracked.task.attempts;
-            self.record(&stage, StageEvent::Launched { attempt }, effects)?;
-            effects.push(Effect::Launch { stage, attempt });
+            let Task {
+                attempts: attempt,
+                halvings,
+                ..
+            } = tracked.task;
+            let stage = tracked.task.stage.clone();
+            self.record(rank, StageEvent::Launched { attempt }, effects)?;
+            effects.push(Effect::Launch {
+                stage,
+                attempt,
+                device,
+                halvings,
+            });
         }
         Ok(())
     }
 
-    /// A stage that wants more than there is gets all of it.
-    fn cost(&self, tracked: &Tracked) -> u64 {
-        tracked.task.slots.clamp(1, self.limits.slots.max(1))
+    /// The device with the most room that this task fits on now.
+    fn place(&self, rank: usize) -> Option<usize> {
+        let fits = |device: &usize| {
+            let (slots, bytes) = self.cost(rank, *device);
+            let free = self.free[*device];
+            slots <= free.slots && free.bytes.is_none_or(|free| bytes <= free)
+        };
+        let devices = (0..self.free.len()).filter(fits);
+        // The first of equals: devices fill in their order.
+        devices.rev().max_by_key(|device| self.free[*device].slots)
     }
 
-    fn is_ready(&self, tracked: &Tracked) -> bool {
-        let parent = tracked.task.parent.as_ref().and_then(|parent| self.state(parent));
-        tracked.state == StageState::Pending && parent.is_none_or(|state| state == StageState::Complete)
+    /// A task that wants more than a device has gets all of it.
+    fn cost(&self, rank: usize, device: usize) -> (u64, u64) {
+        let whole = self.limits.devices[device];
+        let task = &self.tasks[rank].task;
+        (
+            task.slots.clamp(1, whole.slots.max(1)),
+            task.bytes.min(whole.bytes.unwrap_or(u64::MAX)),
+        )
     }
 
-    fn record(&mut self, stage: &StageId, event: StageEvent, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
-        let tracked = self.tasks.get_mut(stage).expect("the plan names every stage");
+    fn give_back(&mut self, rank: usize) {
+        if !is_running(self.tasks[rank].state) {
+            return;
+        }
+        let device = self.tasks[rank].device;
+        let (slots, bytes) = self.cost(rank, device);
+        let free = &mut self.free[device];
+        free.slots += slots;
+        free.bytes = free.bytes.map(|free| free + bytes);
+        self.running -= 1;
+    }
+
+    fn record(&mut self, rank: usize, event: StageEvent, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
+        let tracked = &mut self.tasks[rank];
         tracked.state = tracked.state.next(event)?;
-        effects.push(Effect::Record(stage.clone(), event));
+        effects.push(Effect::Record(tracked.task.stage.clone(), event));
         Ok(())
     }
+}
+
+fn is_running(state: StageState) -> bool {
+    matches!(state, StageState::Running { .. } | StageState::Remaking { .. })
 }
 
 #[cfg(test)]
@@ -233,7 +357,8 @@ mod tests {
                     parent: (!is_root && index > 0).then(|| name(parent.index(index))),
                     slots: *slots,
                     path_flops: index as f64,
-                    attempts: 0,
+                    bytes: index as u64 % 3,
+                    ..task("", 0.0)
                 })
                 .collect()
         })
@@ -243,14 +368,16 @@ mod tests {
         #[test]
         fn any_forest_in_any_weather_ends_and_keeps_its_limits(
             tasks in forest(),
-            weather in prop::collection::vec((any::<prop::sample::Index>(), 0u8..5), 1..400),
-            slots in 1u64..5,
+            weather in prop::collection::vec((any::<prop::sample::Index>(), 0u8..6), 1..400),
+            devices in prop::collection::vec((1u64..5, prop::option::of(1u64..4)), 1..4),
         ) {
-            let limits = Limits { slots, retries: BTreeMap::new(), default_retries: 1, fail_fast: false };
+            let devices: Vec<Device> =
+                devices.into_iter().map(|(slots, bytes)| Device { slots, bytes }).collect();
+            let limits = Limits { devices: devices.clone(), ..limits(1) };
             let mut scheduler = Scheduler::new(tasks.clone(), limits);
             let by_name: BTreeMap<StageId, Task> =
                 tasks.iter().map(|task| (task.stage.clone(), task.clone())).collect();
-            let mut running: Vec<StageId> = Vec::new();
+            let mut running: Vec<(StageId, usize)> = Vec::new();
             let mut complete: Vec<StageId> = Vec::new();
             let mut effects = scheduler.handle(News::Start).expect("lawful");
             let mut sky = weather.iter().cycle();
@@ -259,26 +386,34 @@ mod tests {
                 for effect in &effects {
                     match effect {
                         Effect::Record(stage, event) => recorded = Some((stage.clone(), *event)),
-                        Effect::Launch { stage, attempt } => {
+                        Effect::Launch { stage, attempt, device, halvings } => {
+                            prop_assert!(*halvings <= by_name[stage].halvings_max);
                             let event = StageEvent::Launched { attempt: *attempt };
                             prop_assert_eq!(&recorded, &Some((stage.clone(), event)), "recorded first");
                             let parent = &by_name[stage].parent;
                             prop_assert!(parent.as_ref().is_none_or(|parent| complete.contains(parent)));
-                            running.push(stage.clone());
+                            running.push((stage.clone(), *device));
                         }
+                        Effect::Stop(_) => prop_assert!(false, "nobody withdrew anything"),
                         Effect::Done => prop_assert!(running.is_empty()),
                     }
                 }
-                let used: u64 = running.iter().map(|stage| by_name[stage].slots.min(slots)).sum();
-                prop_assert!(used <= slots);
+                for (place, device) in devices.iter().enumerate() {
+                    let on = running.iter().filter(|(_, on)| *on == place).map(|(stage, _)| &by_name[stage]);
+                    let (slots, bytes) = on.fold((0, 0), |(slots, bytes), task| {
+                        (slots + task.slots.min(device.slots), bytes + task.bytes.min(device.bytes.unwrap_or(9)))
+                    });
+                    prop_assert!(slots <= device.slots && device.bytes.is_none_or(|all| bytes <= all));
+                }
                 if running.is_empty() {
                     break;
                 }
                 let (pick, kind) = sky.next().expect("a cycle");
-                let stage = running.remove(pick.index(running.len()));
+                let (stage, _) = running.remove(pick.index(running.len()));
                 let outcome = match kind {
                     0 => Outcome::Diverged,
                     1 => Outcome::Faulted(Cause::WorkerLost),
+                    2 => Outcome::Faulted(Cause::OutOfMemory),
                     _ => Outcome::Completed,
                 };
                 if outcome == Outcome::Completed {
@@ -295,56 +430,108 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_longest_path_goes_first() {
-        let task = |name: &str, path_flops: f64| Task {
+    fn task(name: &str, path_flops: f64) -> Task {
+        Task {
             stage: StageId(name.to_owned()),
             parent: None,
             slots: 1,
+            bytes: 0,
             path_flops,
             attempts: 0,
-        };
-        let limits = Limits {
-            slots: 1,
+            halvings: 0,
+            halvings_max: 1,
+            remake: false,
+        }
+    }
+
+    fn limits(default_retries: u32) -> Limits {
+        Limits {
+            devices: vec![Device { slots: 1, bytes: None }],
             retries: BTreeMap::new(),
-            default_retries: 0,
+            default_retries,
             fail_fast: false,
-        };
-        let mut scheduler = Scheduler::new(vec![task("a", 1.0), task("b", 2.0)], limits);
+        }
+    }
+
+    fn launched(effects: &[Effect]) -> Vec<(&str, u32)> {
+        let launch = |effect: &'_ Effect| matches!(effect, Effect::Launch { .. });
+        effects
+            .iter()
+            .filter(|effect| launch(effect))
+            .map(|effect| match effect {
+                Effect::Launch { stage, halvings, .. } => (stage.0.as_str(), *halvings),
+                Effect::Record(..) | Effect::Stop(_) | Effect::Done => ("", 0),
+            })
+            .collect()
+    }
+
+    fn faulted(name: &str, cause: Cause) -> News {
+        News::Ended {
+            stage: StageId(name.to_owned()),
+            outcome: Outcome::Faulted(cause),
+        }
+    }
+
+    #[test]
+    fn the_longest_path_goes_first() {
+        let mut scheduler = Scheduler::new(vec![task("a", 1.0), task("b", 2.0)], limits(0));
         let effects = scheduler.handle(News::Start).expect("lawful");
-        assert!(effects.contains(&Effect::Launch {
-            stage: StageId("b".to_owned()),
-            attempt: 1
-        }));
+        assert_eq!(launched(&effects), [("b", 0)]);
     }
 
     #[test]
     fn a_run_that_is_stopped_leaves_its_stages_pending() {
-        let stage = StageId("a".to_owned());
-        let task = Task {
-            stage: stage.clone(),
-            parent: None,
-            slots: 1,
-            path_flops: 1.0,
-            attempts: 0,
-        };
-        let limits = Limits {
-            slots: 1,
-            retries: BTreeMap::new(),
-            default_retries: 0,
-            fail_fast: false,
-        };
-        let mut scheduler = Scheduler::new(vec![task], limits);
+        let mut scheduler = Scheduler::new(vec![task("a", 1.0)], limits(0));
         scheduler.handle(News::Start).expect("lawful");
         scheduler.handle(News::Drain).expect("lawful");
-        let outcome = Outcome::Faulted(Cause::WorkerLost);
-        let effects = scheduler
-            .handle(News::Ended {
-                stage: stage.clone(),
-                outcome,
-            })
-            .expect("lawful");
+        let effects = scheduler.handle(faulted("a", Cause::WorkerLost)).expect("lawful");
         assert_eq!(effects.last(), Some(&Effect::Done));
-        assert_eq!(scheduler.state(&stage), Some(StageState::Pending));
+        assert_eq!(scheduler.state(&StageId("a".to_owned())), Some(StageState::Pending));
+    }
+
+    #[test]
+    fn a_full_memory_halves_the_micro_batch_as_often_as_it_can() {
+        let mut scheduler = Scheduler::new(vec![task("a", 1.0)], limits(5));
+        scheduler.handle(News::Start).expect("lawful");
+        let effects = scheduler.handle(faulted("a", Cause::OutOfMemory)).expect("lawful");
+        assert_eq!(launched(&effects), [("a", 1)]);
+        let effects = scheduler.handle(faulted("a", Cause::OutOfMemory)).expect("lawful");
+        assert_eq!(launched(&effects), []);
+        assert_eq!(scheduler.state(&StageId("a".to_owned())), Some(StageState::Failed));
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_is_stopped_and_not_started() {
+        let child = Task {
+            parent: Some(StageId("a".to_owned())),
+            ..task("b", 1.0)
+        };
+        let mut scheduler = Scheduler::new(vec![task("a", 2.0), child, task("c", 0.5)], limits(5));
+        scheduler.handle(News::Start).expect("lawful");
+        let both = ["a", "b"].map(|name| StageId(name.to_owned()));
+        let effects = scheduler.handle(News::Withdrawn(both.to_vec())).expect("lawful");
+        assert_eq!(effects, [Effect::Stop(StageId("a".to_owned()))]);
+        let effects = scheduler.handle(faulted("a", Cause::Interrupted)).expect("lawful");
+        assert_eq!(launched(&effects), [("c", 0)]);
+    }
+
+    #[test]
+    fn a_state_that_is_lost_is_made_again_before_what_starts_from_it() {
+        let parent = Task {
+            remake: true,
+            ..task("a", 2.0)
+        };
+        let child = Task {
+            parent: Some(StageId("a".to_owned())),
+            ..task("b", 1.0)
+        };
+        let mut scheduler = Scheduler::new(vec![parent, child], limits(0));
+        let effects = scheduler.handle(News::Start).expect("lawful");
+        assert_eq!(launched(&effects), [("a", 0)]);
+        let news = News::Ended {
+            stage: StageId("a".to_owned()),
+            outcome: Outcome::Completed,
+        };
+        assert_eq!(launched(&scheduler.handle(news).expect("lawful")), [("b", 0)]);
     }
 }

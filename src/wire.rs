@@ -11,7 +11,7 @@ use crate::model::config::RunConfig;
 use crate::units::{StageId, Steps};
 
 /// Version of this language; both programs refuse another.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// Name of the job file in the folder of an attempt.
 pub const JOB_FILE: &str = "job.json";
 /// Name of the file of lines in the folder of an attempt.
@@ -51,6 +51,30 @@ pub struct Checkpoint {
     pub hash: String,
 }
 
+/// A state inside a stage, left behind so that another attempt need not begin anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Steps done, from the beginning of the run.
+    pub step: Steps,
+    /// The state.
+    pub checkpoint: Checkpoint,
+}
+
+/// How often a worker leaves a state behind inside a stage. Never changes a result.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interval {
+    /// After so many seconds, less often where a state takes long to write.
+    Seconds(f64),
+    /// After so many steps.
+    Steps(u64),
+}
+
+/// Name of the file of a state inside a stage.
+pub fn resume_file(step: Steps) -> String {
+    format!("state-{}.safetensors", step.0)
+}
+
 /// One stage to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -70,6 +94,10 @@ pub struct Job {
     pub to: Steps,
     /// The state to start from; none: the initial weights.
     pub parent: Option<Checkpoint>,
+    /// States that earlier attempts left behind, the newest first; the first whole one is started from.
+    pub resume: Vec<Resume>,
+    /// How often to leave such a state behind.
+    pub checkpoint_every: Interval,
     /// Whether a later stage starts from this one's end, so that a checkpoint must be left behind.
     pub keep_state: bool,
     /// Folder of the prepared data.
@@ -121,6 +149,8 @@ pub enum Cause {
     DiskFull,
     /// The state to start from is not what it was.
     DamagedCheckpoint,
+    /// The worker said nothing for too long.
+    TimedOut,
     /// The prepared data is missing or damaged.
     Data,
     /// The worker could not do what the job asks: another version, no such device.
@@ -133,11 +163,12 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::WorkerLost,
         Self::OutOfMemory,
         Self::DiskFull,
         Self::DamagedCheckpoint,
+        Self::TimedOut,
         Self::Data,
         Self::Refused,
         Self::Interrupted,
@@ -151,6 +182,7 @@ impl Cause {
             Self::OutOfMemory => "out_of_memory",
             Self::DiskFull => "disk_full",
             Self::DamagedCheckpoint => "damaged_checkpoint",
+            Self::TimedOut => "timed_out",
             Self::Data => "data",
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
@@ -159,16 +191,59 @@ impl Cause {
     }
 }
 
+/// A process that cannot be mistaken for another: numbers are used again, these three together are not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in the kernel's ticks since boot; none where the system does not tell.
+    pub started: Option<u64>,
+    /// The boot that it belongs to; none where the system does not tell.
+    pub boot: Option<String>,
+}
+
+impl Process {
+    /// A process as Linux tells of it in `/proc`, which `read` reads.
+    pub fn of(pid: u32, read: &dyn Fn(&str) -> Option<String>) -> Self {
+        let boot = read("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned());
+        // The name in brackets may hold blanks; behind it stands the state, and 19 fields on the start (proc(5)).
+        let started = read(&format!("/proc/{pid}/stat")).and_then(|stat| {
+            let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+            // One that is dead and only waits to be counted does nothing any more.
+            let is_alive = !matches!(fields.next()?, "Z" | "X");
+            fields.nth(18).filter(|_| is_alive)?.parse().ok()
+        });
+        Self { pid, started, boot }
+    }
+}
+
+/// The exit code of a worker that could not even write its last line, so that its end still has a cause.
+pub fn exit_code(cause: Cause) -> u8 {
+    if cause == Cause::DiskFull { EXIT_DISK_FULL } else { 1 }
+}
+
+/// `ENOSPC`, as a program's exit code.
+const EXIT_DISK_FULL: u8 = 28;
+
+/// The cause that a worker's exit code tells; none: it tells nothing.
+pub fn cause_of_exit(code: i32) -> Option<Cause> {
+    (code == i32::from(EXIT_DISK_FULL)).then_some(Cause::DiskFull)
+}
+
 /// What a worker says, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case")]
 pub enum Line {
-    /// The stage begins.
+    /// The stage begins, or goes on where an earlier attempt stopped.
     Started {
         /// The attempt of the job.
         attempt: u32,
+        /// Steps done before this attempt's first.
+        from: Steps,
+        /// States of [`Job::resume`] that could not be used, and why.
+        unusable: Vec<String>,
         /// Process of the worker.
-        pid: u32,
+        process: Process,
         /// Name of the machine.
         host: String,
         /// Device as libtorch names it, with the model of the card or processor.
@@ -178,6 +253,14 @@ pub enum Line {
     },
     /// A measurement.
     Point(Point),
+    /// A state was left behind; every point up to its step has been said.
+    Left {
+        /// Where, and the state.
+        #[serde(flatten)]
+        resume: Resume,
+        /// Seconds of training in this attempt so far.
+        seconds: f64,
+    },
     /// A loss was not finite: a result, and the end of the line.
     Diverged {
         /// Steps done when it was seen.
@@ -200,15 +283,18 @@ pub enum Line {
         message: String,
     },
     /// The worker was asked to stop and did.
-    Stopped,
+    Stopped {
+        /// Seconds of training in this attempt.
+        seconds: f64,
+    },
 }
 
 impl Line {
     /// Whether nothing follows.
     pub fn is_last(&self) -> bool {
         match self {
-            Self::Started { .. } | Self::Point(_) => false,
-            Self::Diverged { .. } | Self::Finished { .. } | Self::Failed { .. } | Self::Stopped => true,
+            Self::Started { .. } | Self::Point(_) | Self::Left { .. } => false,
+            Self::Diverged { .. } | Self::Finished { .. } | Self::Failed { .. } | Self::Stopped { .. } => true,
         }
     }
 }
@@ -258,7 +344,7 @@ mod tests {
                 cause: Cause::OutOfMemory,
                 message: "é".to_owned(),
             },
-            Line::Stopped,
+            Line::Stopped { seconds: 0.5 },
         ];
         let text: String = lines
             .iter()

@@ -10,6 +10,7 @@ use fs_err as fs;
 /// A module may import only modules of a lower floor; two modules of one floor never meet.
 const FLOORS: &[(&str, u8, &[&str])] = &[
     ("units", 0, &[]),
+    ("fault", 1, &[]),
     ("fit", 1, &[]),
     ("model", 1, &[]),
     ("record", 1, &[]),

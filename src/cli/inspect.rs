@@ -66,7 +66,7 @@ pub(super) async fn show(context: &Context, args: &ShowArgs, output: &Output) ->
 }
 
 /// The one trial that is meant.
-async fn find(store: &mut Store, name: &str) -> Result<TrialRow, Failure> {
+pub(super) async fn find(store: &mut Store, name: &str) -> Result<TrialRow, Failure> {
     let mut found: Vec<TrialRow> = store
         .trials(None)
         .await?
@@ -164,7 +164,8 @@ pub(super) async fn logs(context: &Context, args: &LogsArgs, output: &Output) ->
     let mut views = Vec::new();
     for stage in store.path(&row.sweep, &row.trial).await? {
         for attempt in store.attempts_at(&stage.stage).await? {
-            let lines = read_lines(&Path::new(&attempt.folder).join(crate::wire::LINES_FILE))?;
+            let folder = context.workdir.resolved(Path::new(&attempt.folder));
+            let lines = read_lines(&folder.join(crate::wire::LINES_FILE))?;
             let stderr = match attempt.worker {
                 Some(worker) => read_lines(&context.workdir.worker_log(worker as usize))?,
                 None => Vec::new(),

@@ -3,10 +3,14 @@
 //! One file per command. Refuses to know how anything is carried out.
 
 mod bench;
+mod cancel;
 mod data;
+mod db;
 mod doctor;
 mod export;
+mod filter;
 mod fit;
+mod gc;
 mod init;
 mod inspect;
 mod output;
@@ -24,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::output::Output;
+use crate::fault::{self, Faults};
 use crate::model::config::DeviceKind;
 use crate::run::context::{Context, host_name};
 use crate::run::failure::{Failure, exit};
@@ -81,6 +86,19 @@ struct Global {
     /// Answer from a planted law instead of training (tests of everything around it)
     #[arg(long, global = true, hide = true)]
     toy: bool,
+    /// Faults that are to come on purpose (tests of what survives them)
+    #[arg(long, global = true, hide = true, env = fault::VARIABLE, hide_env = true, value_name = "FAULTS")]
+    fail: Option<Faults>,
+    /// Cards that are only pretended (tests of what is placed where; the toy needs none)
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        env = "SANDBOX_FAKE_GPUS",
+        hide_env = true,
+        requires = "toy"
+    )]
+    fake_gpus: Option<u64>,
     /// Where to train
     #[arg(long, global = true, value_enum, default_value_t = DeviceArg::Auto)]
     device: DeviceArg,
@@ -113,6 +131,13 @@ enum Command {
     Show(inspect::ShowArgs),
     /// Print what the workers of a trial said
     Logs(inspect::LogsArgs),
+    /// Take trials out of a sweep, or bring them back
+    Cancel(cancel::CancelArgs),
+    /// Remove what nothing needs: leftovers of crashes, and states if you say so
+    Gc(gc::GcArgs),
+    /// Check, hash or copy the database
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Fit the law of loss and the law of the learning rate
     Fit(fit::FitArgs),
     /// Predict a loss from a fit
@@ -180,6 +205,9 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Status(args) => block_on(status::status(&context, &args, output)),
         Command::Show(args) => block_on(inspect::show(&context, &args, output)),
         Command::Logs(args) => block_on(inspect::logs(&context, &args, output)),
+        Command::Cancel(args) => block_on(cancel::cancel(&context, &args, output)),
+        Command::Gc(args) => block_on(gc::gc(&context, &args, output)),
+        Command::Db(command) => block_on(db::db(&context, &command, output)),
         Command::Fit(args) => block_on(fit::fit(&context, &args, output)),
         Command::Predict(args) => block_on(fit::predict(&context, &args, output)),
         Command::Recipe(args) => block_on(recipe::recipe(&context, &args, output)),
@@ -198,6 +226,14 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
         .block_on(future)
 }
 
+/// Memory that is free, in bytes, as Linux tells.
+fn free_memory() -> Option<u64> {
+    let text = fs_err::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 /// More cards than any machine has.
 const GPUS_MAX: u64 = 64;
 
@@ -209,11 +245,13 @@ fn context(global: &Global) -> Result<Context, Failure> {
         Trainer::Proxy | Trainer::Imported => here.with_file_name("sandbox-worker"),
     };
     let card = |index: u64| PathBuf::from(format!("/dev/nvidia{index}"));
-    let gpus = (0..GPUS_MAX).take_while(|index| card(*index).exists()).count() as u64;
+    let gpus = global
+        .fake_gpus
+        .unwrap_or_else(|| (0..GPUS_MAX).take_while(|index| card(*index).exists()).count() as u64);
     let has_card = gpus > 0;
     let device = match global.device {
         DeviceArg::Cuda => DeviceKind::Cuda,
-        DeviceArg::Auto if has_card && !global.toy => DeviceKind::Cuda,
+        DeviceArg::Auto if has_card && (!global.toy || global.fake_gpus.is_some()) => DeviceKind::Cuda,
         DeviceArg::Auto | DeviceArg::Cpu => DeviceKind::Cpu,
     };
     if global.device == DeviceArg::Cuda && !has_card {
@@ -224,6 +262,8 @@ fn context(global: &Global) -> Result<Context, Failure> {
         ));
     }
     Ok(Context {
+        memory: free_memory(),
+        faults: global.fail.clone().unwrap_or_default(),
         workdir: Workdir::new(&global.home, global.db.as_deref()),
         trainer,
         device,

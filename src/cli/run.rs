@@ -10,6 +10,7 @@ use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::orchestrate::{self, Request, Summary};
 use crate::units::{human_count, human_seconds};
+use crate::wire::Cause;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -21,9 +22,22 @@ pub(super) struct RunArgs {
     /// Stop at the first failure
     #[arg(long)]
     fail_fast: bool,
+    /// Further attempts after a fault of one cause: `--retry worker_lost=5`
+    #[arg(long, value_name = "CAUSE=N", value_parser = retry)]
+    retry: Vec<(Cause, u32)>,
     /// Workers at once (default: as many as the cores carry)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     workers: Option<u64>,
+}
+
+/// `CAUSE=N`.
+fn retry(text: &str) -> Result<(Cause, u32), String> {
+    let (name, count) = text.split_once('=').ok_or("write CAUSE=N, as in worker_lost=5")?;
+    let names: Vec<&str> = Cause::ALL.iter().map(|cause| cause.name()).collect();
+    let cause = Cause::ALL.into_iter().find(|cause| cause.name() == name);
+    let cause = cause.ok_or_else(|| format!("`{name}` is no cause; there is {}", names.join(", ")))?;
+    let count = count.parse().map_err(|_| format!("`{count}` is no whole number"))?;
+    Ok((cause, count))
 }
 
 pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> Result<u8, Failure> {
@@ -31,6 +45,7 @@ pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> R
         file: args.file.clone(),
         sets: args.sets.clone(),
         fail_fast: args.fail_fast,
+        retry: args.retry.iter().copied().collect(),
         workers: args.workers,
     };
     let mut display = Display::new(*output);

@@ -5,17 +5,19 @@
 //! and it stops by itself.
 
 use std::ffi::OsString;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::Notify;
 
 use crate::units::StageId;
-use crate::wire::{self, Line};
+use crate::wire::{self, Cause, Line};
 use crate::workdir::Workdir;
 
 /// How to start a worker.
@@ -36,8 +38,17 @@ pub struct News {
     pub attempt: u32,
     /// What the worker said.
     pub lines: Vec<Line>,
-    /// The worker went away without a last word; how its process ended.
-    pub lost: Option<String>,
+    /// The worker went away without a last word.
+    pub lost: Option<Lost>,
+}
+
+/// How a worker went away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The cause, as far as the system tells it.
+    pub cause: Cause,
+    /// What to read.
+    pub message: String,
 }
 
 /// A job that a worker has.
@@ -47,11 +58,18 @@ struct Busy {
     attempt: u32,
     lines: PathBuf,
     read_bytes: u64,
+    /// When its worker was heard last.
+    heard: Instant,
+    /// Processes that the kernel had killed for memory before it began.
+    oom_kills: Option<u64>,
+    timed_out: bool,
 }
 
 #[derive(Debug)]
 struct Worker {
     number: usize,
+    /// The device that it has worked on, by its place in the limits.
+    device: usize,
     child: Child,
     stdin: ChildStdin,
     busy: Option<Busy>,
@@ -64,6 +82,10 @@ pub struct Pool {
     workdir: Workdir,
     workers: Vec<Worker>,
     started: usize,
+    /// Rung by workers that have said something.
+    bell: Arc<Notify>,
+    /// How long a worker may say nothing while it has a job.
+    silence: Duration,
 }
 
 /// How long a worker may take to end by itself after its standard input was closed.
@@ -71,48 +93,59 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 impl Pool {
     /// A pool without a worker yet; each is started when there is work for it.
-    pub fn new(program: Program, workdir: Workdir) -> Self {
+    pub fn new(program: Program, workdir: Workdir, silence: Duration) -> Self {
         Self {
             program,
             workdir,
             workers: Vec::new(),
             started: 0,
+            bell: Arc::new(Notify::new()),
+            silence,
         }
     }
 
-    /// Hands a job to an idle worker, or to a new one; gives the worker's number.
-    pub async fn launch(&mut self, stage: StageId, attempt: u32, job: &Path) -> std::io::Result<usize> {
-        let index = match self.workers.iter().position(|worker| worker.busy.is_none()) {
+    /// Waits until some worker has something to say.
+    pub async fn bell(&self) {
+        self.bell.notified().await;
+    }
+
+    /// Hands a job to an idle worker of the device, or to a new one.
+    pub async fn launch(&mut self, stage: StageId, attempt: u32, device: usize, job: &Path) -> std::io::Result<()> {
+        let index = match self.idle(device) {
             Some(index) => index,
-            None => self.start()?,
+            None => self.start(device)?,
         };
         let worker = &mut self.workers[index];
-        let lines = job.with_file_name(wire::LINES_FILE);
         worker.busy = Some(Busy {
             stage,
             attempt,
-            lines,
+            lines: job.with_file_name(wire::LINES_FILE),
             read_bytes: 0,
+            heard: Instant::now(),
+            oom_kills: oom_kills(),
+            timed_out: false,
         });
         let message = format!("{}\n", job.display());
         // A worker that died idle is found at the next look, as lost.
-        if let Err(error) = worker.stdin.write_all(message.as_bytes()).await
-            && error.kind() != std::io::ErrorKind::BrokenPipe
-        {
-            return Err(error);
+        match worker.stdin.write_all(message.as_bytes()).await {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
-        Ok(worker.number)
     }
 
-    /// The number of the worker that the next launch will use.
-    pub fn next_worker(&self) -> usize {
+    /// The number of the worker that the next launch on the device will use.
+    pub fn next_worker(&self, device: usize) -> usize {
+        self.idle(device)
+            .map_or(self.started, |index| self.workers[index].number)
+    }
+
+    fn idle(&self, device: usize) -> Option<usize> {
         self.workers
             .iter()
-            .find(|worker| worker.busy.is_none())
-            .map_or(self.started, |worker| worker.number)
+            .position(|worker| worker.busy.is_none() && worker.device == device)
     }
 
-    fn start(&mut self) -> std::io::Result<usize> {
+    fn start(&mut self, device: usize) -> std::io::Result<usize> {
         let number = self.started;
         let log = self.workdir.worker_log(number);
         if let Some(folder) = log.parent() {
@@ -122,7 +155,7 @@ impl Pool {
         let mut child = Command::new(&self.program.path)
             .args(&self.program.args)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::from(log.into_file()))
             // A group of its own: Ctrl-C in the terminal is for the orchestrator, which then stops its workers.
             .process_group(0)
@@ -132,9 +165,13 @@ impl Pool {
             .stdin
             .take()
             .ok_or_else(|| std::io::Error::other("a worker without standard input"))?;
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(listen(stdout, Arc::clone(&self.bell)));
+        }
         self.started += 1;
         self.workers.push(Worker {
             number,
+            device,
             child,
             stdin,
             busy: None,
@@ -150,20 +187,36 @@ impl Pool {
             // Asked before the lines are read: whatever a dead worker said is in the file by then.
             let exit = worker.child.try_wait()?;
             if let Some(busy) = &mut worker.busy {
-                let lines = busy.read_new()?;
+                let (lines, garbled) = match busy.read_new() {
+                    Ok(lines) => (lines, None),
+                    Err(error) if error.kind() == ErrorKind::InvalidData => (Vec::new(), Some(error.to_string())),
+                    Err(error) => return Err(error),
+                };
                 let ended = lines.last().is_some_and(Line::is_last);
-                let lost = exit
-                    .filter(|_| !ended)
-                    .map(|status| format!("the worker's process ended: {status}"));
-                if !lines.is_empty() || lost.is_some() {
+                let lost = if let Some(message) = garbled {
+                    // Whoever says what nobody understands cannot be trusted with another job.
+                    worker.child.start_kill()?;
+                    let cause = Cause::Other;
+                    Some(Lost { cause, message })
+                } else {
+                    exit.filter(|_| !ended).map(|status| busy.lost(status))
+                };
+                if !lines.is_empty() {
+                    busy.heard = Instant::now();
+                } else if busy.heard.elapsed() > self.silence && !busy.timed_out {
+                    busy.timed_out = true;
+                    worker.child.start_kill()?;
+                }
+                let is_over = ended || lost.is_some();
+                if !lines.is_empty() || is_over {
                     news.push(News {
                         stage: busy.stage.clone(),
                         attempt: busy.attempt,
                         lines,
-                        lost: lost.clone(),
+                        lost,
                     });
                 }
-                if ended || lost.is_some() {
+                if is_over {
                     worker.busy = None;
                 }
             }
@@ -178,8 +231,16 @@ impl Pool {
     }
 
     /// Asks every worker to stop what it does.
-    pub async fn stop(&mut self) {
+    pub async fn stop_all(&mut self) {
+        self.stop(&|_| true).await;
+    }
+
+    /// Asks the workers of some stages to stop.
+    pub async fn stop(&mut self, which: &dyn Fn(&StageId) -> bool) {
         for worker in &mut self.workers {
+            if !worker.busy.as_ref().is_some_and(|busy| which(&busy.stage)) {
+                continue;
+            }
             if worker.stdin.write_all(b"stop\n").await.is_err() {
                 // It is gone already; the next look will say so.
             }
@@ -198,21 +259,67 @@ impl Pool {
     }
 }
 
+/// Rings the bell whenever the worker prints something, and once more at its end.
+async fn listen(mut stdout: ChildStdout, bell: Arc<Notify>) {
+    let mut buffer = [0; 256];
+    while stdout.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {
+        bell.notify_one();
+    }
+    bell.notify_one();
+}
+
+/// Processes that the kernel has killed because the memory was full, since the machine started.
+fn oom_kills() -> Option<u64> {
+    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
+    count.trim().parse().ok()
+}
+
+/// The lines of an attempt whose worker is gone.
+pub fn left_behind(folder: &Path) -> std::io::Result<Vec<Line>> {
+    read_from(&folder.join(wire::LINES_FILE), &mut 0)
+}
+
+/// The complete lines of a file from a byte on, which moves behind them; a torn last one is left for later.
+fn read_from(path: &Path, from: &mut u64) -> std::io::Result<Vec<Line>> {
+    let mut file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    file.seek(SeekFrom::Start(*from))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let garbled = |error: &dyn std::fmt::Display| std::io::Error::new(ErrorKind::InvalidData, error.to_string());
+    let text = std::str::from_utf8(&bytes[..complete]).map_err(|error| garbled(&error))?;
+    let (lines, used) = wire::read_lines(text).map_err(|error| garbled(&error))?;
+    *from += used as u64;
+    Ok(lines)
+}
+
 impl Busy {
+    /// Why the worker went away, from how its process ended.
+    fn lost(&self, status: ExitStatus) -> Lost {
+        use std::os::unix::process::ExitStatusExt as _;
+        const SIGKILL: i32 = 9;
+        let killed_for_memory = status.signal() == Some(SIGKILL) && oom_kills() > self.oom_kills;
+        let told = status.code().and_then(wire::cause_of_exit);
+        let (cause, why) = if self.timed_out {
+            (Cause::TimedOut, "it said nothing for too long and was killed")
+        } else if killed_for_memory {
+            (Cause::OutOfMemory, "the kernel killed it because the memory was full")
+        } else {
+            (told.unwrap_or(Cause::WorkerLost), "the worker's process ended")
+        };
+        Lost {
+            cause,
+            message: format!("{why}: {status}"),
+        }
+    }
+
     /// The complete lines since the last look; a torn one is left for the next.
     fn read_new(&mut self) -> std::io::Result<Vec<Line>> {
-        let mut file = match fs::File::open(&self.lines) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        file.seek(SeekFrom::Start(self.read_bytes))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let text = std::str::from_utf8(&bytes[..complete]).map_err(std::io::Error::other)?;
-        let (lines, used) = wire::read_lines(text).map_err(std::io::Error::other)?;
-        self.read_bytes += used as u64;
-        Ok(lines)
+        read_from(&self.lines, &mut self.read_bytes)
     }
 }

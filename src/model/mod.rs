@@ -6,6 +6,7 @@ pub mod config;
 pub mod data_info;
 pub mod flops;
 pub mod ladder;
+pub mod memory;
 pub mod mup;
 pub mod order;
 pub mod schedule;

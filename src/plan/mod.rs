@@ -112,14 +112,19 @@ impl TrialPlan {
     /// nothing to start from and is not in the list.
     pub fn missing(&self, known: &Known) -> Vec<&StageId> {
         let mut needed = Vec::new();
+        if known.cancelled.contains(&self.id) {
+            return needed;
+        }
         for id in self.stages.iter().rev() {
             match known.state(id) {
                 StageState::Diverged => return Vec::new(),
                 StageState::Complete if needed.is_empty() => break,
                 StageState::Complete if known.stages.get(id).is_some_and(|stage| stage.has_state) => break,
-                StageState::Complete | StageState::Pending | StageState::Running { .. } | StageState::Failed => {
-                    needed.push(id);
-                }
+                StageState::Complete
+                | StageState::Remaking { .. }
+                | StageState::Pending
+                | StageState::Running { .. }
+                | StageState::Failed => needed.push(id),
             }
         }
         needed
@@ -155,10 +160,13 @@ pub struct Known {
     pub stages: BTreeMap<StageId, KnownStage>,
     /// The trials of the sweep's earlier versions: name to slug and settings.
     pub trials: BTreeMap<TrialId, TrialSpec>,
+    /// Trials of the sweep that the user has taken out.
+    pub cancelled: BTreeSet<TrialId>,
 }
 
 impl Known {
-    fn state(&self, stage: &StageId) -> StageState {
+    /// Where a stage stands.
+    pub fn state(&self, stage: &StageId) -> StageState {
         self.stages.get(stage).map_or(StageState::Pending, |known| known.state)
     }
 }
@@ -177,11 +185,20 @@ pub enum Reason {
     Continue,
     /// There is nothing to do.
     Complete,
+    /// The user has taken it out.
+    Cancelled,
 }
 
 impl Reason {
     /// Every reason, in the order of tables.
-    pub const ALL: [Self; 5] = [Self::New, Self::Changed, Self::Retry, Self::Continue, Self::Complete];
+    pub const ALL: [Self; 6] = [
+        Self::New,
+        Self::Changed,
+        Self::Retry,
+        Self::Continue,
+        Self::Complete,
+        Self::Cancelled,
+    ];
 
     /// The name in JSON and tables.
     pub fn name(self) -> &'static str {
@@ -191,6 +208,7 @@ impl Reason {
             Self::Retry => "retry",
             Self::Continue => "continue",
             Self::Complete => "complete",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -221,7 +239,8 @@ impl Plan {
 /// What has become of a trial, told from its stages.
 pub fn trial_state(stages: &[StageState]) -> TrialState {
     let any = |wanted: fn(&StageState) -> bool| stages.iter().any(wanted);
-    if stages.last() == Some(&StageState::Complete) {
+    let is_complete = |state: &StageState| matches!(state, StageState::Complete | StageState::Remaking { .. });
+    if stages.last().is_some_and(is_complete) {
         TrialState::Complete
     } else if any(|state| *state == StageState::Diverged) {
         TrialState::Diverged
@@ -237,7 +256,15 @@ pub fn trial_state(stages: &[StageState]) -> TrialState {
 fn reason(trial: &TrialPlan, known: &Known) -> (Reason, String) {
     let states: Vec<StageState> = trial.stages.iter().map(|id| known.state(id)).collect();
     let done = states.iter().filter(|state| **state == StageState::Complete).count();
-    match trial_state(&states) {
+    let state = trial_state(&states);
+    let has_result = matches!(state, TrialState::Complete | TrialState::Diverged);
+    if known.cancelled.contains(&trial.id) && !has_result {
+        return (
+            Reason::Cancelled,
+            "taken out; `sandbox cancel --undo` brings it back".to_owned(),
+        );
+    }
+    match state {
         TrialState::Complete => (Reason::Complete, "trained to its end".to_owned()),
         TrialState::Diverged => (Reason::Complete, "diverged, which is a result".to_owned()),
         TrialState::Failed => (Reason::Retry, "its attempts failed".to_owned()),

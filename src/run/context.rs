@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::fault::Faults;
 use crate::model::config::DeviceKind;
 use crate::run::failure::Failure;
 use crate::store::Store;
@@ -26,8 +27,12 @@ pub struct Context {
     pub gpus: u64,
     /// Cores that may be used.
     pub cores: u64,
+    /// Memory that is free, in bytes; none: the system does not tell.
+    pub memory: Option<u64>,
     /// Name of this machine.
     pub host: String,
+    /// Faults that are to come on purpose.
+    pub faults: Faults,
 }
 
 impl Context {
@@ -44,11 +49,11 @@ impl Context {
         }
     }
 
-    /// The device of a worker, by libtorch's name.
-    pub fn device_of(&self, worker: usize) -> String {
+    /// A device by libtorch's name.
+    pub fn device_name(&self, device: usize) -> String {
         match self.device {
             DeviceKind::Cpu => "cpu".to_owned(),
-            DeviceKind::Cuda => format!("cuda:{}", worker as u64 % self.gpus.max(1)),
+            DeviceKind::Cuda => format!("cuda:{device}"),
         }
     }
 

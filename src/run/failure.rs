@@ -27,6 +27,12 @@ pub mod exit {
     pub const SIGTERM: u8 = 143;
 }
 
+/// The code of a full disk.
+const DISK_FULL: &str = "disk_full";
+/// What to do about one.
+const FREE_SPACE: &str =
+    "free some space (`sandbox gc` removes what nothing needs), then run the same command again: nothing is lost";
+
 /// One mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct At {
@@ -106,6 +112,11 @@ impl Failure {
         )
     }
 
+    /// Whether the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        self.code == DISK_FULL
+    }
+
     /// A law or a recipe that the data cannot carry.
     pub fn refused(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
         Self::new(exit::REFUSED, code, message, hint)
@@ -123,10 +134,7 @@ impl std::error::Error for Failure {}
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         let (code, hint) = match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (
-                "disk_full",
-                "free some space, then run the same command again: nothing is lost",
-            ),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (DISK_FULL, FREE_SPACE),
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => (
                 "no_permission",
                 "choose a folder that you can write to with `--home DIR`",
@@ -156,7 +164,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         if error.is_disk_full() {
-            return Self::environment("disk_full", message, "free some space, then run the same command again");
+            return Self::environment(DISK_FULL, message, FREE_SPACE);
         }
         match error {
             StoreError::Missing { .. } => Self::invalid(

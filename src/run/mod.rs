@@ -3,11 +3,15 @@
 //! Refuses to know flags and how results are printed.
 
 pub mod advising;
+pub mod care;
 pub mod context;
 pub mod failure;
 pub mod fitting;
+mod hearing;
+mod limits;
 mod orchestra;
 pub mod orchestrate;
 pub mod planning;
+mod reclaim;
 pub mod reporting;
 pub mod toy;

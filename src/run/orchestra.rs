@@ -2,7 +2,7 @@
 //!
 //! Refuses to know which stages are worth training: it is handed them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,27 @@ use fs_err as fs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exec::{self, Pool, Program};
-use crate::plan::StagePlan;
+use crate::fault::Kind;
+use crate::plan::{StageKind, StagePlan};
 use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
+use crate::run::hearing::Hearing;
+use crate::run::limits;
 use crate::run::orchestrate::{Progress, Request, Trained};
 use crate::run::planning::Planned;
-use crate::sched::{Effect, Limits, News, Outcome, Scheduler, Task};
-use crate::spec::DEFAULT_RETRIES;
+use crate::run::reclaim::remove;
+use crate::sched::{Effect, News, Outcome, Scheduler};
 use crate::stage::{StageEvent, StageState};
 use crate::store::{Entry, StageDetail, Store};
 use crate::units::StageId;
-use crate::wire::{self, Cause, Job, Line};
-use crate::workdir::write_atomic;
+use crate::wire::{self, Cause, Checkpoint, Job, Resume};
+use crate::workdir::write_whole;
 
-/// How often the workers' lines are read.
-const POLL: Duration = Duration::from_millis(25);
+/// How often workers are looked after that do not ring.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether somebody took trials out.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Windows of each held-out set that are evaluated at the end of a stage.
 const EVAL_WINDOWS: u64 = 256;
@@ -38,15 +44,19 @@ pub(super) struct Orchestra<'a> {
     pool: Pool,
     scheduler: Scheduler,
     stages: BTreeMap<StageId, StagePlan>,
+    /// The attempts that run.
+    hearings: BTreeMap<StageId, Hearing>,
     /// What the last line of each attempt said, until it is written.
     details: BTreeMap<StageId, StageDetail>,
-    /// Steps that each running stage has made.
-    steps: BTreeMap<StageId, u64>,
     /// What was trained so far.
     trained: Trained,
     deadline: Option<Instant>,
+    /// The database as it was seen last, and when.
+    glance: (i64, Instant),
     stopped_by: Option<&'static str>,
-    done: bool,
+    /// A state was lost: what is left needs a new plan.
+    needs_plan: bool,
+    is_done: bool,
 }
 
 impl<'a> Orchestra<'a> {
@@ -56,17 +66,12 @@ impl<'a> Orchestra<'a> {
         mut store: Store,
         stages: &[StagePlan],
         request: &Request,
+        deadline: Option<Instant>,
     ) -> Result<Self, Failure> {
         let attempts = store.attempts().await?;
         let reopened: Vec<Entry> = stages
             .iter()
-            .filter(|stage| {
-                planned
-                    .known
-                    .stages
-                    .get(&stage.id)
-                    .is_some_and(|it| it.state == StageState::Failed)
-            })
+            .filter(|stage| planned.known.state(&stage.id) == StageState::Failed)
             .map(|stage| Entry::Stage {
                 stage: stage.id.clone(),
                 event: StageEvent::Reopened,
@@ -76,45 +81,53 @@ impl<'a> Orchestra<'a> {
         if !reopened.is_empty() {
             store.append(&context.now(), &reopened).await?;
         }
-        let workers = request.workers.or(planned.sweep.resources.workers);
-        let limits = Limits {
-            slots: workers.unwrap_or(context.slots()),
-            retries: retries(planned),
-            default_retries: DEFAULT_RETRIES,
-            fail_fast: request.fail_fast,
-        };
-        let tasks = tasks(stages, &attempts, workers.is_some());
+        let peaks = store.peaks().await?;
+        let limits = limits::limits(context, planned, request);
+        let tasks = limits::tasks(stages, planned, &attempts, &peaks, request);
         let program = Program {
             path: context.worker.clone(),
             args: worker_args(context),
         };
-        let hours = planned.sweep.budget.hours;
+        let glance = (store.data_version().await?, Instant::now());
         Ok(Self {
             context,
             planned,
             store,
-            pool: Pool::new(program, context.workdir.clone()),
+            pool: Pool::new(program, context.workdir.clone(), limits::silence(planned)),
             scheduler: Scheduler::new(tasks, limits),
             stages: stages.iter().map(|stage| (stage.id.clone(), stage.clone())).collect(),
+            hearings: BTreeMap::new(),
             details: BTreeMap::new(),
-            steps: BTreeMap::new(),
             trained: Trained::default(),
-            deadline: hours.map(|hours| Instant::now() + Duration::from_secs_f64(hours * 3600.0)),
+            deadline,
+            glance,
             stopped_by: None,
-            done: false,
+            needs_plan: false,
+            is_done: false,
         })
     }
 
-    /// Trains until nothing is left, or something stops it; says what.
+    /// Trains until nothing is left, or something stops it; says what. A full disk is a stop, not an error.
     pub(super) async fn play(
         &mut self,
         observe: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<&'static str>, Failure> {
+        match self.play_on(observe).await {
+            Err(failure) if failure.is_disk_full() => {
+                observe(Progress::Stopping("the disk is full"));
+                self.pool.stop_all().await;
+                Ok(Some("disk"))
+            }
+            other => other,
+        }
+    }
+
+    async fn play_on(&mut self, observe: &mut dyn FnMut(Progress<'_>)) -> Result<Option<&'static str>, Failure> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         self.take(News::Start, observe).await?;
-        while !self.done {
-            if let Some(signal) = pause(&mut interrupt, &mut terminate).await {
+        while !self.is_done {
+            if let Some(signal) = pause(&self.pool, &mut interrupt, &mut terminate).await {
                 if self.stopped_by.is_some() {
                     // Asked twice: what runs is given up; the next run finds it and tries again.
                     return Ok(self.stopped_by);
@@ -131,83 +144,142 @@ impl<'a> Orchestra<'a> {
             for news in self.pool.poll()? {
                 self.hear(news, observe).await?;
             }
+            self.look_for_cancelled(observe).await?;
         }
         Ok(self.stopped_by)
     }
 
-    /// Ends the workers; what they have not finished is found by the next run.
-    pub(super) async fn close(self) -> (Store, Trained) {
+    /// Ends the workers; what they have not finished is found by the next run. Also says whether what is left can be
+    /// trained after a new plan.
+    pub(super) async fn close(self) -> (Store, Trained, bool) {
         self.pool.close().await;
-        (self.store, self.trained)
+        (self.store, self.trained, self.needs_plan)
     }
 
     async fn stop(&mut self, why: &'static str, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
         self.stopped_by = Some(why);
-        self.pool.stop().await;
+        self.pool.stop_all().await;
         self.take(News::Drain, observe).await
+    }
+
+    /// Stops what only trials need that somebody has taken out meanwhile.
+    async fn look_for_cancelled(&mut self, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
+        if self.glance.1.elapsed() < GLANCE {
+            return Ok(());
+        }
+        let version = self.store.data_version().await?;
+        let changed = version != self.glance.0;
+        self.glance = (version, Instant::now());
+        if !changed {
+            return Ok(());
+        }
+        let cancelled = self.store.cancelled(&self.planned.plan.sweep).await?;
+        let trials = self.planned.plan.trials.iter();
+        let wanted: BTreeSet<&StageId> = trials
+            .filter(|trial| !cancelled.contains(&trial.id))
+            .flat_map(|trial| &trial.stages)
+            .collect();
+        let unwanted: Vec<StageId> = self.stages.keys().filter(|id| !wanted.contains(id)).cloned().collect();
+        if unwanted.is_empty() {
+            return Ok(());
+        }
+        self.take(News::Withdrawn(unwanted), observe).await
     }
 
     /// Takes what a worker said into the database, and its last word to the scheduler.
     async fn hear(&mut self, news: exec::News, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
-        let stage = news.stage;
-        let mut points = Vec::new();
-        let mut last = None;
-        for line in news.lines {
-            match line {
-                Line::Started {
-                    attempt,
-                    pid,
-                    host,
-                    device,
-                    libtorch,
-                } => {
-                    let entry = Entry::Started {
-                        stage: stage.clone(),
-                        attempt,
-                        pid,
-                        host,
-                        device,
-                        libtorch,
-                    };
-                    self.store.append(&self.context.now(), &[entry]).await?;
-                }
-                Line::Point(point) => points.push(point),
-                Line::Diverged { .. } | Line::Finished { .. } | Line::Failed { .. } | Line::Stopped => {
-                    last = Some(line);
-                }
-            }
+        let exec::News {
+            stage,
+            attempt,
+            lines,
+            lost,
+        } = news;
+        let hearing = self.hearings.get_mut(&stage).expect("what runs was launched");
+        let mut heard = hearing.hear(lines);
+        let mut ending = hearing.ending(heard.last.take(), lost);
+        if !heard.said.is_empty() {
+            self.store
+                .take_in(&self.context.now(), &stage, attempt, &heard.said)
+                .await?;
+            remove(&heard.unneeded);
         }
-        if !points.is_empty() {
-            self.store.add_points(&stage, news.attempt, &points).await?;
-            for point in &points {
-                self.steps.insert(stage.clone(), point.step);
-                observe(Progress::Point(&self.stages[&stage], point));
-            }
+        for point in heard.points() {
+            observe(Progress::Point(&self.stages[&stage], point));
         }
-        let Some((outcome, detail)) = ending(last, news.lost, self.steps.get(&stage).copied()) else {
+        let Some((outcome, detail)) = &mut ending else {
             return Ok(());
         };
-        self.account(&stage, outcome, &detail);
+        if *outcome == Outcome::Diverged && self.planned.known.state(&stage) == StageState::Complete {
+            *outcome = Outcome::Faulted(Cause::Other);
+            detail.message = Some("diverged where it was complete before".to_owned());
+        }
+        self.ended(stage, *outcome, detail.clone(), observe).await
+    }
+
+    /// Does what follows from an attempt's end.
+    async fn ended(
+        &mut self,
+        stage: StageId,
+        outcome: Outcome,
+        detail: StageDetail,
+        observe: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), Failure> {
+        let hearing = self.hearings.remove(&stage).expect("what runs was launched");
+        self.account(&hearing, outcome, &detail);
         observe(Progress::Ended(
             &self.stages[&stage],
             outcome,
             detail.message.as_deref(),
         ));
-        if outcome == Outcome::Faulted(Cause::DiskFull) && self.stopped_by.is_none() {
-            self.stop("disk", observe).await?;
-        }
         self.details.insert(stage.clone(), detail);
-        self.take(News::Ended { stage, outcome }, observe).await
+        match outcome {
+            Outcome::Faulted(Cause::DiskFull) if self.stopped_by.is_none() => self.stop("disk", observe).await?,
+            Outcome::Faulted(Cause::DamagedCheckpoint) => self.drop_parent(&stage).await?,
+            Outcome::Faulted(_) | Outcome::Completed | Outcome::Diverged => {}
+        }
+        self.take(
+            News::Ended {
+                stage: stage.clone(),
+                outcome,
+            },
+            observe,
+        )
+        .await?;
+        if !matches!(outcome, Outcome::Faulted(_)) {
+            self.strike(Kind::Unfollowed, &stage, hearing.attempt);
+            remove(&hearing.states().collect::<Vec<_>>());
+        }
+        Ok(())
     }
 
-    fn account(&mut self, stage: &StageId, outcome: Outcome, detail: &StageDetail) {
-        let plan = &self.stages[stage];
-        let tokens = match outcome {
-            Outcome::Completed => plan.tokens().0,
-            Outcome::Diverged => detail.step.unwrap_or(0).saturating_sub(plan.from.0) * plan.config.batch_tokens.0,
-            Outcome::Faulted(_) => return,
+    /// The state that the stage starts from cannot be used: it has to be made again.
+    async fn drop_parent(&mut self, stage: &StageId) -> Result<(), Failure> {
+        let Some(parent) = self.stages[stage].parent.clone() else {
+            return Ok(());
         };
-        self.trained.stages += 1;
+        let at = self.stages[stage].from;
+        let states = self.store.checkpoints(&parent).await?;
+        let entry = Entry::Dropped {
+            stage: parent,
+            steps: vec![at],
+            why: "damaged".to_owned(),
+        };
+        self.store.append(&self.context.now(), &[entry]).await?;
+        let paths = states.iter().filter(|resume| resume.step == at);
+        let paths: Vec<PathBuf> = paths
+            .map(|resume| self.context.workdir.resolved(&resume.checkpoint.path))
+            .collect();
+        remove(&paths);
+        self.needs_plan = true;
+        Ok(())
+    }
+
+    fn account(&mut self, hearing: &Hearing, outcome: Outcome, detail: &StageDetail) {
+        let plan = &self.stages[&hearing.stage];
+        let from = hearing.from.unwrap_or(plan.from).0;
+        let steps = detail.step.unwrap_or(from).saturating_sub(from);
+        let tokens = steps * plan.config.batch_tokens.0;
+        self.trained.stages += u64::from(!matches!(outcome, Outcome::Faulted(_)));
         self.trained.tokens += tokens;
         self.trained.flops += crate::plan::flops_per_token(&plan.config) * tokens as f64;
     }
@@ -218,31 +290,58 @@ impl<'a> Orchestra<'a> {
             .scheduler
             .handle(news)
             .map_err(|error| Failure::new(exit::INTERNAL, "scheduler", error.to_string(), "please report this"))?;
+        // Where each launch goes is known before its record is written.
+        let devices: BTreeMap<StageId, (usize, u32)> = effects.iter().filter_map(placed).collect();
         for effect in effects {
             match effect {
-                Effect::Record(stage, event) => self.record(stage, event).await?,
-                Effect::Launch { stage, attempt } => {
-                    self.launch(&stage, attempt).await?;
+                Effect::Record(stage, event) => self.record(stage, event, &devices).await?,
+                Effect::Launch {
+                    stage,
+                    attempt,
+                    device,
+                    halvings,
+                } => {
+                    self.strike(Kind::Unlaunched, &stage, attempt);
+                    self.launch(&stage, attempt, device, halvings).await?;
                     observe(Progress::Launched(&self.stages[&stage]));
                 }
-                Effect::Done => self.done = true,
+                Effect::Stop(stage) => self.pool.stop(&|other| *other == stage).await,
+                Effect::Done => self.is_done = true,
             }
         }
         if self.stopped_by.is_none() && self.scheduler.is_draining() {
             self.stopped_by = Some("fail_fast");
-            self.pool.stop().await;
+            self.pool.stop_all().await;
         }
         Ok(())
     }
 
-    async fn record(&mut self, stage: StageId, event: StageEvent) -> Result<(), Failure> {
+    /// Dies here, if `SANDBOX_FAIL` says so; a stage's step is that of its end.
+    fn strike(&self, kind: Kind, stage: &StageId, attempt: u32) {
+        let step = self.stages[stage].to.0;
+        if self.context.faults.strikes(kind, &stage.0, attempt, step) {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).ok();
+        }
+    }
+
+    async fn record(
+        &mut self,
+        stage: StageId,
+        event: StageEvent,
+        devices: &BTreeMap<StageId, (usize, u32)>,
+    ) -> Result<(), Failure> {
         let detail = match event {
-            StageEvent::Launched { attempt } => StageDetail {
-                folder: Some(self.context.workdir.attempt(&stage, attempt).display().to_string()),
-                worker: Some(self.pool.next_worker() as u64),
-                code_version: Some(VERSION.to_owned()),
-                ..StageDetail::default()
-            },
+            StageEvent::Launched { attempt } => {
+                let (device, halvings) = devices.get(&stage).copied().unwrap_or_default();
+                let folder = self.context.workdir.attempt(&stage, attempt);
+                StageDetail {
+                    folder: Some(self.context.workdir.recorded(&folder).display().to_string()),
+                    worker: Some(self.pool.next_worker(device) as u64),
+                    code_version: Some(VERSION.to_owned()),
+                    micro_batch: (halvings > 0).then(|| micro_batch(&self.stages[&stage], halvings)),
+                    ..StageDetail::default()
+                }
+            }
             StageEvent::Completed { .. } | StageEvent::Diverged { .. } | StageEvent::Faulted { .. } => {
                 self.details.remove(&stage).unwrap_or_default()
             }
@@ -254,36 +353,44 @@ impl<'a> Orchestra<'a> {
             .await?)
     }
 
-    async fn launch(&mut self, stage: &StageId, attempt: u32) -> Result<(), Failure> {
-        let plan = &self.stages[stage];
+    async fn launch(&mut self, stage: &StageId, attempt: u32, device: usize, halvings: u32) -> Result<(), Failure> {
+        let plan = self.stages[stage].clone();
         let parent = match &plan.parent {
-            Some(parent) => self.store.checkpoint(parent).await?,
+            Some(parent) => self.state_at(parent, plan.from).await?,
             None => None,
         };
+        // A complete stage whose state is made again has nothing inside it to go on from.
+        let kept = self.store.checkpoints(stage).await?;
         let folder = self.context.workdir.attempt(stage, attempt);
         // Left over from a database that is gone; its lines are not this attempt's.
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
+        let mut config = plan.config.clone();
+        config.numerics.micro_batch = micro_batch(&plan, halvings);
         let job = Job {
             protocol: wire::PROTOCOL,
             version: VERSION.to_owned(),
             stage: stage.clone(),
             attempt,
-            config: plan.config.clone(),
+            config,
             from: plan.from,
             to: plan.to,
             parent,
-            keep_state: plan.kind == crate::plan::StageKind::Trunk,
-            data: fs::canonicalize(self.data_folder(plan))?,
+            resume: kept.iter().map(|resume| self.opened(resume)).collect(),
+            checkpoint_every: limits::interval(self.planned, &plan),
+            keep_state: plan.kind == StageKind::Trunk,
+            data: fs::canonicalize(self.data_folder(&plan))?,
             eval_windows: EVAL_WINDOWS,
-            device: self.context.device_of(self.pool.next_worker()),
+            device: self.context.device_name(device),
         };
         let path = folder.join(wire::JOB_FILE);
         let text = serde_json::to_string_pretty(&job).map_err(std::io::Error::other)?;
-        write_atomic(&path, text.as_bytes())?;
+        write_whole(&path, text.as_bytes())?;
+        let hearing = Hearing::new(&self.context.workdir, stage.clone(), attempt, kept);
+        self.hearings.insert(stage.clone(), hearing);
         self.pool
-            .launch(stage.clone(), attempt, &fs::canonicalize(&path)?)
+            .launch(stage.clone(), attempt, device, &fs::canonicalize(&path)?)
             .await
             .map_err(|error| {
                 Failure::environment(
@@ -294,8 +401,26 @@ impl<'a> Orchestra<'a> {
                     ),
                     "build it with `make build`; `sandbox doctor` tells more",
                 )
-            })?;
-        Ok(())
+            })
+    }
+
+    /// The state that a stage left at a step.
+    async fn state_at(&mut self, stage: &StageId, step: crate::units::Steps) -> Result<Option<Checkpoint>, Failure> {
+        let states = self.store.checkpoints(stage).await?;
+        let state = states.iter().find(|resume| resume.step == step);
+        Ok(state.map(|resume| self.opened(resume).checkpoint))
+    }
+
+    /// A state with its path as a worker can open it, wherever that stands.
+    fn opened(&self, resume: &Resume) -> Resume {
+        let path = self.context.workdir.resolved(&resume.checkpoint.path);
+        Resume {
+            step: resume.step,
+            checkpoint: Checkpoint {
+                path: fs::canonicalize(&path).unwrap_or(path),
+                hash: resume.checkpoint.hash.clone(),
+            },
+        }
     }
 
     fn data_folder(&self, stage: &StagePlan) -> PathBuf {
@@ -309,107 +434,32 @@ impl<'a> Orchestra<'a> {
     }
 }
 
-/// Waits a moment, or for a signal.
-async fn pause(interrupt: &mut Signal, terminate: &mut Signal) -> Option<&'static str> {
+/// Waits for a worker, a signal, or a moment.
+async fn pause(pool: &Pool, interrupt: &mut Signal, terminate: &mut Signal) -> Option<&'static str> {
     tokio::select! {
         _ = interrupt.recv() => Some("signal"),
         _ = terminate.recv() => Some("sigterm"),
+        () = pool.bell() => None,
         () = tokio::time::sleep(POLL) => None,
     }
 }
 
-/// How an attempt ended, if it did.
-fn ending(last: Option<Line>, lost: Option<String>, step: Option<u64>) -> Option<(Outcome, StageDetail)> {
-    let empty = StageDetail {
-        step,
-        ..StageDetail::default()
-    };
-    let fault = |cause, message| {
-        (
-            Outcome::Faulted(cause),
-            StageDetail {
-                cause: Some(cause),
-                message: Some(message),
-                ..empty.clone()
-            },
-        )
-    };
-    match (last, lost) {
-        (
-            Some(Line::Finished {
-                checkpoint,
-                seconds,
-                peak_bytes,
-            }),
-            _,
-        ) => {
-            let detail = StageDetail {
-                checkpoint,
-                seconds: Some(seconds),
-                peak_bytes,
-                ..empty
-            };
-            Some((Outcome::Completed, detail))
-        }
-        (Some(Line::Diverged { step }), _) => Some((
-            Outcome::Diverged,
-            StageDetail {
-                step: Some(step),
-                ..empty
-            },
-        )),
-        (Some(Line::Failed { cause, message }), _) => Some(fault(cause, message)),
-        (Some(Line::Stopped), _) => Some(fault(Cause::Interrupted, "stopped when asked to".to_owned())),
-        (Some(Line::Started { .. } | Line::Point(_)) | None, Some(message)) => Some(fault(Cause::WorkerLost, message)),
-        (Some(Line::Started { .. } | Line::Point(_)) | None, None) => None,
+/// Where a launch goes.
+fn placed(effect: &Effect) -> Option<(StageId, (usize, u32))> {
+    match effect {
+        Effect::Launch {
+            stage,
+            device,
+            halvings,
+            attempt: _,
+        } => Some((stage.clone(), (*device, *halvings))),
+        Effect::Record(..) | Effect::Stop(_) | Effect::Done => None,
     }
 }
 
-/// The stages as the scheduler sees them: with what each holds up.
-fn tasks(stages: &[StagePlan], attempts: &BTreeMap<StageId, u32>, count_workers: bool) -> Vec<Task> {
-    let ours: BTreeMap<&StageId, &StagePlan> = stages.iter().map(|stage| (&stage.id, stage)).collect();
-    let mut longest: BTreeMap<&StageId, f64> = BTreeMap::new();
-    // Parents stand before children, so the way back sees every child first.
-    for stage in stages.iter().rev() {
-        let path = stage.flops() + longest.get(&stage.id).copied().unwrap_or(0.0);
-        longest.insert(&stage.id, path);
-        if let Some(parent) = stage.parent.as_ref().and_then(|parent| ours.get(parent)) {
-            let behind = longest.entry(&parent.id).or_default();
-            *behind = behind.max(path);
-        }
-    }
-    stages
-        .iter()
-        .map(|stage| Task {
-            stage: stage.id.clone(),
-            parent: stage.parent.clone().filter(|parent| ours.contains_key(parent)),
-            slots: if count_workers {
-                1
-            } else {
-                stage.config.numerics.threads
-            },
-            path_flops: longest[&stage.id],
-            attempts: attempts.get(&stage.id).copied().unwrap_or(0),
-        })
-        .collect()
-}
-
-/// Attempts after a fault: the sweep's word, else what makes sense for the cause.
-fn retries(planned: &Planned) -> BTreeMap<Cause, u32> {
-    let hopeless = [
-        Cause::OutOfMemory,
-        Cause::DiskFull,
-        Cause::DamagedCheckpoint,
-        Cause::Data,
-        Cause::Refused,
-    ];
-    let mut retries: BTreeMap<Cause, u32> = hopeless.into_iter().map(|cause| (cause, 0)).collect();
-    for cause in Cause::ALL {
-        if let Some(asked) = planned.sweep.retry.get(cause.name()) {
-            retries.insert(cause, *asked);
-        }
-    }
-    retries
+/// Sequences in one forward pass after the memory was full so many times.
+fn micro_batch(plan: &StagePlan, halvings: u32) -> u64 {
+    (plan.config.numerics.micro_batch >> halvings.min(63)).max(1)
 }
 
 fn worker_args(context: &Context) -> Vec<std::ffi::OsString> {

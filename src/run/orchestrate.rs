@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -12,9 +12,9 @@ use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 use crate::run::orchestra::Orchestra;
 use crate::run::planning::{self, Planned};
+use crate::run::reclaim::reclaim;
 use crate::sched::Outcome;
-use crate::stage::StageEvent;
-use crate::store::{Entry, StageDetail, Store};
+use crate::store::Store;
 use crate::units::StageId;
 use crate::wire::{self, Cause, Point};
 
@@ -27,6 +27,8 @@ pub struct Request {
     pub sets: Vec<String>,
     /// Whether the first failure ends everything.
     pub fail_fast: bool,
+    /// Further attempts after a fault, by cause; the sweep's word where nothing is said.
+    pub retry: BTreeMap<Cause, u32>,
     /// Workers at once; none: what the sweep says, else as many as the machine carries.
     pub workers: Option<u64>,
 }
@@ -114,54 +116,45 @@ pub async fn run(
     let _lock = context.workdir.lock(&context.holder())?;
     let mut store = Store::open(context.workdir.database()).await?;
     reclaim(context, &mut store).await?;
-    let known = store.known(&sweep.name).await?;
-    let rates = store.rates().await?;
-    let planned = planning::plan_sweep(context, sweep, text, notes, known, rates)?;
-    planning::announce(context, &mut store, &planned).await?;
-    let (chosen, capped) = choose(&planned);
-    let stages: Vec<StagePlan> = planned
-        .plan
-        .missing_for(chosen.iter().copied(), &planned.known)
-        .into_iter()
-        .cloned()
-        .collect();
-    observe(Progress::Planned {
-        planned: &planned,
-        stages: &stages,
-    });
-    let mut orchestra = Orchestra::new(context, &planned, store, &stages, request).await?;
-    let stopped = orchestra.play(observe).await;
-    let (mut store, trained) = orchestra.close().await;
-    let stopped_by = stopped?.or(capped);
-    summary(&mut store, &planned, trained, began.elapsed().as_secs_f64(), stopped_by).await
+    let hours = sweep.budget.hours;
+    let deadline = hours.map(|hours| began + Duration::from_secs_f64(hours * 3600.0));
+    let mut trained = Trained::default();
+    loop {
+        let known = store.known(&sweep.name).await?;
+        let rates = store.rates().await?;
+        let planned = planning::plan_sweep(context, sweep.clone(), text.clone(), notes.clone(), known, rates)?;
+        planning::announce(context, &mut store, &planned).await?;
+        let (stages, capped) = choose(&planned);
+        observe(Progress::Planned {
+            planned: &planned,
+            stages: &stages,
+        });
+        let mut orchestra = Orchestra::new(context, &planned, store, &stages, request, deadline).await?;
+        let stopped = orchestra.play(observe).await;
+        let (back, more, needs_plan) = orchestra.close().await;
+        store = back;
+        trained.stages += more.stages;
+        trained.tokens += more.tokens;
+        trained.flops += more.flops;
+        let stopped_by = stopped?;
+        // A state that was lost is made again by a new plan; a round that trained nothing would only be repeated.
+        if needs_plan && stopped_by.is_none() && more.tokens > 0 {
+            continue;
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        return summary(context, &mut store, &planned, trained, seconds, stopped_by.or(capped)).await;
+    }
 }
 
-/// Stages that were running when their orchestrator went away: lost workers, to be tried again.
-async fn reclaim(context: &Context, store: &mut Store) -> Result<(), Failure> {
-    let entries: Vec<Entry> = store
-        .running()
-        .await?
-        .into_iter()
-        .map(|row| Entry::Stage {
-            stage: StageId(row.stage),
-            event: StageEvent::Faulted {
-                attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
-            },
-            detail: StageDetail {
-                cause: Some(Cause::WorkerLost),
-                message: Some("its orchestrator went away".to_owned()),
-                ..StageDetail::default()
-            },
-        })
-        .collect();
-    if entries.is_empty() {
-        return Ok(());
-    }
-    Ok(store.append(&context.now(), &entries).await?)
+/// The stages that this call may train, parents before children, and the limit that left out the rest.
+fn choose(planned: &Planned) -> (Vec<StagePlan>, Option<&'static str>) {
+    let (trials, capped) = affordable(planned);
+    let missing = planned.plan.missing_for(trials, &planned.known);
+    (missing.into_iter().cloned().collect(), capped)
 }
 
 /// The trials that this call may train, and the limit that left out the rest.
-fn choose(planned: &Planned) -> (Vec<&TrialPlan>, Option<&'static str>) {
+fn affordable(planned: &Planned) -> (Vec<&TrialPlan>, Option<&'static str>) {
     let flops: BTreeMap<&StageId, f64> = planned.plan.stages.iter().map(|it| (&it.id, it.flops())).collect();
     let mut chosen = Vec::new();
     let mut stages = BTreeSet::new();
@@ -187,6 +180,7 @@ fn choose(planned: &Planned) -> (Vec<&TrialPlan>, Option<&'static str>) {
 }
 
 async fn summary(
+    context: &Context,
     store: &mut Store,
     planned: &Planned,
     trained: Trained,
@@ -201,7 +195,7 @@ async fn summary(
             failed.push(FailedTrial {
                 trial,
                 cause,
-                log: log_of(Path::new(&folder)),
+                log: log_of(&context.workdir.resolved(Path::new(&folder))),
             });
         }
     }

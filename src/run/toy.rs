@@ -14,8 +14,8 @@ use crate::model::data_info::DataInfo;
 use crate::model::schedule::Form;
 use crate::run::context::host_name;
 use crate::units::Steps;
-use crate::wire::{CHECKPOINT_FILE, Checkpoint, Job, LINES_FILE, Line, Point, Split};
-use crate::workdir::write_atomic;
+use crate::wire::{CHECKPOINT_FILE, Checkpoint, Job, LINES_FILE, Line, Point, Process, Split};
+use crate::workdir::write_whole;
 
 /// Irreducible loss of the planted law, nats per token.
 pub const E: f64 = 1.5;
@@ -36,7 +36,7 @@ pub const LR_EDGE: f64 = 0.2;
 /// What a learning rate that is still at its peak costs, nats.
 const UNDECAYED: f64 = 0.15;
 /// Points that a stage records, at most, beside its last.
-const POINTS: u64 = 40;
+const POINTS: u64 = 1000;
 
 /// The loss of the planted law after `done` steps.
 pub fn loss(config: &RunConfig, done: Steps) -> f64 {
@@ -75,14 +75,19 @@ fn answer(path: &Path) -> std::io::Result<()> {
         text.push_str(&serde_json::to_string(&line).map_err(std::io::Error::other)?);
         text.push('\n');
     }
-    let mut file = fs::File::create(path.with_file_name(LINES_FILE))?;
-    file.write_all(text.as_bytes())
+    fs::write(path.with_file_name(LINES_FILE), text)?;
+    // The bell: somebody may be waiting for it.
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(b"\n")?;
+    stdout.flush()
 }
 
 fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
     let mut lines = vec![Line::Started {
         attempt: job.attempt,
-        pid: std::process::id(),
+        from: job.from,
+        unusable: Vec::new(),
+        process: Process::of(std::process::id(), &|path| fs::read_to_string(path).ok()),
         host: host_name(),
         device: "toy".to_owned(),
         libtorch: None,
@@ -128,7 +133,7 @@ fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
 /// The toy's state is its position, which the job knows.
 fn leave_state(path: &Path) -> std::io::Result<Checkpoint> {
     let path = path.with_file_name(CHECKPOINT_FILE);
-    write_atomic(&path, b"toy")?;
+    write_whole(&path, b"toy")?;
     Ok(Checkpoint {
         path,
         hash: blake3::hash(b"toy").to_hex().to_string(),

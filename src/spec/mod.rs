@@ -75,6 +75,12 @@ pub struct Resources {
     pub threads: Option<u64>,
     /// Share of a GPU for each; none: one.
     pub gpus: Option<f64>,
+    /// Seconds after which a worker leaves a state behind inside a stage.
+    pub checkpoint_seconds: Option<f64>,
+    /// The same in tokens; comes before the seconds.
+    pub checkpoint_tokens: Option<u64>,
+    /// Seconds that a worker may say nothing before it is taken for hung.
+    pub timeout_seconds: Option<f64>,
 }
 
 /// One trial that was asked for.

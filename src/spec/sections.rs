@@ -16,6 +16,7 @@ pub(crate) const RETRY_CAUSES: &[&str] = &[
     "out_of_memory",
     "disk_full",
     "damaged_checkpoint",
+    "timed_out",
     "data",
     "refused",
     "other",
@@ -141,12 +142,22 @@ pub(crate) fn read_retry(node: &Node, findings: &mut Findings) -> BTreeMap<Strin
 /// What a worker gets.
 pub(crate) fn read_resources(node: &Node, findings: &mut Findings) -> Resources {
     let mut resources = Resources::default();
-    let keys = ["workers", "threads", "gpus"];
+    let keys = [
+        "workers",
+        "threads",
+        "gpus",
+        "checkpoint_seconds",
+        "checkpoint_tokens",
+        "timeout_seconds",
+    ];
     for entry in known(node, "resources", &keys, "resources: {workers: 2}", findings) {
         let key = join("resources", &entry.key);
         match entry.key.as_str() {
             "workers" => resources.workers = read_count(&entry.value, &key, findings),
             "threads" => resources.threads = read_count(&entry.value, &key, findings),
+            "checkpoint_tokens" => resources.checkpoint_tokens = read_count(&entry.value, &key, findings),
+            "checkpoint_seconds" => resources.checkpoint_seconds = positive(entry, "resources", findings),
+            "timeout_seconds" => resources.timeout_seconds = positive(entry, "resources", findings),
             _ => resources.gpus = positive(entry, "resources", findings),
         }
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::StagePlan;
 use crate::stage::StageEvent;
-use crate::units::StageId;
-use crate::wire::{Cause, Checkpoint, Trainer};
+use crate::units::{StageId, Steps};
+use crate::wire::{Cause, Checkpoint, Process, Resume, Trainer};
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,8 +48,12 @@ pub enum Entry {
         stage: StageId,
         /// Which attempt.
         attempt: u32,
+        /// Steps done before the attempt's first; none: the first schema did not tell.
+        #[serde(default)]
+        from: Option<Steps>,
         /// Process of the worker.
-        pid: u32,
+        #[serde(flatten)]
+        process: Process,
         /// Machine of the worker.
         host: String,
         /// Device of the worker.
@@ -57,12 +61,36 @@ pub enum Entry {
         /// Version of libtorch.
         libtorch: Option<String>,
     },
-    /// Trials were taken out.
+    /// A worker left a state behind inside a stage.
+    Left {
+        /// The stage.
+        stage: StageId,
+        /// Which attempt.
+        attempt: u32,
+        /// Where, and the state.
+        #[serde(flatten)]
+        resume: Resume,
+        /// Seconds of training in the attempt so far.
+        seconds: f64,
+    },
+    /// States are no longer there: nothing needs them, or they were damaged.
+    Dropped {
+        /// The stage.
+        stage: StageId,
+        /// Where they stood.
+        steps: Vec<Steps>,
+        /// Why.
+        why: String,
+    },
+    /// Trials were taken out, or brought back.
     Cancelled {
         /// The sweep.
         sweep: String,
         /// The trials.
         trials: Vec<String>,
+        /// Whether they are brought back.
+        #[serde(default)]
+        undo: bool,
     },
 }
 
@@ -96,7 +124,10 @@ pub struct StageDetail {
     /// The state at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
-    /// Seconds of training.
+    /// Sequences in one forward pass, where they are fewer than planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<u64>,
+    /// Seconds of training in the attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// Peak memory in bytes.

@@ -4,7 +4,9 @@
 
 mod log;
 mod read;
+mod replay;
 mod rows;
+mod stages;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +16,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
 pub use log::{Entry, StageDetail, TrialEntry};
+pub use replay::Problem;
 pub use rows::{FitRow, RunningRow, StageAttempt, SweepRow, rate_key};
+pub use write::Said;
 
 /// How long a statement waits for another process's short transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,20 +1,22 @@
 //! Asks the database: for tables, for the plan, for people.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::model::config::RunConfig;
 use crate::plan::Known;
 use crate::record::{PointRow, StageRow, TrialRow};
 use crate::spec::TrialSpec;
+use crate::stage::StageState;
 use crate::store::rows::{
-    FitRow, RunningRow, StageAttempt, SweepRow, fit_row, json, known_stage, rate_key, stage_row, trial_row, unsigned,
+    FitRow, IS_OPEN, RunningRow, StageAttempt, SweepRow, fit_row, json, known_stage, rate_key, resume_row, stage_row,
+    trial_row, unsigned,
 };
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, rows};
 use crate::units::{StageId, TrialId};
-use crate::wire::Checkpoint;
+use crate::wire::Resume;
 
 impl Store {
     /// All sweeps, by name.
@@ -96,17 +98,18 @@ impl Store {
 
     /// Everything that was planned in this home, for the next plan of `sweep`.
     pub async fn known(&mut self, sweep: &str) -> Result<Known, StoreError> {
-        let rows = sqlx::query(
-            "select stage, parent, lineage, kind, config, from_steps, to_steps, state, attempts, checkpoint is not null
-             from stages",
-        )
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "select stage, parent, lineage, kind, config, from_steps, to_steps, state, attempts,
+               exists (select 1 from checkpoints c where c.stage = s.stage and c.step = s.to_steps), {IS_OPEN}
+             from stages s"
+        )))
         .fetch_all(&mut self.connection)
         .await?;
         let stages = rows
             .iter()
             .map(known_stage)
             .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
-        let rows = sqlx::query("select trial, axes, settings from trials where sweep = ?")
+        let rows = sqlx::query("select trial, axes, settings, cancelled from trials where sweep = ?")
             .bind(sweep)
             .fetch_all(&mut self.connection)
             .await?;
@@ -120,45 +123,110 @@ impl Store {
                 Ok((TrialId(row.try_get(0)?), spec))
             })
             .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
-        Ok(Known { stages, trials })
-    }
-
-    /// The state that a stage left behind.
-    pub async fn checkpoint(&mut self, stage: &StageId) -> Result<Option<Checkpoint>, StoreError> {
-        let row =
-            sqlx::query("select checkpoint, checkpoint_hash from stages where stage = ? and checkpoint is not null")
-                .bind(&stage.0)
-                .fetch_optional(&mut self.connection)
-                .await?;
-        row.map(|row| {
-            let path: String = row.try_get(0)?;
-            Ok(Checkpoint {
-                path: PathBuf::from(path),
-                hash: row.try_get(1)?,
-            })
+        let cancelled = rows
+            .iter()
+            .filter(|row| row.try_get(3).unwrap_or(false))
+            .map(|row| Ok(TrialId(row.try_get(0)?)))
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Known {
+            stages,
+            trials,
+            cancelled,
         })
-        .transpose()
     }
 
-    /// How often each stage was tried.
-    pub async fn attempts(&mut self) -> Result<BTreeMap<StageId, u32>, StoreError> {
-        let rows = sqlx::query("select stage, attempts from stages")
+    /// The states of a stage that are on disk: inside it and at its end, the last first.
+    pub async fn checkpoints(&mut self, stage: &StageId) -> Result<Vec<Resume>, StoreError> {
+        let rows = sqlx::query("select step, path, hash from checkpoints where stage = ? order by step desc")
+            .bind(&stage.0)
+            .fetch_all(&mut self.connection)
+            .await?;
+        rows.iter().map(resume_row).collect()
+    }
+
+    /// Every state on disk that the database knows of, by stage.
+    pub async fn all_checkpoints(&mut self) -> Result<Vec<(StageId, Resume)>, StoreError> {
+        let rows = sqlx::query("select step, path, hash, stage from checkpoints order by stage, step")
             .fetch_all(&mut self.connection)
             .await?;
         rows.iter()
-            .map(|row| {
-                Ok((
-                    StageId(row.try_get(0)?),
-                    u32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(u32::MAX),
-                ))
-            })
+            .map(|row| Ok((StageId(row.try_get(3)?), resume_row(row)?)))
+            .collect()
+    }
+
+    /// Where a stage stands.
+    pub async fn stage_state(&mut self, stage: &StageId) -> Result<StageState, StoreError> {
+        rows::stage_state(&mut self.connection, stage).await
+    }
+
+    /// The stages that a stage which is still to be trained starts from.
+    pub async fn wanted_parents(&mut self) -> Result<BTreeSet<StageId>, StoreError> {
+        let rows = sqlx::query(
+            "select distinct s.parent from trial_stages ts
+             join trials t on t.sweep = ts.sweep and t.trial = ts.trial and t.asked = 1 and t.cancelled = 0
+             join stages s on s.stage = ts.stage
+             where s.parent is not null and s.state in ('pending', 'running', 'failed')",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter().map(|row| Ok(StageId(row.try_get(0)?))).collect()
+    }
+
+    /// A number that changes whenever another process has written.
+    pub async fn data_version(&mut self) -> Result<i64, StoreError> {
+        let row = sqlx::query("pragma data_version")
+            .fetch_one(&mut self.connection)
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// The trials of a sweep that were taken out.
+    pub async fn cancelled(&mut self, sweep: &str) -> Result<BTreeSet<TrialId>, StoreError> {
+        let rows = sqlx::query("select trial from trials where sweep = ? and cancelled = 1")
+            .bind(sweep)
+            .fetch_all(&mut self.connection)
+            .await?;
+        rows.iter().map(|row| Ok(TrialId(row.try_get(0)?))).collect()
+    }
+
+    /// The most memory that a worker took, in bytes, by [`rate_key`].
+    pub async fn peaks(&mut self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let rows = sqlx::query(
+            "select s.config, max(a.peak_bytes) from stages s join attempts a on a.stage = s.stage
+             where a.peak_bytes is not null group by s.config",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        let mut peaks: BTreeMap<String, u64> = BTreeMap::new();
+        for row in &rows {
+            let config: RunConfig = json(row, 0)?;
+            let peak = peaks.entry(rate_key(&config)).or_default();
+            *peak = (*peak).max(unsigned(row.try_get(1)?));
+        }
+        Ok(peaks)
+    }
+
+    /// How often each stage was tried, and how often its memory was full.
+    pub async fn attempts(&mut self) -> Result<BTreeMap<StageId, (u32, u32)>, StoreError> {
+        let rows = sqlx::query(
+            "select stage, attempts, (select count(*) from attempts a
+               where a.stage = s.stage and a.cause = 'out_of_memory') from stages s where attempts > 0",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        let count = |row: &SqliteRow, column: usize| -> Result<u32, StoreError> {
+            Ok(u32::try_from(row.try_get::<i64, _>(column)?).unwrap_or(u32::MAX))
+        };
+        rows.iter()
+            .map(|row| Ok((StageId(row.try_get(0)?), (count(row, 1)?, count(row, 2)?))))
             .collect()
     }
 
     /// The attempts at one stage, the first first.
     pub async fn attempts_at(&mut self, stage: &str) -> Result<Vec<StageAttempt>, StoreError> {
         let rows = sqlx::query(
-            "select stage, attempt, state, folder, started_at, ended_at, worker, device, seconds, cause, message
+            "select stage, attempt, state, folder, started_at, ended_at, worker, device, seconds, cause, message,
+               from_steps, steps, micro_batch, peak_bytes
              from attempts where stage = ? order by attempt",
         )
         .bind(stage)
@@ -178,6 +246,10 @@ impl Store {
                     seconds: row.try_get(8)?,
                     cause: row.try_get(9)?,
                     message: row.try_get(10)?,
+                    from_steps: row.try_get::<Option<i64>, _>(11)?.map(unsigned),
+                    steps: unsigned(row.try_get(12)?),
+                    micro_batch: row.try_get::<Option<i64>, _>(13)?.map(unsigned),
+                    peak_bytes: row.try_get::<Option<i64>, _>(14)?.map(unsigned),
                 })
             })
             .collect()
@@ -210,11 +282,13 @@ impl Store {
     pub async fn running(&mut self) -> Result<Vec<RunningRow>, StoreError> {
         let rows = sqlx::query(
             "select coalesce((select min(ts.trial) from trial_stages ts where ts.stage = s.stage), ''), s.stage,
-               a.attempt, a.worker, a.pid, a.host, a.device, a.started_at, a.steps * s.batch_tokens,
+               a.attempt, a.worker, a.pid, a.host, a.device, a.started_at,
+               (coalesce(a.from_steps, s.from_steps) - s.from_steps + a.steps) * s.batch_tokens,
                (s.to_steps - s.from_steps) * s.batch_tokens,
-               (select p.loss from points p where p.stage = s.stage and p.split = 'train' order by p.step desc limit 1)
+               (select p.loss from points p where p.stage = s.stage and p.split = 'train' order by p.step desc limit 1),
+               a.pid_started, a.boot, a.folder
              from stages s join attempts a on a.stage = s.stage and a.attempt = s.attempts
-             where s.state = 'running' order by a.started_at, s.stage",
+             where a.state = 'running' order by a.started_at, s.stage",
         )
         .fetch_all(&mut self.connection)
         .await?;
@@ -232,6 +306,9 @@ impl Store {
                     tokens: unsigned(row.try_get(8)?),
                     tokens_total: unsigned(row.try_get(9)?),
                     loss: row.try_get(10)?,
+                    pid_started: row.try_get::<Option<i64>, _>(11)?.map(unsigned),
+                    boot: row.try_get(12)?,
+                    folder: row.try_get(13)?,
                 })
             })
             .collect()
@@ -240,8 +317,9 @@ impl Store {
     /// FLOPs per second and slot that this home has measured: by model where it has, and over all.
     pub async fn rates(&mut self) -> Result<(BTreeMap<String, f64>, Option<f64>), StoreError> {
         let rows = sqlx::query(
-            "select config, sum((to_steps - from_steps) * batch_tokens * flops_per_token), sum(seconds)
-             from stages where state = 'complete' and trainer = 'proxy' and seconds > 0 group by config",
+            "select s.config, sum(a.steps * s.batch_tokens * s.flops_per_token), sum(a.seconds)
+             from stages s join attempts a on a.stage = s.stage
+             where s.trainer = 'proxy' and a.state = 'complete' and a.seconds > 0 group by s.config",
         )
         .fetch_all(&mut self.connection)
         .await?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use crate::model::config::RunConfig;
 use crate::plan::{KnownStage, StageKind, StagePlan};
@@ -10,6 +10,7 @@ use crate::record::{StageRow, TrialRow, TrialState};
 use crate::stage::StageState;
 use crate::store::StoreError;
 use crate::units::{StageId, Steps};
+use crate::wire::{Checkpoint, Resume};
 
 /// A sweep that was planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,15 @@ pub struct RunningRow {
     pub worker: Option<u64>,
     /// Its process.
     pub pid: Option<u64>,
+    /// When the process started, in the kernel's ticks since boot.
+    #[serde(skip)]
+    pub pid_started: Option<u64>,
+    /// The boot that the process belongs to.
+    #[serde(skip)]
+    pub boot: Option<String>,
+    /// The attempt's folder.
+    #[serde(skip)]
+    pub folder: String,
     /// Its machine.
     pub host: Option<String>,
     /// Its device.
@@ -89,6 +99,14 @@ pub struct StageAttempt {
     pub cause: Option<String>,
     /// What the worker said.
     pub message: Option<String>,
+    /// Steps done before its first.
+    pub from_steps: Option<u64>,
+    /// Steps that it made.
+    pub steps: u64,
+    /// Sequences in one forward pass, where a full memory made them fewer than planned.
+    pub micro_batch: Option<u64>,
+    /// Peak memory in bytes.
+    pub peak_bytes: Option<u64>,
 }
 
 /// What a speed depends on: two configurations with this key in common run equally fast.
@@ -108,20 +126,34 @@ pub fn rate_key(config: &RunConfig) -> String {
 }
 
 pub(super) async fn stage_state(tx: &mut SqliteConnection, stage: &StageId) -> Result<StageState, StoreError> {
-    let row = sqlx::query("select state, attempts from stages where stage = ?")
+    let sql = format!("select state, attempts, {IS_OPEN} from stages s where stage = ?");
+    let row = sqlx::query(AssertSqlSafe(sql))
         .bind(&stage.0)
         .fetch_optional(&mut *tx)
         .await?
         .ok_or_else(|| StoreError::Damaged(format!("stage {stage} was never planned")))?;
-    state_of(row.try_get(0)?, row.try_get(1)?)
+    state_of(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)
 }
 
-fn state_of(name: &str, attempts: i64) -> Result<StageState, StoreError> {
+/// Steps after a stage.
+pub(super) async fn end_of(tx: &mut SqliteConnection, stage: &StageId) -> Result<u64, StoreError> {
+    let row = sqlx::query("select to_steps from stages where stage = ?")
+        .bind(&stage.0)
+        .fetch_one(&mut *tx)
+        .await?;
+    Ok(unsigned(row.try_get(0)?))
+}
+
+/// Whether the newest attempt at stage `s` has no end yet.
+pub(super) const IS_OPEN: &str =
+    "exists (select 1 from attempts a where a.stage = s.stage and a.attempt = s.attempts and a.state = 'running')";
+
+fn state_of(name: &str, attempts: i64, is_open: bool) -> Result<StageState, StoreError> {
+    let attempt = u32::try_from(attempts).unwrap_or(u32::MAX);
     match name {
         "pending" => Ok(StageState::Pending),
-        "running" => Ok(StageState::Running {
-            attempt: u32::try_from(attempts).unwrap_or(u32::MAX),
-        }),
+        "running" => Ok(StageState::Running { attempt }),
+        "complete" if is_open => Ok(StageState::Remaking { attempt }),
         "complete" => Ok(StageState::Complete),
         "diverged" => Ok(StageState::Diverged),
         "failed" => Ok(StageState::Failed),
@@ -145,7 +177,7 @@ pub(super) fn known_stage(row: &SqliteRow) -> Result<(StageId, KnownStage), Stor
         from: Steps(unsigned(row.try_get(5)?)),
         to: Steps(unsigned(row.try_get(6)?)),
     };
-    let state = state_of(row.try_get(7)?, row.try_get(8)?)?;
+    let state = state_of(row.try_get(7)?, row.try_get(8)?, row.try_get(10)?)?;
     Ok((
         id,
         KnownStage {
@@ -217,6 +249,18 @@ pub(super) fn fit_row(row: &SqliteRow) -> Result<FitRow, StoreError> {
         sweep: row.try_get(1)?,
         law: row.try_get(2)?,
         body: json(row, 3)?,
+    })
+}
+
+/// Columns: step, path, hash.
+pub(super) fn resume_row(row: &SqliteRow) -> Result<Resume, StoreError> {
+    let path: String = row.try_get(1)?;
+    Ok(Resume {
+        step: Steps(unsigned(row.try_get(0)?)),
+        checkpoint: Checkpoint {
+            path: path.into(),
+            hash: row.try_get(2)?,
+        },
     })
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::stage::StageEvent;
 use crate::units::{StageId, Steps, Tokens};
-use crate::wire::{Cause, Point, Split, Trainer};
+use crate::wire::{Checkpoint, Point, Process, Resume, Split, Trainer};
 
 fn stage(name: &str, parent: Option<&str>, from: u64, to: u64) -> Entry {
     use crate::model::config::{DeviceKind, Numerics, Optimizer, Precision, RunConfig};
@@ -120,40 +120,166 @@ fn a_second_result_is_an_error() {
     });
 }
 
+fn started(name: &str, attempt: u32, from: u64) -> Said {
+    Said::Entry(Entry::Started {
+        stage: StageId(name.to_owned()),
+        attempt,
+        from: Some(Steps(from)),
+        process: Process {
+            pid: 7,
+            started: Some(1),
+            boot: Some("boot".to_owned()),
+        },
+        host: "here".to_owned(),
+        device: "cpu".to_owned(),
+        libtorch: None,
+    })
+}
+
+fn left(name: &str, attempt: u32, step: u64) -> Said {
+    Said::Entry(Entry::Left {
+        stage: StageId(name.to_owned()),
+        attempt,
+        resume: Resume {
+            step: Steps(step),
+            checkpoint: Checkpoint {
+                path: format!("stages/{name}/{attempt}/state-{step}").into(),
+                hash: "hash".to_owned(),
+            },
+        },
+        seconds: 1.0,
+    })
+}
+
+fn ends(name: &str, event: StageEvent, step: u64) -> Entry {
+    Entry::Stage {
+        stage: StageId(name.to_owned()),
+        event,
+        detail: StageDetail {
+            step: Some(step),
+            seconds: Some(2.0),
+            ..StageDetail::default()
+        },
+    }
+}
+
+/// A stage of three steps that was lost after its second, went on from its first, and is complete.
+async fn lost_and_resumed(store: &mut Store) {
+    let id = StageId("a".to_owned());
+    let launch = [
+        stage("a", None, 0, 3),
+        happens("a", StageEvent::Launched { attempt: 1 }),
+    ];
+    store.append("t0", &launch).await.expect("lawful");
+    let first = [
+        started("a", 1, 0),
+        Said::Points(vec![point(1, 5.0)]),
+        left("a", 1, 1),
+        Said::Points(vec![point(2, 4.0)]),
+    ];
+    store.take_in("t1", &id, 1, &first).await.expect("taken in");
+    let again = [
+        ends("a", StageEvent::Faulted { attempt: 1 }, 2),
+        happens("a", StageEvent::Launched { attempt: 2 }),
+    ];
+    store.append("t2", &again).await.expect("lawful");
+    let mut held_out = point(3, 2.5);
+    held_out.split = Split("held_out".to_owned());
+    let second = [
+        started("a", 2, 1),
+        Said::Points(vec![point(2, 3.0), point(3, 2.0), held_out]),
+        Said::Entry(ends("a", StageEvent::Completed { attempt: 2 }, 3)),
+    ];
+    store.take_in("t3", &id, 2, &second).await.expect("taken in");
+}
+
 #[test]
-fn a_new_attempt_is_not_mixed_with_what_the_lost_one_measured() {
+fn a_new_attempt_keeps_what_stands_before_it_and_measures_the_rest_anew() {
     run(async {
         let (_folder, mut store) = fresh().await;
-        let id = StageId("a".to_owned());
-        let launch = [
-            stage("a", None, 0, 10),
-            happens("a", StageEvent::Launched { attempt: 1 }),
-        ];
-        store.append("t0", &launch).await.expect("lawful");
-        store
-            .add_points(&id, 1, &[point(1, 5.0), point(2, 4.0)])
-            .await
-            .expect("added");
-        let detail = StageDetail {
-            cause: Some(Cause::WorkerLost),
-            ..StageDetail::default()
-        };
-        let lost = Entry::Stage {
-            stage: id.clone(),
-            event: StageEvent::Faulted { attempt: 1 },
-            detail,
-        };
-        let again = happens("a", StageEvent::Launched { attempt: 2 });
-        store.append("t1", &[lost, again]).await.expect("lawful");
-        store.add_points(&id, 2, &[point(1, 3.0)]).await.expect("added");
-        let rows: Vec<(i64, f64)> = sqlx::query_as("select step, loss from points where stage = 'a'")
+        lost_and_resumed(&mut store).await;
+        let sql = "select step, loss from points where stage = 'a' and split = 'train' order by step";
+        let rows: Vec<(i64, f64)> = sqlx::query_as(sql)
             .fetch_all(&mut store.connection)
             .await
             .expect("readable");
-        assert_eq!(rows, vec![(1, 3.0)]);
+        assert_eq!(rows, [(1, 5.0), (2, 3.0), (3, 2.0)]);
         let attempts = store.attempts_at("a").await.expect("readable");
-        assert_eq!(attempts[0].cause.as_deref(), Some("worker_lost"));
-        assert_eq!(attempts[1].state, "running");
+        let steps: Vec<u64> = attempts.iter().map(|attempt| attempt.steps).collect();
+        assert_eq!(steps, [2, 2]);
+        let states = store.checkpoints(&StageId("a".to_owned())).await.expect("readable");
+        assert_eq!(states, [], "a complete stage needs no state inside it");
+    });
+}
+
+#[test]
+fn the_log_alone_gives_every_table_back_and_a_change_beside_it_is_found() {
+    run(async {
+        let (_folder, mut store) = fresh().await;
+        lost_and_resumed(&mut store).await;
+        let (events, problems) = store.check().await.expect("checked");
+        assert_eq!((events, problems), (8, Vec::new()));
+        for (damage, table) in [
+            ("update stages set to_steps = 4", "stages"),
+            ("delete from attempts where attempt = 1", "attempts"),
+            ("delete from points where step = 2", "points"),
+        ] {
+            let mut tx = sqlx::Connection::begin(&mut store.connection).await.expect("begun");
+            sqlx::query(damage).execute(&mut *tx).await.expect("damaged");
+            tx.commit().await.expect("written");
+            let (_, problems) = store.check().await.expect("checked");
+            assert!(
+                problems.iter().any(|problem| problem.table == table),
+                "{damage}: {problems:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_state_that_is_lost_is_made_again_and_the_result_stands() {
+    run(async {
+        let (_folder, mut store) = fresh().await;
+        lost_and_resumed(&mut store).await;
+        let again = [happens("a", StageEvent::Launched { attempt: 3 })];
+        store.append("t4", &again).await.expect("lawful");
+        let id = StageId("a".to_owned());
+        assert_eq!(
+            store.stage_state(&id).await.expect("known"),
+            crate::stage::StageState::Remaking { attempt: 3 }
+        );
+        let mut end = ends("a", StageEvent::Completed { attempt: 3 }, 3);
+        if let Entry::Stage { detail, .. } = &mut end {
+            detail.checkpoint = Some(Checkpoint {
+                path: "stages/a/3/state".into(),
+                hash: "hash".to_owned(),
+            });
+        }
+        let said = [started("a", 3, 0), Said::Points(vec![point(2, 9.0)]), Said::Entry(end)];
+        store.take_in("t5", &id, 3, &said).await.expect("lawful");
+        let stands: (f64,) = sqlx::query_as("select loss from points where step = 2")
+            .fetch_one(&mut store.connection)
+            .await
+            .expect("readable");
+        assert_eq!(stands, (3.0,), "a second measurement changes nothing");
+        assert_eq!(store.checkpoints(&id).await.expect("readable").len(), 1);
+        assert_eq!(store.check().await.expect("checked").1, []);
+    });
+}
+
+#[test]
+fn a_database_of_every_schema_opens_and_is_sound() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        for entry in fs_err::read_dir("tests/databases").expect("fixtures").flatten() {
+            let path = folder.path().join(entry.file_name());
+            fs_err::copy(entry.path(), &path).expect("copied");
+            let mut store = Store::open(&path).await.expect("migrated");
+            let (events, problems) = store.check().await.expect("checked");
+            assert!(events > 0 && problems.is_empty(), "{}: {problems:#?}", path.display());
+            let complete = store.trials(None).await.expect("readable");
+            assert!(complete.iter().any(|row| row.final_loss.is_some()));
+        }
     });
 }
 

@@ -1,13 +1,22 @@
 //! Appends to the log, and derives the tables in the same transaction.
 
-use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Connection as _, QueryBuilder, SqliteConnection};
 
 use crate::plan::StagePlan;
-use crate::stage::StageEvent;
-use crate::store::log::{Entry, StageDetail, TrialEntry};
-use crate::store::{Store, StoreError};
+use crate::store::log::{Entry, TrialEntry};
+use crate::store::{Store, StoreError, stages};
 use crate::units::StageId;
 use crate::wire::{Point, Trainer};
+
+/// What a worker said, as the database takes it in.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them at a time")]
+pub enum Said {
+    /// It measured.
+    Points(Vec<Point>),
+    /// Something for the log.
+    Entry(Entry),
+}
 
 impl Store {
     /// Appends entries and derives the tables, all or nothing.
@@ -21,34 +30,17 @@ impl Store {
         Ok(())
     }
 
-    /// Adds what a worker measured; a point that is there already is left alone.
-    pub async fn add_points(&mut self, stage: &StageId, attempt: u32, points: &[Point]) -> Result<(), StoreError> {
+    /// Takes in what a worker said, in its order and all or nothing: points that are there already are left alone.
+    pub async fn take_in(&mut self, at: &str, stage: &StageId, attempt: u32, said: &[Said]) -> Result<(), StoreError> {
         let mut tx = self.connection.begin_with("begin immediate").await?;
-        for point in points {
-            sqlx::query(
-                "insert into points (stage, step, split, loss, lr, grad_norm, bits_per_byte)
-                 values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
-            )
-            .bind(&stage.0)
-            .bind(signed(point.step))
-            .bind(&point.split.0)
-            .bind(point.loss)
-            .bind(point.lr)
-            .bind(point.grad_norm)
-            .bind(point.bits_per_byte)
-            .execute(&mut *tx)
-            .await?;
-        }
-        if let Some(last) = points.iter().map(|point| point.step).max() {
-            sqlx::query(
-                "update attempts set steps = ?1 - (select from_steps from stages where stage = ?2)
-                 where stage = ?2 and attempt = ?3",
-            )
-            .bind(signed(last))
-            .bind(&stage.0)
-            .bind(attempt)
-            .execute(&mut *tx)
-            .await?;
+        for said in said {
+            match said {
+                Said::Points(points) => put_points(&mut tx, stage, attempt, points).await?,
+                Said::Entry(entry) => {
+                    log(&mut tx, at, entry).await?;
+                    derive(&mut tx, at, entry).await?;
+                }
+            }
         }
         tx.commit().await?;
         Ok(())
@@ -89,12 +81,49 @@ impl Store {
     }
 }
 
-async fn log(tx: &mut Transaction<'_, Sqlite>, at: &str, entry: &Entry) -> Result<(), StoreError> {
+/// Rows of one statement: 7 values each, and `SQLite` takes 32,766.
+const ROWS: usize = 512;
+
+async fn put_points(
+    tx: &mut SqliteConnection,
+    stage: &StageId,
+    attempt: u32,
+    points: &[Point],
+) -> Result<(), StoreError> {
+    for rows in points.chunks(ROWS) {
+        let mut query =
+            QueryBuilder::new("insert into points (stage, step, split, loss, lr, grad_norm, bits_per_byte) ");
+        query.push_values(rows, |mut row, point| {
+            row.push_bind(&stage.0)
+                .push_bind(signed(point.step))
+                .push_bind(&point.split.0)
+                .push_bind(point.loss)
+                .push_bind(point.lr)
+                .push_bind(point.grad_norm)
+                .push_bind(point.bits_per_byte);
+        });
+        query.push(" on conflict do nothing");
+        query.build().execute(&mut *tx).await?;
+    }
+    if let Some(last) = points.iter().map(|point| point.step).max() {
+        sqlx::query("update attempts set steps = max(steps, ?1 - from_steps) where stage = ?2 and attempt = ?3")
+            .bind(signed(last))
+            .bind(&stage.0)
+            .bind(attempt)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn log(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<(), StoreError> {
     let (kind, subject) = match entry {
         Entry::SweepPlanned { sweep, .. } => ("sweep_planned", sweep.as_str()),
         Entry::StagePlanned { stage, .. } => ("stage_planned", stage.id.0.as_str()),
         Entry::Stage { stage, .. } => ("stage", stage.0.as_str()),
         Entry::Started { stage, .. } => ("started", stage.0.as_str()),
+        Entry::Left { stage, .. } => ("left", stage.0.as_str()),
+        Entry::Dropped { stage, .. } => ("dropped", stage.0.as_str()),
         Entry::Cancelled { sweep, .. } => ("cancelled", sweep.as_str()),
     };
     let body = serde_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
@@ -103,70 +132,28 @@ async fn log(tx: &mut Transaction<'_, Sqlite>, at: &str, entry: &Entry) -> Resul
         .bind(kind)
         .bind(subject)
         .bind(body)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(())
 }
 
-async fn derive(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<(), StoreError> {
+pub(super) async fn derive(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<(), StoreError> {
     match entry {
-        Entry::SweepPlanned {
-            sweep,
-            description,
-            target_params,
-            spec,
-            trials,
-        } => {
-            sqlx::query(
-                "insert into sweeps (sweep, description, target_params, spec, planned_at) values (?, ?, ?, ?, ?)
-                 on conflict (sweep) do update set description = excluded.description,
-                   target_params = excluded.target_params, spec = excluded.spec, planned_at = excluded.planned_at",
-            )
-            .bind(sweep)
-            .bind(description)
-            .bind(target_params.map(signed))
-            .bind(spec)
-            .bind(at)
-            .execute(&mut *tx)
-            .await?;
-            sqlx::query("update trials set asked = 0 where sweep = ?")
-                .bind(sweep)
-                .execute(&mut *tx)
-                .await?;
-            for (position, trial) in trials.iter().enumerate() {
-                put_trial(tx, sweep, position, trial).await?;
-            }
-            Ok(())
-        }
+        Entry::SweepPlanned { .. } => put_sweep(tx, at, entry).await,
         Entry::StagePlanned { stage, trainer } => put_stage(tx, stage, *trainer).await,
-        Entry::Stage { stage, event, detail } => stage_event(tx, at, stage, *event, detail).await,
-        Entry::Started {
+        Entry::Stage { stage, event, detail } => stages::stage_event(tx, at, stage, *event, detail).await,
+        Entry::Started { .. } => stages::started(tx, entry).await,
+        Entry::Left {
             stage,
             attempt,
-            pid,
-            host,
-            device,
-            libtorch,
-        } => {
-            sqlx::query("update attempts set pid = ?, host = ?, device = ? where stage = ? and attempt = ?")
-                .bind(*pid)
-                .bind(host)
-                .bind(device)
-                .bind(&stage.0)
-                .bind(*attempt)
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query("update stages set device = ?, libtorch = ? where stage = ?")
-                .bind(device)
-                .bind(libtorch)
-                .bind(&stage.0)
-                .execute(&mut *tx)
-                .await?;
-            Ok(())
-        }
-        Entry::Cancelled { sweep, trials } => {
+            resume,
+            seconds,
+        } => stages::left(tx, stage, *attempt, resume, *seconds).await,
+        Entry::Dropped { stage, steps, .. } => stages::dropped(tx, stage, steps).await,
+        Entry::Cancelled { sweep, trials, undo } => {
             for trial in trials {
-                sqlx::query("update trials set cancelled = 1 where sweep = ? and trial = ?")
+                sqlx::query("update trials set cancelled = ? where sweep = ? and trial = ?")
+                    .bind(!undo)
                     .bind(sweep)
                     .bind(trial)
                     .execute(&mut *tx)
@@ -175,6 +162,40 @@ async fn derive(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<()
             Ok(())
         }
     }
+}
+
+/// Takes a [`Entry::SweepPlanned`].
+async fn put_sweep(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<(), StoreError> {
+    let Entry::SweepPlanned {
+        sweep,
+        description,
+        target_params,
+        spec,
+        trials,
+    } = entry
+    else {
+        return Ok(());
+    };
+    sqlx::query(
+        "insert into sweeps (sweep, description, target_params, spec, planned_at) values (?, ?, ?, ?, ?)
+         on conflict (sweep) do update set description = excluded.description,
+           target_params = excluded.target_params, spec = excluded.spec, planned_at = excluded.planned_at",
+    )
+    .bind(sweep)
+    .bind(description)
+    .bind(target_params.map(signed))
+    .bind(spec)
+    .bind(at)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("update trials set asked = 0 where sweep = ?")
+        .bind(sweep)
+        .execute(&mut *tx)
+        .await?;
+    for (position, trial) in trials.iter().enumerate() {
+        put_trial(tx, sweep, position, trial).await?;
+    }
+    Ok(())
 }
 
 async fn put_trial(
@@ -275,116 +296,6 @@ async fn put_stage(tx: &mut SqliteConnection, stage: &StagePlan, trainer: Traine
     .bind(signed(stage.to.0))
     .bind(signed(stage.config.batch_tokens.0))
     .bind(crate::plan::flops_per_token(&stage.config))
-    .execute(&mut *tx)
-    .await?;
-    Ok(())
-}
-
-async fn stage_event(
-    tx: &mut SqliteConnection,
-    at: &str,
-    stage: &StageId,
-    event: StageEvent,
-    detail: &StageDetail,
-) -> Result<(), StoreError> {
-    let state = super::rows::stage_state(tx, stage).await?;
-    let next = state
-        .next(event)
-        .map_err(|error| StoreError::Damaged(format!("stage {stage}: {error}")))?;
-    sqlx::query("update stages set state = ? where stage = ?")
-        .bind(next.name())
-        .bind(&stage.0)
-        .execute(&mut *tx)
-        .await?;
-    match event {
-        StageEvent::Launched { attempt } => launched(tx, at, stage, attempt, detail).await,
-        StageEvent::Completed { attempt } => {
-            let checkpoint = detail.checkpoint.as_ref();
-            sqlx::query(
-                "update stages set seconds = ?, checkpoint = ?, checkpoint_hash = ?, cause = null, finished_at = ?
-                 where stage = ?",
-            )
-            .bind(detail.seconds)
-            .bind(checkpoint.map(|it| it.path.display().to_string()))
-            .bind(checkpoint.map(|it| it.hash.clone()))
-            .bind(at)
-            .bind(&stage.0)
-            .execute(&mut *tx)
-            .await?;
-            attempt_ended(tx, at, stage, attempt, "complete", detail).await
-        }
-        StageEvent::Diverged { attempt } => {
-            sqlx::query("update stages set diverged_step = ?, finished_at = ? where stage = ?")
-                .bind(detail.step.map(signed))
-                .bind(at)
-                .bind(&stage.0)
-                .execute(&mut *tx)
-                .await?;
-            attempt_ended(tx, at, stage, attempt, "diverged", detail).await
-        }
-        StageEvent::Faulted { attempt } => {
-            sqlx::query("update stages set cause = ? where stage = ?")
-                .bind(detail.cause.map(crate::wire::Cause::name))
-                .bind(&stage.0)
-                .execute(&mut *tx)
-                .await?;
-            attempt_ended(tx, at, stage, attempt, "faulted", detail).await
-        }
-        StageEvent::GaveUp | StageEvent::Reopened => Ok(()),
-    }
-}
-
-/// A new attempt begins from nothing: what an earlier one measured is not mixed with it.
-async fn launched(
-    tx: &mut SqliteConnection,
-    at: &str,
-    stage: &StageId,
-    attempt: u32,
-    detail: &StageDetail,
-) -> Result<(), StoreError> {
-    sqlx::query("delete from points where stage = ?")
-        .bind(&stage.0)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query("update stages set attempts = ?, code_version = ? where stage = ?")
-        .bind(attempt)
-        .bind(&detail.code_version)
-        .bind(&stage.0)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query(
-        "insert into attempts (stage, attempt, state, folder, started_at, worker) values (?, ?, 'running', ?, ?, ?)",
-    )
-    .bind(&stage.0)
-    .bind(attempt)
-    .bind(detail.folder.as_deref().unwrap_or_default())
-    .bind(at)
-    .bind(detail.worker.map(signed))
-    .execute(&mut *tx)
-    .await?;
-    Ok(())
-}
-
-async fn attempt_ended(
-    tx: &mut SqliteConnection,
-    at: &str,
-    stage: &StageId,
-    attempt: u32,
-    state: &str,
-    detail: &StageDetail,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "update attempts set state = ?, ended_at = ?, seconds = ?, peak_bytes = ?, cause = ?, message = ?
-         where stage = ? and attempt = ?",
-    )
-    .bind(state)
-    .bind(at)
-    .bind(detail.seconds)
-    .bind(detail.peak_bytes.map(signed))
-    .bind(detail.cause.map(crate::wire::Cause::name))
-    .bind(&detail.message)
-    .bind(&stage.0)
-    .bind(attempt)
     .execute(&mut *tx)
     .await?;
     Ok(())

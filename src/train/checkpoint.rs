@@ -13,6 +13,7 @@ use safetensors::{Dtype, SafeTensorError};
 use sandbox::model::config::RunConfig;
 use sandbox::units::Steps;
 use sandbox::wire::{Cause, Checkpoint};
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::failure::Failure;
@@ -23,8 +24,19 @@ use crate::step::Trainer;
 /// Names of the moments.
 const EXP_AVG: &str = "adamw.exp_avg";
 const EXP_AVG_SQ: &str = "adamw.exp_avg_sq";
-/// Key of the number of steps in the metadata.
-const STEP: &str = "step";
+/// The one key of the metadata: of several, the writer's order would be another each time, and so the file's hash.
+const ABOUT: &str = "sandbox";
+
+/// What a state is.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    /// The stage that left it behind.
+    stage: String,
+    /// Hash of everything that determines the training.
+    config_hash: String,
+    /// Steps done.
+    step: Steps,
+}
 
 /// Hash of everything that determines the training, as it stands in the metadata.
 fn config_hash(config: &RunConfig) -> Result<String, Failure> {
@@ -33,7 +45,12 @@ fn config_hash(config: &RunConfig) -> Result<String, Failure> {
 }
 
 /// Writes the state of `trainer`: to a temporary name, through to the disk, then to its own name.
-pub(crate) fn save(trainer: &Trainer, stage: &str, path: &Path) -> Result<Checkpoint, Failure> {
+pub(crate) fn save(
+    trainer: &Trainer,
+    stage: &str,
+    path: &Path,
+    before_rename: &dyn Fn(),
+) -> Result<Checkpoint, Failure> {
     let weights = bytes(&trainer.model.flat);
     let moments = [
         (EXP_AVG, bytes(&trainer.optimizer.exp_avg)),
@@ -51,15 +68,15 @@ pub(crate) fn save(trainer: &Trainer, stage: &str, path: &Path) -> Result<Checkp
         let view = TensorView::new(Dtype::F32, vec![data.len() / 4], data).map_err(unexpected)?;
         views.insert(name, view);
     }
-    let metadata = [
-        ("format", "pt".to_owned()),
-        ("stage", stage.to_owned()),
-        ("config_hash", config_hash(&trainer.config)?),
-        (STEP, trainer.done.0.to_string()),
-    ];
-    let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+    let about = About {
+        stage: stage.to_owned(),
+        config_hash: config_hash(&trainer.config)?,
+        step: trainer.done,
+    };
+    let about = serde_json::to_string(&about).map_err(|error| Failure::from_message(error.to_string()))?;
+    let metadata = [(ABOUT.to_owned(), about)].into();
     let file = safetensors::serialize(views, Some(metadata)).map_err(unexpected)?;
-    write_through(path, &file)?;
+    write_through(path, &file, before_rename)?;
     Ok(Checkpoint {
         path: path.to_owned(),
         hash: blake3::hash(&file).to_hex().to_string(),
@@ -85,8 +102,9 @@ pub(crate) fn load(
         return Err(damaged("its content does not have the recorded hash"));
     }
     let (_, header) = SafeTensors::read_metadata(&file).map_err(|error| damaged(&error.to_string()))?;
-    let step = header.metadata().as_ref().and_then(|metadata| metadata.get(STEP));
-    if step != Some(&from.0.to_string()) {
+    let about = header.metadata().as_ref().and_then(|metadata| metadata.get(ABOUT));
+    let about: Option<About> = about.and_then(|about| serde_json::from_str(about).ok());
+    if about.is_none_or(|about| about.step != from) {
         return Err(damaged("it is not the state at the step where the stage begins"));
     }
     let tensors = SafeTensors::deserialize(&file).map_err(|error| damaged(&error.to_string()))?;
@@ -119,12 +137,19 @@ fn bytes(tensor: &Tensor) -> Vec<u8> {
     data
 }
 
-/// Writes a whole file so that after a crash either all of it is there or nothing.
-fn write_through(path: &Path, data: &[u8]) -> Result<(), Failure> {
+/// Writes a whole file so that after a crash either all of it is there or nothing; on an error nothing is left.
+fn write_through(path: &Path, data: &[u8], before_rename: &dyn Fn()) -> Result<(), Failure> {
     let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(data)?;
-    file.sync_all()?;
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(data)?;
+        file.sync_all()
+    });
+    if let Err(error) = written {
+        // A full disk needs the room; if even this fails, the next `gc` finds it.
+        drop(fs_err::remove_file(&temporary));
+        return Err(error.into());
+    }
+    before_rename();
     fs_err::rename(&temporary, path)?;
     if let Some(folder) = path.parent() {
         // The new name itself must survive too.

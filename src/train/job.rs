@@ -3,19 +3,19 @@
 //! Refuses to know how jobs arrive and how they are stopped.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use sandbox::model::config::{DeviceKind, Precision, RunConfig};
 use sandbox::model::shape::Shape;
 use sandbox::units::Steps;
-use sandbox::wire::{CHECKPOINT_FILE, Cause, Checkpoint, Job, Line, PROTOCOL, Point, Split};
+use sandbox::wire::{CHECKPOINT_FILE, Cause, Checkpoint, Job, Line, PROTOCOL, Point, Resume, Split};
 use tch::{Cuda, Device, no_grad};
 
 use crate::failure::Failure;
 use crate::feed::{Feed, TrainingFeed};
+use crate::keeper::Keeper;
 use crate::lines::Lines;
 use crate::step::{NotFinite, Trainer};
-use crate::{checkpoint, system};
+use crate::{checkpoint, provoke, system};
 
 /// Version of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -61,27 +61,27 @@ pub(crate) fn perform(
     stopped: &dyn Fn() -> bool,
 ) -> Result<(), Failure> {
     let device = check(job)?;
-    lines.say(&Line::Started {
-        attempt: job.attempt,
-        pid: std::process::id(),
-        host: system::host(),
-        device: system::describe(device),
-        libtorch: Some(system::libtorch_version()),
-    })?;
     system::reset_peak();
     tch::set_num_threads(i32::try_from(job.config.numerics.threads).unwrap_or(i32::MAX));
     let feed = shelf.feed(&job.data)?;
     let training = feed.training(&job.config)?;
-    let mut trainer = match &job.parent {
-        Some(parent) => checkpoint::load(parent, &job.config, job.from, device)?,
-        None => Trainer::new(&job.config, device),
-    };
-    let last = match train(&mut trainer, job.to, &training, lines, stopped)? {
+    let (mut trainer, unusable) = begin(job, device)?;
+    lines.say(&Line::Started {
+        attempt: job.attempt,
+        from: trainer.done,
+        unusable,
+        process: system::process(),
+        host: system::host(),
+        device: system::describe(device),
+        libtorch: Some(system::libtorch_version()),
+    })?;
+    let mut keeper = Keeper::new(job, folder.to_owned(), trainer.done);
+    let last = match train(&mut trainer, job, &training, lines, &mut keeper, stopped)? {
         End::Diverged { step } => Line::Diverged { step },
-        End::Stopped => Line::Stopped,
+        End::Stopped => hand_back(&trainer, lines, &mut keeper)?,
         End::Complete { seconds } => match evaluate(&trainer, feed, job.eval_windows, lines, stopped)? {
             Evaluated::NotFinite => Line::Diverged { step: trainer.done.0 },
-            Evaluated::Stopped => Line::Stopped,
+            Evaluated::Stopped => hand_back(&trainer, lines, &mut keeper)?,
             Evaluated::Complete => Line::Finished {
                 checkpoint: keep(&trainer, job, folder)?,
                 seconds,
@@ -90,6 +90,33 @@ pub(crate) fn perform(
         },
     };
     lines.say(&last)
+}
+
+/// The state to train on from: the newest that an earlier attempt left and that is whole, else the stage's beginning.
+///
+/// Also says which states could not be used.
+fn begin(job: &Job, device: Device) -> Result<(Trainer, Vec<String>), Failure> {
+    let mut unusable = Vec::new();
+    for resume in &job.resume {
+        match checkpoint::load(&resume.checkpoint, &job.config, resume.step, device) {
+            Ok(trainer) => return Ok((trainer, unusable)),
+            Err(failure) if failure.cause == Cause::DamagedCheckpoint => unusable.push(failure.message),
+            Err(failure) => return Err(failure),
+        }
+    }
+    let trainer = match &job.parent {
+        Some(parent) => checkpoint::load(parent, &job.config, job.from, device)?,
+        None => Trainer::new(&job.config, device),
+    };
+    Ok((trainer, unusable))
+}
+
+/// Leaves what was done so far behind for the next attempt.
+fn hand_back(trainer: &Trainer, lines: &mut Lines, keeper: &mut Keeper<'_>) -> Result<Line, Failure> {
+    keeper.leave(trainer, lines)?;
+    Ok(Line::Stopped {
+        seconds: keeper.seconds(),
+    })
 }
 
 /// Refuses jobs that this worker would do wrongly; gives the device.
@@ -135,7 +162,8 @@ fn check(job: &Job) -> Result<Device, Failure> {
     if numerics.threads == 0 || numerics.micro_batch == 0 {
         return Err(Failure::refused("threads and micro_batch must be at least 1"));
     }
-    if job.from > job.to || (job.parent.is_none() && job.from != Steps(0)) {
+    let is_inside = |resume: &Resume| (job.from..=job.to).contains(&resume.step);
+    if job.from > job.to || (job.parent.is_none() && job.from != Steps(0)) || !job.resume.iter().all(is_inside) {
         return Err(Failure::refused(format!(
             "the stage goes from step {} to {} and its parent does not lead there",
             job.from.0, job.to.0
@@ -144,19 +172,22 @@ fn check(job: &Job) -> Result<Device, Failure> {
     Ok(device)
 }
 
-/// Trains up to the step `to`.
+/// Trains up to the job's end.
 fn train(
     trainer: &mut Trainer,
-    to: Steps,
+    job: &Job,
     feed: &TrainingFeed<'_>,
     lines: &mut Lines,
+    keeper: &mut Keeper<'_>,
     stopped: &dyn Fn() -> bool,
 ) -> Result<End, Failure> {
     let device = trainer.model.device();
-    let start = Instant::now();
-    while trainer.done < to {
+    while trainer.done < job.to {
         if stopped() {
             return Ok(End::Stopped);
+        }
+        if provoke::before_step(job, trainer.done, stopped)? {
+            return Ok(End::Diverged { step: trainer.done.0 });
         }
         let batch = feed.batch(&trainer.config, trainer.done, device);
         let measured = match trainer.step(&batch) {
@@ -173,12 +204,14 @@ fn train(
             grad_norm: Some(measured.grad_norm),
             bits_per_byte: None,
         }))?;
+        keeper.visit(trainer, lines)?;
     }
     if let Device::Cuda(index) = device {
         Cuda::synchronize(i64::try_from(index).unwrap_or(0));
     }
-    let seconds = start.elapsed().as_secs_f64();
-    Ok(End::Complete { seconds })
+    Ok(End::Complete {
+        seconds: keeper.seconds(),
+    })
 }
 
 /// Loss on the first `windows` windows of each held-out set.
@@ -240,7 +273,11 @@ fn keep(trainer: &Trainer, job: &Job, folder: &Path) -> Result<Option<Checkpoint
     if !job.keep_state {
         return Ok(None);
     }
-    checkpoint::save(trainer, &job.stage.0, &folder.join(CHECKPOINT_FILE)).map(Some)
+    let path = folder.join(CHECKPOINT_FILE);
+    checkpoint::save(trainer, &job.stage.0, &path, &|| {
+        provoke::before_rename(job, trainer.done);
+    })
+    .map(Some)
 }
 
 /// Reads the job in a file.

@@ -22,16 +22,18 @@ pub(crate) struct Lines {
     waiting: Vec<u8>,
     /// When the file was last written to.
     written: Instant,
+    has_bell: bool,
 }
 
 impl Lines {
-    /// Opens the file for appending.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+    /// Opens the file for appending; `has_bell`: an orchestrator listens on standard output.
+    pub(crate) fn open(path: &Path, has_bell: bool) -> Result<Self, Failure> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         Ok(Self {
             file,
             waiting: Vec::new(),
             written: Instant::now(),
+            has_bell,
         })
     }
 
@@ -53,7 +55,16 @@ impl Lines {
         self.file.write_all(&self.waiting)?;
         self.waiting.clear();
         self.written = Instant::now();
+        self.ring();
         Ok(())
+    }
+
+    /// Wakes the orchestrator, if one listens; without it, it looks by itself from time to time.
+    fn ring(&self) {
+        if self.has_bell {
+            let mut stdout = std::io::stdout().lock();
+            drop(stdout.write_all(b"\n").and_then(|()| stdout.flush()));
+        }
     }
 }
 
@@ -66,7 +77,7 @@ mod tests {
     fn the_last_line_brings_every_waiting_point_along() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("lines.jsonl");
-        let mut lines = Lines::open(&path).expect("opens");
+        let mut lines = Lines::open(&path, false).expect("opens");
         for step in 1..=3 {
             let point = Point {
                 step,

@@ -8,10 +8,12 @@ mod checkpoint;
 mod failure;
 mod feed;
 mod job;
+mod keeper;
 mod layout;
 mod lines;
 mod model;
 mod optim;
+mod provoke;
 mod serve;
 mod step;
 mod system;
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sandbox::wire::{LINES_FILE, Line};
+use sandbox::wire::{self, LINES_FILE, Line};
 
 use crate::failure::Failure;
 use crate::job::{Shelf, VERSION};
@@ -84,7 +86,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             complain(&failure);
-            ExitCode::FAILURE
+            // The last word of a worker that can write nothing any more.
+            ExitCode::from(wire::exit_code(failure.cause))
         }
     }
 }
@@ -95,7 +98,7 @@ fn serve() -> Result<(), Failure> {
     let mut inbox = Inbox::listen(BufReader::new(std::io::stdin()));
     let mut shelf = Shelf::default();
     while let Some(path) = inbox.next() {
-        do_job(&path, &mut shelf, &|| inbox.stopped())?;
+        do_job(&path, &mut shelf, true, &|| inbox.stopped())?;
     }
     Ok(())
 }
@@ -103,13 +106,15 @@ fn serve() -> Result<(), Failure> {
 /// Does the jobs that are named on the command line.
 fn do_jobs(files: &[PathBuf]) -> Result<(), Failure> {
     let mut shelf = Shelf::default();
-    files.iter().try_for_each(|path| do_job(path, &mut shelf, &|| false))
+    files
+        .iter()
+        .try_for_each(|path| do_job(path, &mut shelf, false, &|| false))
 }
 
 /// Does one job; whatever goes wrong becomes its last line. An error means that not even that could be written.
-fn do_job(path: &Path, shelf: &mut Shelf, stopped: &dyn Fn() -> bool) -> Result<(), Failure> {
+fn do_job(path: &Path, shelf: &mut Shelf, has_bell: bool, stopped: &dyn Fn() -> bool) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut lines = Lines::open(&folder.join(LINES_FILE))?;
+    let mut lines = Lines::open(&folder.join(LINES_FILE), has_bell)?;
     let outcome = job::read(path).and_then(|job| {
         // libtorch's errors arrive as panics; the next job must not suffer from them.
         catch_unwind(AssertUnwindSafe(|| {

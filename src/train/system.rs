@@ -6,6 +6,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use sandbox::wire::Process;
 use tch::{Cuda, Device};
 
 /// `SIGINT` on every system that we build for.
@@ -114,6 +115,11 @@ pub(crate) fn reset_peak() {
     if let Err(error) = fs_err::write("/proc/self/clear_refs", "5") {
         drop(error);
     }
+}
+
+/// This process, so that nobody takes another for it.
+pub(crate) fn process() -> Process {
+    Process::of(std::process::id(), &|path| fs_err::read_to_string(path).ok())
 }
 
 /// Name of this machine.

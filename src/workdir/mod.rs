@@ -91,9 +91,28 @@ impl Workdir {
         self.home.join("data")
     }
 
+    /// A path as it is recorded: from the home on, so that a home can be moved.
+    pub fn recorded(&self, path: &Path) -> PathBuf {
+        let home = fs::canonicalize(&self.home).unwrap_or_else(|_| self.home.clone());
+        path.strip_prefix(&home)
+            .or_else(|_| path.strip_prefix(&self.home))
+            .unwrap_or(path)
+            .to_owned()
+    }
+
+    /// A recorded path as it can be opened.
+    pub fn resolved(&self, recorded: &Path) -> PathBuf {
+        self.home.join(recorded)
+    }
+
+    /// The folder of all stages.
+    pub fn stages(&self) -> PathBuf {
+        self.home.join("stages")
+    }
+
     /// The folder of one attempt at a stage.
     pub fn attempt(&self, stage: &StageId, attempt: u32) -> PathBuf {
-        self.home.join("stages").join(&stage.0).join(attempt.to_string())
+        self.stages().join(&stage.0).join(attempt.to_string())
     }
 
     /// What a worker prints on its standard error.
@@ -154,15 +173,30 @@ impl Drop for Lock {
 
 /// Writes a file whole or not at all: under another name, to the disk, then renamed.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write_renamed(path, bytes, true)
+}
+
+/// The same for a file that nobody needs after the machine has crashed: it is not forced to the disk.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write_renamed(path, bytes, false)
+}
+
+fn write_renamed(path: &Path, bytes: &[u8], sync: bool) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    let written = fs::File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        if sync { file.sync_all() } else { Ok(()) }
+    });
+    if let Err(error) = written {
+        // A full disk needs the room.
+        drop(fs::remove_file(&temporary));
+        return Err(error);
+    }
     fs::rename(&temporary, path)
 }
 

@@ -6,7 +6,9 @@ use sandbox::data::manifest::{FORMAT, Manifest, Split};
 use sandbox::data::shards::{ShardWriter, Width};
 use sandbox::model::config::{Precision, RunConfig};
 use sandbox::units::{StageId, Steps};
-use sandbox::wire::{CHECKPOINT_FILE, Cause, Checkpoint, JOB_FILE, Job, LINES_FILE, Line, PROTOCOL, Point, read_lines};
+use sandbox::wire::{
+    CHECKPOINT_FILE, Cause, Checkpoint, Interval, JOB_FILE, Job, LINES_FILE, Line, PROTOCOL, Point, Resume, read_lines,
+};
 
 use super::config;
 use crate::job::{Shelf, VERSION};
@@ -82,6 +84,8 @@ impl Bench {
             from: Steps(from),
             to: Steps(to),
             parent,
+            resume: Vec::new(),
+            checkpoint_every: Interval::Seconds(60.0),
             keep_state: true,
             data: self.folder.path().join("data"),
             eval_windows: 10,
@@ -95,7 +99,7 @@ impl Bench {
         fs_err::create_dir(&folder).expect("a folder");
         let file = folder.join(JOB_FILE);
         fs_err::write(&file, serde_json::to_string(job).expect("JSON")).expect("writes");
-        crate::do_job(&file, &mut Shelf::default(), stopped).expect("the last line is written");
+        crate::do_job(&file, &mut Shelf::default(), false, stopped).expect("the last line is written");
         let lines = lines(&folder);
         (folder, lines)
     }
@@ -113,9 +117,12 @@ fn lines(folder: &Path) -> Vec<Line> {
 fn points(lines: &[Line]) -> Vec<Point> {
     let point = |line: &Line| match line {
         Line::Point(point) => Some(point.clone()),
-        Line::Started { .. } | Line::Diverged { .. } | Line::Finished { .. } | Line::Failed { .. } | Line::Stopped => {
-            None
-        }
+        Line::Started { .. }
+        | Line::Left { .. }
+        | Line::Diverged { .. }
+        | Line::Finished { .. }
+        | Line::Failed { .. }
+        | Line::Stopped { .. } => None,
     };
     lines.iter().filter_map(point).collect()
 }
@@ -193,8 +200,80 @@ fn a_stop_is_the_last_word() {
     };
     let (folder, lines) = bench.run("a", &bench.job(bench.config(), 0, 40, None), &stopped);
     assert_eq!(points(&lines).len(), 3);
-    assert_eq!(lines.last(), Some(&Line::Stopped));
+    assert!(matches!(lines.last(), Some(Line::Stopped { .. })), "{lines:?}");
     assert!(!folder.join(CHECKPOINT_FILE).exists());
+}
+
+/// The states that were left behind, the newest first.
+fn left(lines: &[Line]) -> Vec<Resume> {
+    let left = |line: &Line| match line {
+        Line::Left { resume, .. } => Some(resume.clone()),
+        Line::Started { .. }
+        | Line::Point(_)
+        | Line::Diverged { .. }
+        | Line::Finished { .. }
+        | Line::Failed { .. }
+        | Line::Stopped { .. } => None,
+    };
+    lines.iter().rev().filter_map(left).collect()
+}
+
+fn end_hash(lines: &[Line]) -> String {
+    match lines.last() {
+        Some(Line::Finished {
+            checkpoint: Some(checkpoint),
+            ..
+        }) => checkpoint.hash.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_attempt_that_goes_on_says_the_same_bits_as_one_that_never_stopped() {
+    let bench = Bench::new();
+    let mut job = bench.job(bench.config(), 0, 12, None);
+    let (_, whole) = bench.run("whole", &job, &never);
+    job.checkpoint_every = Interval::Steps(4);
+    let asked = std::cell::Cell::new(0);
+    let stopped = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 10
+    };
+    let (_, first) = bench.run("first", &job, &stopped);
+    let states = left(&first);
+    let steps: Vec<u64> = states.iter().map(|state| state.step.0).collect();
+    assert_eq!(steps, [10, 8, 4], "every four steps, and where it was stopped");
+    // The newest state is damaged: the one before serves.
+    fs_err::write(&states[0].checkpoint.path, "not what it was").expect("writes");
+    job.attempt = 2;
+    job.resume = states;
+    let (_, second) = bench.run("second", &job, &never);
+    match &second[0] {
+        Line::Started { from, unusable, .. } => assert_eq!((from.0, unusable.len()), (8, 1)),
+        other => panic!("{other:?}"),
+    }
+    let (whole_points, first, rest) = (points(&whole), points(&first), points(&second));
+    assert_eq!(whole_points[..8], first[..8]);
+    assert_eq!(whole_points[8..], rest[..]);
+    assert_eq!(end_hash(&whole), end_hash(&second), "the same state, to the bit");
+}
+
+#[test]
+fn a_job_that_was_stopped_in_its_evaluation_only_evaluates() {
+    let bench = Bench::new();
+    let mut job = bench.job(bench.config(), 0, 5, None);
+    let (_, whole) = bench.run("whole", &job, &never);
+    let asked = std::cell::Cell::new(0);
+    let stopped = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 5
+    };
+    let (_, first) = bench.run("first", &job, &stopped);
+    job.resume = left(&first);
+    assert_eq!(job.resume[0].step, Steps(5));
+    let (_, second) = bench.run("second", &job, &never);
+    assert_eq!(points(&whole)[5..], points(&second)[..]);
+    assert_eq!(end_hash(&whole), end_hash(&second));
 }
 
 /// What makes a job one that cannot be done.
@@ -211,7 +290,17 @@ fn jobs_that_cannot_be_done_say_why() {
             other => panic!("{name}: {other:?}"),
         }
     };
-    let refused: [(&str, Change); 7] = [
+    let outside = |job: &mut Job| {
+        job.resume = vec![Resume {
+            step: Steps(3),
+            checkpoint: Checkpoint {
+                path: PathBuf::from("/nowhere"),
+                hash: String::new(),
+            },
+        }];
+    };
+    let refused: [(&str, Change); 8] = [
+        ("resume", outside),
         ("version", |job| job.version = "0.0.0".to_owned()),
         ("protocol", |job| job.protocol += 1),
         ("precision", |job| job.config.precision = Precision::Bfloat16),

@@ -84,7 +84,7 @@ fn a_run_that_goes_on_from_a_checkpoint_equals_the_unbroken_run_bit_for_bit() {
     for _ in 0..4 {
         step(&mut unbroken);
     }
-    let saved = checkpoint::save(&unbroken, "stage", &path).expect("saves");
+    let saved = checkpoint::save(&unbroken, "stage", &path, &|| {}).expect("saves");
     let mut resumed = checkpoint::load(&saved, &run, Steps(4), Device::Cpu).expect("loads");
     for _ in 0..4 {
         assert_eq!(step(&mut unbroken), step(&mut resumed));
@@ -98,7 +98,7 @@ fn a_damaged_or_foreign_checkpoint_is_refused() {
     let path = folder.path().join("state.safetensors");
     let run = config(32, 1, 2);
     let trainer = Trainer::new(&run, Device::Cpu);
-    let saved = checkpoint::save(&trainer, "stage", &path).expect("saves");
+    let saved = checkpoint::save(&trainer, "stage", &path, &|| {}).expect("saves");
     let cause = |config: &sandbox::model::config::RunConfig, step| {
         let loaded = checkpoint::load(&saved, config, Steps(step), Device::Cpu);
         loaded.err().map(|failure| failure.cause)

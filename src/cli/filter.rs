@@ -1,0 +1,99 @@
+//! `--where "lr >= 1e-2 and model == 9M"`: conditions on the columns of trials and on the axes of sweeps.
+//!
+//! Refuses to know which command filters.
+
+use std::collections::BTreeMap;
+
+use crate::record::TrialRow;
+use crate::run::failure::Failure;
+use crate::spec::expr::{Expr, Kind, Name, Value};
+
+/// Columns that hold numbers.
+const NUMBERS: [&str; 21] = [
+    "params",
+    "params_non_embedding",
+    "params_total",
+    "width",
+    "layers",
+    "heads",
+    "vocab",
+    "context",
+    "lr",
+    "batch_tokens",
+    "warmup_tokens",
+    "decay_fraction",
+    "tokens",
+    "steps",
+    "seed",
+    "flops",
+    "final_loss",
+    "bits_per_byte",
+    "diverged_at_tokens",
+    "code_epoch",
+    "seconds",
+];
+
+/// Columns that hold words.
+const WORDS: [&str; 12] = [
+    "trial",
+    "sweep",
+    "slug",
+    "state",
+    "trainer",
+    "model",
+    "parametrization",
+    "schedule",
+    "device",
+    "numerics",
+    "data_hash",
+    "config_hash",
+];
+
+/// A condition on trials; without one, every trial is meant.
+#[derive(Debug)]
+pub(super) struct Filter(Option<Expr>);
+
+impl Filter {
+    /// Reads a condition on these trials: on their columns and on the axes that their sweeps vary.
+    pub(super) fn new(text: Option<&str>, rows: &[TrialRow]) -> Result<Self, Failure> {
+        let Some(text) = text else { return Ok(Self(None)) };
+        let mut kinds: BTreeMap<&str, Kind<'_>> = BTreeMap::new();
+        for (name, value) in rows.iter().flat_map(|row| &row.axes) {
+            let kind = if value.is_number() { Kind::Number } else { Kind::Text };
+            kinds.insert(name, kind);
+        }
+        kinds.extend(NUMBERS.map(|name| (name, Kind::Number)));
+        kinds.extend(WORDS.map(|name| (name, Kind::Text)));
+        let names: Vec<Name<'_>> = kinds.into_iter().map(|(name, kind)| Name { name, kind }).collect();
+        let expr = Expr::parse(text, &names).map_err(|error| {
+            let hint = error.suggestion.map(|word| format!("try: {word}"));
+            Failure::invalid(
+                "invalid_where",
+                format!("--where, column {}: {}", error.column, error.message),
+                &hint.unwrap_or_default(),
+            )
+        })?;
+        Ok(Self(Some(expr)))
+    }
+
+    /// Whether a trial is meant.
+    pub(super) fn holds(&self, row: &TrialRow) -> bool {
+        let Some(expr) = &self.0 else { return true };
+        let columns = serde_json::to_value(row).unwrap_or_default();
+        expr.holds(&|name| {
+            // The N of `20N`, as in sweep files.
+            let column = if name == "params" { "params_non_embedding" } else { name };
+            let found = columns.get(column).or_else(|| row.axes.get(name));
+            found.and_then(value)
+        })
+    }
+}
+
+fn value(value: &serde_json::Value) -> Option<Value> {
+    match value {
+        serde_json::Value::Number(number) => number.as_f64().map(Value::Number),
+        serde_json::Value::String(text) => Some(Value::Text(text.clone())),
+        serde_json::Value::Bool(flag) => Some(Value::Text(flag.to_string())),
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+    }
+}

@@ -1,0 +1,237 @@
+//! What a worker's lines mean for the log and the tables, whoever reads them: the run that launched the attempt, or
+//! the next one, which finds it.
+//!
+//! Refuses to know workers and what is done next. Pure but for the paths that it makes portable.
+
+use std::path::PathBuf;
+
+use crate::exec::Lost;
+use crate::sched::Outcome;
+use crate::stage::StageEvent;
+use crate::store::{Entry, Said, StageDetail};
+use crate::units::{StageId, Steps};
+use crate::wire::{Cause, Checkpoint, Line, Point, Resume};
+use crate::workdir::Workdir;
+
+/// States inside a stage that are kept: the newest, and the one before in case it is damaged.
+const KEPT: usize = 2;
+
+/// One attempt, as it is heard.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    workdir: Workdir,
+    pub(super) stage: StageId,
+    pub(super) attempt: u32,
+    /// States inside the stage, the newest first.
+    kept: Vec<Resume>,
+    /// Steps done before the attempt's first, once its worker has said so.
+    pub(super) from: Option<Steps>,
+    /// Steps done at the last point.
+    pub(super) step: Option<u64>,
+}
+
+/// What was heard.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// For the database, in order.
+    pub(super) said: Vec<Said>,
+    /// Files that nothing needs once that is written.
+    pub(super) unneeded: Vec<PathBuf>,
+    /// The last word, if it came.
+    pub(super) last: Option<Line>,
+}
+
+impl Heard {
+    /// The points in it.
+    pub(super) fn points(&self) -> impl Iterator<Item = &Point> {
+        self.said.iter().flat_map(|said| match said {
+            Said::Points(points) => points.as_slice(),
+            Said::Entry(_) => &[],
+        })
+    }
+}
+
+impl Hearing {
+    /// Of an attempt at a stage whose states on disk are `kept`, the newest first.
+    pub(super) fn new(workdir: &Workdir, stage: StageId, attempt: u32, kept: Vec<Resume>) -> Self {
+        Self {
+            workdir: workdir.clone(),
+            stage,
+            attempt,
+            kept,
+            from: None,
+            step: None,
+        }
+    }
+
+    /// Takes lines in.
+    pub(super) fn hear(&mut self, lines: Vec<Line>) -> Heard {
+        let mut heard = Heard::default();
+        let mut points = Vec::new();
+        for line in lines {
+            match line {
+                Line::Point(point) => {
+                    self.step = Some(point.step);
+                    points.push(point);
+                    continue;
+                }
+                Line::Started { .. } | Line::Left { .. } => {}
+                Line::Diverged { .. } | Line::Finished { .. } | Line::Failed { .. } | Line::Stopped { .. } => {
+                    heard.last = Some(line);
+                    continue;
+                }
+            }
+            // The log's entries stand among the points as they were said.
+            if !points.is_empty() {
+                heard.said.push(Said::Points(std::mem::take(&mut points)));
+            }
+            self.enter(line, &mut heard);
+        }
+        if !points.is_empty() {
+            heard.said.push(Said::Points(points));
+        }
+        heard
+    }
+
+    fn enter(&mut self, line: Line, heard: &mut Heard) {
+        let (stage, attempt) = (self.stage.clone(), self.attempt);
+        match line {
+            Line::Started {
+                attempt: _,
+                from,
+                unusable,
+                process,
+                host,
+                device,
+                libtorch,
+            } => {
+                self.from = Some(from);
+                heard.said.push(Said::Entry(Entry::Started {
+                    stage,
+                    attempt,
+                    from: Some(from),
+                    process,
+                    host,
+                    device,
+                    libtorch,
+                }));
+                let is_unusable = |resume: &Resume| resume.step > from;
+                self.forget(&is_unusable, &unusable.join("; "), heard);
+            }
+            Line::Left { resume, seconds } => {
+                let recorded = Resume {
+                    step: resume.step,
+                    checkpoint: Checkpoint {
+                        path: self.workdir.recorded(&resume.checkpoint.path),
+                        hash: resume.checkpoint.hash,
+                    },
+                };
+                self.kept.insert(0, recorded.clone());
+                heard.said.push(Said::Entry(Entry::Left {
+                    stage,
+                    attempt,
+                    resume: recorded,
+                    seconds,
+                }));
+                if let Some(oldest) = self.kept.get(KEPT - 1).map(|resume| resume.step) {
+                    self.forget(&|resume| resume.step < oldest, "there are newer ones", heard);
+                }
+            }
+            Line::Point(_)
+            | Line::Diverged { .. }
+            | Line::Finished { .. }
+            | Line::Failed { .. }
+            | Line::Stopped { .. } => {}
+        }
+    }
+
+    /// Notes that some of the states are not kept any longer.
+    fn forget(&mut self, which: &dyn Fn(&Resume) -> bool, why: &str, heard: &mut Heard) {
+        let (gone, kept) = std::mem::take(&mut self.kept).into_iter().partition(which);
+        self.kept = kept;
+        self.drop_states(&gone, why, heard);
+    }
+
+    fn drop_states(&self, gone: &[Resume], why: &str, heard: &mut Heard) {
+        if gone.is_empty() {
+            return;
+        }
+        heard.said.push(Said::Entry(Entry::Dropped {
+            stage: self.stage.clone(),
+            steps: gone.iter().map(|resume| resume.step).collect(),
+            why: why.to_owned(),
+        }));
+        let paths = gone.iter().map(|resume| self.workdir.resolved(&resume.checkpoint.path));
+        heard.unneeded.extend(paths);
+    }
+
+    /// The states inside the stage, which nothing needs once it has its result.
+    pub(super) fn states(&self) -> impl Iterator<Item = PathBuf> {
+        self.kept
+            .iter()
+            .map(|resume| self.workdir.resolved(&resume.checkpoint.path))
+    }
+
+    /// How the attempt ended, from its last word or from the way its worker went away; none: it goes on.
+    pub(super) fn ending(&self, last: Option<Line>, lost: Option<Lost>) -> Option<(Outcome, StageDetail)> {
+        let empty = StageDetail {
+            step: self.step.or(self.from.map(|from| from.0)),
+            ..StageDetail::default()
+        };
+        let fault = |cause, message: String, seconds| {
+            let detail = StageDetail {
+                cause: Some(cause),
+                message: Some(message),
+                seconds,
+                ..empty.clone()
+            };
+            (Outcome::Faulted(cause), detail)
+        };
+        Some(match (last, lost) {
+            (
+                Some(Line::Finished {
+                    checkpoint,
+                    seconds,
+                    peak_bytes,
+                }),
+                _,
+            ) => {
+                let checkpoint = checkpoint.map(|it| Checkpoint {
+                    path: self.workdir.recorded(&it.path),
+                    hash: it.hash,
+                });
+                let detail = StageDetail {
+                    checkpoint,
+                    seconds: Some(seconds),
+                    peak_bytes,
+                    ..empty
+                };
+                (Outcome::Completed, detail)
+            }
+            (Some(Line::Diverged { step }), _) => {
+                let detail = StageDetail {
+                    step: Some(step),
+                    ..empty
+                };
+                (Outcome::Diverged, detail)
+            }
+            (Some(Line::Failed { cause, message }), _) => fault(cause, message, None),
+            (Some(Line::Stopped { seconds }), _) => {
+                fault(Cause::Interrupted, "stopped when asked to".to_owned(), Some(seconds))
+            }
+            (Some(Line::Started { .. } | Line::Point(_) | Line::Left { .. }) | None, Some(lost)) => {
+                fault(lost.cause, lost.message, None)
+            }
+            (Some(Line::Started { .. } | Line::Point(_) | Line::Left { .. }) | None, None) => return None,
+        })
+    }
+}
+
+/// The event of an outcome.
+pub(super) fn event_of(outcome: Outcome, attempt: u32) -> StageEvent {
+    match outcome {
+        Outcome::Completed => StageEvent::Completed { attempt },
+        Outcome::Diverged => StageEvent::Diverged { attempt },
+        Outcome::Faulted(_) => StageEvent::Faulted { attempt },
+    }
+}

@@ -1,0 +1,141 @@
+//! From what the sweep, the machine and earlier attempts say to the scheduler's limits and tasks.
+//!
+//! Refuses to know what is decided with them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::config::DeviceKind;
+use crate::model::memory;
+use crate::plan::StagePlan;
+use crate::run::context::Context;
+use crate::run::orchestrate::Request;
+use crate::run::planning::Planned;
+use crate::sched::{Device, Limits, Task};
+use crate::spec::DEFAULT_RETRIES;
+use crate::stage::StageState;
+use crate::store::rate_key;
+use crate::units::StageId;
+use crate::wire::{Cause, Interval};
+
+/// How often a state is left behind inside a stage, unless the sweep says otherwise.
+const CHECKPOINT_SECONDS: f64 = 60.0;
+
+/// How long a worker may say nothing, unless the sweep says otherwise.
+const SILENCE: Duration = Duration::from_hours(1);
+
+/// Share of the free memory that workers may take.
+const MEMORY_SHARE: f64 = 0.9;
+
+/// Workers at once, where somebody has said so.
+fn workers(planned: &Planned, request: &Request) -> Option<u64> {
+    request.workers.or(planned.sweep.resources.workers)
+}
+
+/// What the scheduler may use.
+pub(super) fn limits(context: &Context, planned: &Planned, request: &Request) -> Limits {
+    let workers = workers(planned, request);
+    let devices = match context.device {
+        DeviceKind::Cpu => vec![Device {
+            slots: workers.unwrap_or(context.cores),
+            bytes: context.memory.map(|bytes| (bytes as f64 * MEMORY_SHARE) as u64),
+        }],
+        DeviceKind::Cuda => {
+            let share = planned
+                .sweep
+                .resources
+                .gpus
+                .map_or(1, |share| (1.0 / share).floor().max(1.0) as u64);
+            let gpus = context.gpus.max(1);
+            let slots = workers.map_or(share, |workers| workers.div_ceil(gpus));
+            let gpus = usize::try_from(gpus).unwrap_or(1);
+            vec![Device { slots, bytes: None }; gpus]
+        }
+    };
+    Limits {
+        devices,
+        retries: retries(planned, request),
+        default_retries: DEFAULT_RETRIES,
+        fail_fast: request.fail_fast,
+    }
+}
+
+/// Attempts after a fault: the command's word, else the sweep's, else what makes sense for the cause.
+fn retries(planned: &Planned, request: &Request) -> BTreeMap<Cause, u32> {
+    let mut retries: BTreeMap<Cause, u32> = [Cause::DiskFull, Cause::Data, Cause::Refused]
+        .into_iter()
+        .map(|hopeless| (hopeless, 0))
+        .collect();
+    // Halving the micro-batch ends by itself.
+    retries.insert(Cause::OutOfMemory, u32::MAX);
+    for cause in Cause::ALL {
+        let asked = planned.sweep.retry.get(cause.name());
+        if let Some(asked) = request.retry.get(&cause).or(asked) {
+            retries.insert(cause, *asked);
+        }
+    }
+    retries
+}
+
+/// How long a worker may say nothing.
+pub(super) fn silence(planned: &Planned) -> Duration {
+    let seconds = planned.sweep.resources.timeout_seconds;
+    seconds.map_or(SILENCE, Duration::from_secs_f64)
+}
+
+/// How often states are left behind inside a stage.
+pub(super) fn interval(planned: &Planned, stage: &StagePlan) -> Interval {
+    let resources = &planned.sweep.resources;
+    match resources.checkpoint_tokens {
+        Some(tokens) => Interval::Steps(tokens.div_ceil(stage.config.batch_tokens.0).max(1)),
+        None => Interval::Seconds(resources.checkpoint_seconds.unwrap_or(CHECKPOINT_SECONDS)),
+    }
+}
+
+/// The stages as the scheduler sees them: with what each holds up.
+///
+/// `attempts`: how often each was tried and how often its memory was full; `peaks`: bytes that were measured, by
+/// [`rate_key`].
+pub(super) fn tasks(
+    stages: &[StagePlan],
+    planned: &Planned,
+    attempts: &BTreeMap<StageId, (u32, u32)>,
+    peaks: &BTreeMap<String, u64>,
+    request: &Request,
+) -> Vec<Task> {
+    let count_workers = workers(planned, request).is_some();
+    let ours: BTreeMap<&StageId, &StagePlan> = stages.iter().map(|stage| (&stage.id, stage)).collect();
+    let mut longest: BTreeMap<&StageId, f64> = BTreeMap::new();
+    // Parents stand before children, so the way back sees every child first.
+    for stage in stages.iter().rev() {
+        let path = stage.flops() + longest.get(&stage.id).copied().unwrap_or(0.0);
+        longest.insert(&stage.id, path);
+        if let Some(parent) = stage.parent.as_ref().and_then(|parent| ours.get(parent)) {
+            let behind = longest.entry(&parent.id).or_default();
+            *behind = behind.max(path);
+        }
+    }
+    let task = |stage: &StagePlan| {
+        let numerics = stage.config.numerics;
+        let (attempts, halvings) = attempts.get(&stage.id).copied().unwrap_or_default();
+        Task {
+            stage: stage.id.clone(),
+            parent: stage.parent.clone().filter(|parent| ours.contains_key(parent)),
+            slots: if count_workers || numerics.device == DeviceKind::Cuda {
+                1
+            } else {
+                numerics.threads
+            },
+            bytes: peaks
+                .get(&rate_key(&stage.config))
+                .copied()
+                .unwrap_or_else(|| memory::worker_bytes(&stage.config)),
+            path_flops: longest[&stage.id],
+            attempts,
+            halvings,
+            halvings_max: numerics.micro_batch.ilog2(),
+            remake: planned.known.state(&stage.id) == StageState::Complete,
+        }
+    };
+    stages.iter().map(task).collect()
+}
