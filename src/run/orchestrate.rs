@@ -119,6 +119,7 @@ pub async fn run(
     let hours = sweep.budget.hours;
     let deadline = hours.map(|hours| began + Duration::from_secs_f64(hours * 3600.0));
     let mut trained = Trained::default();
+    let mut rounds = 0;
     loop {
         let known = store.known(&sweep.name).await?;
         let rates = store.rates().await?;
@@ -137,8 +138,9 @@ pub async fn run(
         trained.tokens += more.tokens;
         trained.flops += more.flops;
         let stopped_by = stopped?;
-        // A state that was lost is made again by a new plan; a round that trained nothing would only be repeated.
-        if needs_plan && stopped_by.is_none() && more.tokens > 0 {
+        // A state that was lost is made again by a new plan. At worst every state is, one after another.
+        rounds += 1;
+        if needs_plan && stopped_by.is_none() && rounds <= planned.plan.stages.len() {
             continue;
         }
         let seconds = began.elapsed().as_secs_f64();

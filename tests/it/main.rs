@@ -1,6 +1,10 @@
 //! The real program, from outside: what it promises to scripts and what it says to people.
 
+#[cfg(feature = "torch")]
+mod chaos;
 mod errors;
+#[cfg(feature = "torch")]
+mod faults;
 mod help;
 mod skip;
 mod toy;
