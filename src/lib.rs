@@ -7,6 +7,7 @@
 // 0: words
 pub mod units;
 // 1: what a proxy is, what a record is, what a law is, what goes wrong on purpose
+pub mod checkpoint;
 pub mod fault;
 pub mod fit;
 pub mod model;

@@ -49,6 +49,9 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// blake3 of the file.
     pub hash: String,
+    /// Size of the file; 0: the first schema did not tell.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 /// A state inside a stage, left behind so that another attempt need not begin anew.

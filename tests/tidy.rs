@@ -10,6 +10,7 @@ use fs_err as fs;
 /// A module may import only modules of a lower floor; two modules of one floor never meet.
 const FLOORS: &[(&str, u8, &[&str])] = &[
     ("units", 0, &[]),
+    ("checkpoint", 1, &["safetensors"]),
     ("fault", 1, &[]),
     ("fit", 1, &[]),
     ("model", 1, &[]),
@@ -27,7 +28,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("exec", 7, &["fs_err", "tokio"]),
     ("store", 7, &["sqlx"]),
     ("tables", 7, &["polars"]),
-    ("train", 7, &["clap", "fs_err", "safetensors", "tch"]),
+    ("train", 7, &["clap", "fs_err", "tch"]),
     ("run", 8, &["fs_err", "tokio"]),
     ("cli", 9, &["clap", "fs_err", "indicatif", "tokio"]),
 ];

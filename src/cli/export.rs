@@ -1,10 +1,12 @@
 //! `sandbox export`: the tables of trials, points and stages, for pandas and everybody else.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::cli::filter::Filter;
 use crate::cli::output::Output;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -15,6 +17,9 @@ use crate::workdir::write_atomic;
 pub(super) struct ExportArgs {
     /// Only this sweep
     sweep: Option<String>,
+    /// Only the trials for which this holds: `--where "lr >= 1e-2 and model == 9M"`
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<String>,
     /// Format of the files
     #[arg(long, value_enum, default_value_t = FormatArg::Parquet)]
     format: FormatArg,
@@ -54,10 +59,21 @@ pub(super) async fn export(context: &Context, args: &ExportArgs, output: &Output
         FormatArg::Csv => Format::Csv,
         FormatArg::Parquet => Format::Parquet,
     };
+    let mut trials = store.trials(sweep).await?;
+    let filter = Filter::new(args.condition.as_deref(), &trials)?;
+    trials.retain(|trial| filter.holds(trial));
+    let names: BTreeSet<&str> = trials.iter().map(|trial| trial.trial.as_str()).collect();
+    let mut points = store.points(sweep).await?;
+    points.retain(|point| names.contains(point.trial.as_str()));
+    let mut stages = store.stages(sweep).await?;
+    if args.condition.is_some() {
+        let passed = store.stages_of(&names).await?;
+        stages.retain(|stage| passed.contains(&stage.stage));
+    }
     let made = [
-        ("trials", tables::trials(&store.trials(sweep).await?)),
-        ("points", tables::points(&store.points(sweep).await?)),
-        ("stages", tables::stages(&store.stages(sweep).await?)),
+        ("trials", tables::trials(&trials)),
+        ("points", tables::points(&points)),
+        ("stages", tables::stages(&stages)),
     ];
     let mut files = Vec::new();
     for (name, table) in made {

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::filter::Filter;
 use crate::cli::output::{Output, table};
 use crate::plan::{Plan, Reason, StagePlan};
+use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::planning::{self, Planned};
@@ -21,6 +23,9 @@ pub(super) struct PlanArgs {
     /// Change the sweep: `--set parameters.lr.values=[1e-3,2e-3]`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
+    /// List only the trials for which this holds: `--where "lr >= 1e-2 and model == 9M"`
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<String>,
     /// Show every trial and stage
     #[arg(long)]
     all: bool,
@@ -80,7 +85,16 @@ pub(super) async fn plan(context: &Context, args: &PlanArgs, output: &Output) ->
     for note in &planned.notes {
         output.note(note);
     }
-    let view = view(context, &planned);
+    let mut view = view(context, &planned);
+    let rows = planned
+        .plan
+        .trials
+        .iter()
+        .map(|trial| planned.trial_row(context, trial));
+    let rows: Vec<TrialRow> = rows.collect();
+    let filter = Filter::new(args.condition.as_deref(), &rows)?;
+    let mut kept = rows.iter().map(|row| filter.holds(row));
+    view.trials.retain(|_| kept.next().unwrap_or(false));
     let ids: Vec<String> = view.trials.iter().map(|trial| trial.trial.clone()).collect();
     output.result(&view, &ids, || human(&view, args.all))?;
     Ok(0)

@@ -65,8 +65,7 @@ impl Display {
         match progress {
             Progress::Planned { planned, stages } => self.planned(planned, stages),
             Progress::Launched(stage) => self.launched(stage),
-            Progress::Point(stage, point) if point.split.0 == "train" => self.point(stage, point.step, point.loss),
-            Progress::Point(..) => {}
+            Progress::Point(stage, point) => self.point(stage, point.step, point.loss),
             Progress::Ended(stage, outcome, message) => self.ended(stage, *outcome, *message),
             Progress::Stopping(why) => self.line(why),
         }

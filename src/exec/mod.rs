@@ -38,6 +38,8 @@ pub struct News {
     pub attempt: u32,
     /// What the worker said.
     pub lines: Vec<Line>,
+    /// Its bytes.
+    pub bytes: u64,
     /// The worker went away without a last word.
     pub lost: Option<Lost>,
 }
@@ -187,6 +189,7 @@ impl Pool {
             // Asked before the lines are read: whatever a dead worker said is in the file by then.
             let exit = worker.child.try_wait()?;
             if let Some(busy) = &mut worker.busy {
+                let before = busy.read_bytes;
                 let (lines, garbled) = match busy.read_new() {
                     Ok(lines) => (lines, None),
                     Err(error) if error.kind() == ErrorKind::InvalidData => (Vec::new(), Some(error.to_string())),
@@ -213,6 +216,7 @@ impl Pool {
                         stage: busy.stage.clone(),
                         attempt: busy.attempt,
                         lines,
+                        bytes: busy.read_bytes - before,
                         lost,
                     });
                 }

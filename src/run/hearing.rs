@@ -10,7 +10,7 @@ use crate::sched::Outcome;
 use crate::stage::StageEvent;
 use crate::store::{Entry, Said, StageDetail};
 use crate::units::{StageId, Steps};
-use crate::wire::{Cause, Checkpoint, Line, Point, Resume};
+use crate::wire::{Cause, Checkpoint, Line, Point, Resume, Split};
 use crate::workdir::Workdir;
 
 /// States inside a stage that are kept: the newest, and the one before in case it is damaged.
@@ -28,6 +28,8 @@ pub(super) struct Hearing {
     pub(super) from: Option<Steps>,
     /// Steps done at the last point.
     pub(super) step: Option<u64>,
+    /// Bytes of what the worker was told and said.
+    pub(super) bytes: u64,
 }
 
 /// What was heard.
@@ -42,12 +44,13 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// The points in it.
-    pub(super) fn points(&self) -> impl Iterator<Item = &Point> {
-        self.said.iter().flat_map(|said| match said {
+    /// The newest measurement of the training in it.
+    pub(super) fn newest_point(&self) -> Option<&Point> {
+        let points = self.said.iter().flat_map(|said| match said {
             Said::Points(points) => points.as_slice(),
             Said::Entry(_) => &[],
-        })
+        });
+        points.rev().find(|point| point.split == Split::train())
     }
 }
 
@@ -61,6 +64,7 @@ impl Hearing {
             kept,
             from: None,
             step: None,
+            bytes: 0,
         }
     }
 
@@ -123,7 +127,7 @@ impl Hearing {
                     step: resume.step,
                     checkpoint: Checkpoint {
                         path: self.workdir.recorded(&resume.checkpoint.path),
-                        hash: resume.checkpoint.hash,
+                        ..resume.checkpoint
                     },
                 };
                 self.kept.insert(0, recorded.clone());
@@ -176,6 +180,7 @@ impl Hearing {
     pub(super) fn ending(&self, last: Option<Line>, lost: Option<Lost>) -> Option<(Outcome, StageDetail)> {
         let empty = StageDetail {
             step: self.step.or(self.from.map(|from| from.0)),
+            bytes: Some(self.bytes),
             ..StageDetail::default()
         };
         let fault = |cause, message: String, seconds| {
@@ -198,7 +203,7 @@ impl Hearing {
             ) => {
                 let checkpoint = checkpoint.map(|it| Checkpoint {
                     path: self.workdir.recorded(&it.path),
-                    hash: it.hash,
+                    ..it
                 });
                 let detail = StageDetail {
                     checkpoint,

@@ -192,9 +192,11 @@ impl<'a> Orchestra<'a> {
             stage,
             attempt,
             lines,
+            bytes,
             lost,
         } = news;
         let hearing = self.hearings.get_mut(&stage).expect("what runs was launched");
+        hearing.bytes += bytes;
         let mut heard = hearing.hear(lines);
         let mut ending = hearing.ending(heard.last.take(), lost);
         if !heard.said.is_empty() {
@@ -203,7 +205,7 @@ impl<'a> Orchestra<'a> {
                 .await?;
             remove(&heard.unneeded);
         }
-        for point in heard.points() {
+        if let Some(point) = heard.newest_point() {
             observe(Progress::Point(&self.stages[&stage], point));
         }
         let Some((outcome, detail)) = &mut ending else {
@@ -387,7 +389,8 @@ impl<'a> Orchestra<'a> {
         let path = folder.join(wire::JOB_FILE);
         let text = serde_json::to_string_pretty(&job).map_err(std::io::Error::other)?;
         write_whole(&path, text.as_bytes())?;
-        let hearing = Hearing::new(&self.context.workdir, stage.clone(), attempt, kept);
+        let mut hearing = Hearing::new(&self.context.workdir, stage.clone(), attempt, kept);
+        hearing.bytes = text.len() as u64;
         self.hearings.insert(stage.clone(), hearing);
         self.pool
             .launch(stage.clone(), attempt, device, &fs::canonicalize(&path)?)
@@ -418,7 +421,7 @@ impl<'a> Orchestra<'a> {
             step: resume.step,
             checkpoint: Checkpoint {
                 path: fs::canonicalize(&path).unwrap_or(path),
-                hash: resume.checkpoint.hash.clone(),
+                ..resume.checkpoint.clone()
             },
         }
     }

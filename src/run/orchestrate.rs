@@ -45,7 +45,7 @@ pub enum Progress<'a> {
     },
     /// A stage is on a worker.
     Launched(&'a StagePlan),
-    /// A training step was made.
+    /// Training steps were made; the newest.
     Point(&'a StagePlan, &'a Point),
     /// A stage ended.
     Ended(&'a StagePlan, Outcome, Option<&'a str>),

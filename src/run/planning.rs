@@ -175,10 +175,9 @@ pub fn data_failure(error: DataError) -> Failure {
 }
 
 impl Planned {
-    /// The entries of the log that announce this plan; none where the home knows it already, word for word.
-    pub fn entries(&self, context: &Context) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = self
-            .plan
+    /// The entries of the log that announce the stages of this plan which the home does not know yet, word for word.
+    fn entries(&self, context: &Context) -> Vec<Entry> {
+        self.plan
             .stages
             .iter()
             .filter(|stage| {
@@ -191,8 +190,12 @@ impl Planned {
                 stage: Box::new(stage.clone()),
                 trainer: context.trainer,
             })
-            .collect();
-        entries.push(Entry::SweepPlanned {
+            .collect()
+    }
+
+    /// The entry of the log that announces the sweep and its trials.
+    fn sweep_entry(&self, context: &Context) -> Entry {
+        Entry::SweepPlanned {
             sweep: self.plan.sweep.clone(),
             description: self.sweep.description.clone(),
             target_params: self.sweep.target.map(|params| params.0),
@@ -203,8 +206,12 @@ impl Planned {
                 .iter()
                 .map(|trial| self.trial_entry(context, trial))
                 .collect(),
-        });
-        entries
+        }
+    }
+
+    /// A trial as the tables will have it, with no result in it.
+    pub fn trial_row(&self, context: &Context, trial: &plan::TrialPlan) -> TrialRow {
+        self.trial_entry(context, trial).row
     }
 
     fn trial_entry(&self, context: &Context, trial: &plan::TrialPlan) -> TrialEntry {
@@ -288,7 +295,12 @@ impl Planned {
 /// FLOPs per second and slot before anything was measured: a third of one core's matrix peak.
 const ASSUMED_FLOPS_PER_SECOND: f64 = 3e10;
 
-/// Announces a plan in the database.
+/// Announces a plan in the database; one that was announced before, word for word, is not announced again.
 pub async fn announce(context: &Context, store: &mut Store, planned: &Planned) -> Result<(), Failure> {
-    Ok(store.append(&context.now(), &planned.entries(context)).await?)
+    let mut entries = planned.entries(context);
+    let sweep = planned.sweep_entry(context);
+    if store.newest_plan(&planned.plan.sweep).await?.as_ref() != Some(&sweep) {
+        entries.push(sweep);
+    }
+    Ok(store.append(&context.now(), &entries).await?)
 }

@@ -16,6 +16,7 @@ use crate::stage::StageState;
 use crate::store::{Entry, RunningRow, Said, Store};
 use crate::units::StageId;
 use crate::wire::{Cause, Line, Process, Resume};
+use crate::workdir::disk_bytes;
 
 /// How long a worker that has lost its orchestrator may take to hand its stage back.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -43,6 +44,7 @@ pub(super) async fn reclaim(context: &Context, store: &mut Store) -> Result<(), 
         };
         let inside: Vec<Resume> = if is_remade(state) { Vec::new() } else { known };
         let mut hearing = Hearing::new(&context.workdir, stage, attempt, inside);
+        hearing.bytes = disk_bytes(&folder);
         let lines = exec::left_behind(&folder).unwrap_or_default();
         let mut heard = hearing.hear(lines.into_iter().filter(is_new).collect());
         let lost = Lost {

@@ -133,6 +133,9 @@ pub struct StageDetail {
     /// Peak memory in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
+    /// Bytes of what the worker was told and said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Steps done: where it diverged, or how far a lost attempt came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,

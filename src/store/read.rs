@@ -7,14 +7,14 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::model::config::RunConfig;
 use crate::plan::Known;
-use crate::record::{PointRow, StageRow, TrialRow};
+use crate::record::{PointRow, StageRow, TrialRow, count_states};
 use crate::spec::TrialSpec;
 use crate::stage::StageState;
 use crate::store::rows::{
     FitRow, IS_OPEN, RunningRow, StageAttempt, SweepRow, fit_row, json, known_stage, rate_key, resume_row, stage_row,
     trial_row, unsigned,
 };
-use crate::store::{Store, StoreError, rows};
+use crate::store::{Entry, Store, StoreError, rows};
 use crate::units::{StageId, TrialId};
 use crate::wire::Resume;
 
@@ -137,7 +137,7 @@ impl Store {
 
     /// The states of a stage that are on disk: inside it and at its end, the last first.
     pub async fn checkpoints(&mut self, stage: &StageId) -> Result<Vec<Resume>, StoreError> {
-        let rows = sqlx::query("select step, path, hash from checkpoints where stage = ? order by step desc")
+        let rows = sqlx::query("select step, path, hash, bytes from checkpoints where stage = ? order by step desc")
             .bind(&stage.0)
             .fetch_all(&mut self.connection)
             .await?;
@@ -146,17 +146,110 @@ impl Store {
 
     /// Every state on disk that the database knows of, by stage.
     pub async fn all_checkpoints(&mut self) -> Result<Vec<(StageId, Resume)>, StoreError> {
-        let rows = sqlx::query("select step, path, hash, stage from checkpoints order by stage, step")
+        let rows = sqlx::query("select step, path, hash, bytes, stage from checkpoints order by stage, step")
             .fetch_all(&mut self.connection)
             .await?;
         rows.iter()
-            .map(|row| Ok((StageId(row.try_get(3)?), resume_row(row)?)))
+            .map(|row| Ok((StageId(row.try_get(4)?), resume_row(row)?)))
             .collect()
+    }
+
+    /// The entry that announced a sweep last.
+    pub async fn newest_plan(&mut self, sweep: &str) -> Result<Option<Entry>, StoreError> {
+        let row = sqlx::query(
+            "select body from events where kind = 'sweep_planned' and subject = ? order by seq desc limit 1",
+        )
+        .bind(sweep)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        row.map(|row| json(&row, 0)).transpose()
+    }
+
+    /// How many trials of a sweep are in each state; states without a trial are there with 0.
+    pub async fn counts(&mut self, sweep: &str) -> Result<BTreeMap<&'static str, u64>, StoreError> {
+        // The states of `v_trials`, without its wide rows.
+        let rows = sqlx::query(
+            "select state, count(*) from (
+               select case
+                 when t.cancelled = 1 then 'cancelled'
+                 when max(s.state = 'complete' and s.stage = t.leaf) then 'complete'
+                 when max(s.state = 'diverged') then 'diverged'
+                 when max(s.state = 'failed') then 'failed'
+                 when max(s.state = 'running') then 'running'
+                 else 'pending'
+               end as state
+               from trial_stages ts
+               cross join trials t indexed by trials_standing
+                 on t.sweep = ts.sweep and t.trial = ts.trial and t.asked = 1
+               join stages s indexed by stages_standing on s.stage = ts.stage
+               where ts.sweep = ? group by ts.trial)
+             group by state",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await?;
+        let mut counts = count_states([]);
+        for row in &rows {
+            let state = rows::trial_state(row.try_get(0)?)?;
+            counts.insert(state.name(), unsigned(row.try_get(1)?));
+        }
+        Ok(counts)
+    }
+
+    /// Bytes of the files of all stages: what workers were told and said, and the states on disk.
+    pub async fn stage_bytes(&mut self) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "select (select coalesce(sum(bytes), 0) from attempts) + (select coalesce(sum(bytes), 0) from checkpoints)",
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
+        Ok(unsigned(row.try_get(0)?))
+    }
+
+    /// FLOPs that a sweep has still to be trained for.
+    pub async fn flops_left(&mut self, sweep: &str) -> Result<f64, StoreError> {
+        let row = sqlx::query(
+            "select total(flops) from (
+               select distinct s.stage, (s.to_steps - s.from_steps) * s.batch_tokens * s.flops_per_token as flops
+               from trial_stages ts
+               cross join trials t indexed by trials_standing
+                 on t.sweep = ts.sweep and t.trial = ts.trial and t.asked = 1 and t.cancelled = 0
+               join stages s indexed by stages_standing on s.stage = ts.stage and s.state in ('pending', 'running')
+               where ts.sweep = ?)",
+        )
+        .bind(sweep)
+        .fetch_one(&mut self.connection)
+        .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// FLOPs per second and slot that this home has measured over all.
+    pub async fn rate(&mut self) -> Result<Option<f64>, StoreError> {
+        let row = sqlx::query(
+            "select total(a.steps * s.batch_tokens * s.flops_per_token), total(a.seconds)
+             from stages s join attempts a on a.stage = s.stage
+             where s.trainer = 'proxy' and a.state = 'complete' and a.seconds > 0",
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
+        let (flops, seconds): (f64, f64) = (row.try_get(0)?, row.try_get(1)?);
+        Ok((seconds > 0.0).then(|| flops / seconds))
     }
 
     /// Where a stage stands.
     pub async fn stage_state(&mut self, stage: &StageId) -> Result<StageState, StoreError> {
         rows::stage_state(&mut self.connection, stage).await
+    }
+
+    /// The stages that trials of these names pass through.
+    pub async fn stages_of(&mut self, trials: &BTreeSet<&str>) -> Result<BTreeSet<String>, StoreError> {
+        let rows = sqlx::query("select distinct trial, stage from trial_stages")
+            .fetch_all(&mut self.connection)
+            .await?;
+        let pairs = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let pairs: Vec<(&str, &str)> = pairs.collect::<Result<_, StoreError>>()?;
+        let passed = pairs.into_iter().filter(|(trial, _)| trials.contains(trial));
+        Ok(passed.map(|(_, stage)| stage.to_owned()).collect())
     }
 
     /// The stages that a stage which is still to be trained starts from.
@@ -286,7 +379,7 @@ impl Store {
                (coalesce(a.from_steps, s.from_steps) - s.from_steps + a.steps) * s.batch_tokens,
                (s.to_steps - s.from_steps) * s.batch_tokens,
                (select p.loss from points p where p.stage = s.stage and p.split = 'train' order by p.step desc limit 1),
-               a.pid_started, a.boot, a.folder
+               a.pid_started, a.boot, a.folder, a.steps * s.batch_tokens
              from stages s join attempts a on a.stage = s.stage and a.attempt = s.attempts
              where a.state = 'running' order by a.started_at, s.stage",
         )
@@ -309,6 +402,7 @@ impl Store {
                     pid_started: row.try_get::<Option<i64>, _>(11)?.map(unsigned),
                     boot: row.try_get(12)?,
                     folder: row.try_get(13)?,
+                    tokens_made: unsigned(row.try_get(14)?),
                 })
             })
             .collect()

@@ -60,6 +60,9 @@ pub struct RunningRow {
     /// The attempt's folder.
     #[serde(skip)]
     pub folder: String,
+    /// Tokens that this attempt has trained.
+    #[serde(skip)]
+    pub tokens_made: u64,
     /// Its machine.
     pub host: Option<String>,
     /// Its device.
@@ -252,7 +255,7 @@ pub(super) fn fit_row(row: &SqliteRow) -> Result<FitRow, StoreError> {
     })
 }
 
-/// Columns: step, path, hash.
+/// Columns: step, path, hash, bytes.
 pub(super) fn resume_row(row: &SqliteRow) -> Result<Resume, StoreError> {
     let path: String = row.try_get(1)?;
     Ok(Resume {
@@ -260,11 +263,12 @@ pub(super) fn resume_row(row: &SqliteRow) -> Result<Resume, StoreError> {
         checkpoint: Checkpoint {
             path: path.into(),
             hash: row.try_get(2)?,
+            bytes: unsigned(row.try_get(3)?),
         },
     })
 }
 
-fn trial_state(name: &str) -> Result<TrialState, StoreError> {
+pub(super) fn trial_state(name: &str) -> Result<TrialState, StoreError> {
     TrialState::from_name(name).ok_or_else(|| StoreError::Damaged(format!("a state is `{name}`")))
 }
 

@@ -119,7 +119,7 @@ async fn attempt_ended(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "update attempts set state = ?, ended_at = ?, seconds = coalesce(?, seconds), peak_bytes = ?, cause = ?,
-           message = ?, steps = coalesce(? - from_steps, steps) where stage = ? and attempt = ?",
+           message = ?, steps = coalesce(? - from_steps, steps), bytes = ? where stage = ? and attempt = ?",
     )
     .bind(state)
     .bind(at)
@@ -128,6 +128,7 @@ async fn attempt_ended(
     .bind(detail.cause.map(Cause::name))
     .bind(&detail.message)
     .bind(detail.step.map(signed))
+    .bind(detail.bytes.map(signed))
     .bind(&stage.0)
     .bind(attempt)
     .execute(&mut *tx)
@@ -224,13 +225,17 @@ async fn put_checkpoint(
     step: u64,
     checkpoint: &Checkpoint,
 ) -> Result<(), StoreError> {
-    sqlx::query("insert or replace into checkpoints (stage, step, attempt, path, hash) values (?, ?, ?, ?, ?)")
-        .bind(&stage.0)
-        .bind(signed(step))
-        .bind(attempt)
-        .bind(checkpoint.path.display().to_string())
-        .bind(&checkpoint.hash)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "insert or replace into checkpoints (stage, step, attempt, path, hash, bytes)
+         values (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&stage.0)
+    .bind(signed(step))
+    .bind(attempt)
+    .bind(checkpoint.path.display().to_string())
+    .bind(&checkpoint.hash)
+    .bind(signed(checkpoint.bytes))
+    .execute(&mut *tx)
+    .await?;
     Ok(())
 }

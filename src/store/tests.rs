@@ -145,6 +145,7 @@ fn left(name: &str, attempt: u32, step: u64) -> Said {
             checkpoint: Checkpoint {
                 path: format!("stages/{name}/{attempt}/state-{step}").into(),
                 hash: "hash".to_owned(),
+                bytes: 4,
             },
         },
         seconds: 1.0,
@@ -253,6 +254,7 @@ fn a_state_that_is_lost_is_made_again_and_the_result_stands() {
             detail.checkpoint = Some(Checkpoint {
                 path: "stages/a/3/state".into(),
                 hash: "hash".to_owned(),
+                bytes: 4,
             });
         }
         let said = [started("a", 3, 0), Said::Points(vec![point(2, 9.0)]), Said::Entry(end)];

@@ -200,19 +200,35 @@ fn write_renamed(path: &Path, bytes: &[u8], sync: bool) -> std::io::Result<()> {
     fs::rename(&temporary, path)
 }
 
+impl Workdir {
+    /// Bytes of the home's files but for those of stages, which can be very many, and of the database.
+    pub fn bytes_beside_stages(&self) -> u64 {
+        let entries = fs::read_dir(&self.home).into_iter().flatten().flatten();
+        let beside = entries.filter(|entry| entry.path() != self.stages());
+        let home: u64 = beside.map(|entry| bytes_of(&entry)).sum();
+        let elsewhere = self.database.parent() != Some(self.home.as_path());
+        home + if elsewhere {
+            fs::metadata(&self.database).map_or(0, |meta| meta.len())
+        } else {
+            0
+        }
+    }
+}
+
+fn bytes_of(entry: &fs::DirEntry) -> u64 {
+    match entry.metadata() {
+        Ok(meta) if meta.is_dir() => disk_bytes(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    }
+}
+
 /// Bytes of all files under a folder; a folder that is not there has none.
 pub fn disk_bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
     };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => disk_bytes(&entry.path()),
-            Ok(meta) => meta.len(),
-            Err(_) => 0,
-        })
-        .sum()
+    entries.flatten().map(|entry| bytes_of(&entry)).sum()
 }
 
 #[cfg(test)]

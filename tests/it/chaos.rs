@@ -18,9 +18,9 @@ const FEW: u64 = 12;
 const INTERVAL: u64 = 3;
 const BATCH: u64 = 1000;
 
-/// Work enough for so many kills: about a second each on two cores.
+/// Work enough for so many kills: a second or two each on two cores.
 fn sweep(kills: u64) -> String {
-    let trunk = 24 + 3 * kills;
+    let trunk = 48 + kills * if kills > FEW { 20 } else { 8 };
     let budgets = [trunk / 4, trunk / 2, trunk].map(|steps| (steps * BATCH).to_string());
     format!(
         "
@@ -95,35 +95,55 @@ fn running(world: &World) -> (usize, Vec<u64>) {
     })
 }
 
-/// A place where a process is to die by itself: between a write and its rename, or a record and its act.
-fn fail_point(random: &mut StdRng, ends: &[u64], last: u64) -> (String, bool) {
-    let attempts = 1000;
-    match random.random_range(0..3) {
-        0 => (
-            format!(
-                "torn@*:{}x{attempts}",
-                INTERVAL * random.random_range(1..=last / INTERVAL)
-            ),
-            false,
-        ),
-        kind => {
-            let end = ends[random.random_range(0..ends.len())];
-            let kind = if kind == 1 { "unlaunched" } else { "unfollowed" };
-            (format!("{kind}@*:{end}x{attempts}"), true)
-        }
+/// A place that is still ahead where a process is to die: between a write and its rename, or a record and its act.
+fn fail_point(world: &World, random: &mut StdRng) -> Option<(String, bool)> {
+    let plan = world.run(&["plan", "chaos.yaml", "--json"]);
+    let plan: Value = serde_json::from_str(&plan.stdout).ok()?;
+    let stages = plan["stages"].as_array()?;
+    let steps = |stage: &Value, key: &str| stage[key].as_u64().map(|tokens| tokens / BATCH);
+    let is_at_hand = |parent: &Value| {
+        let parent = stages.iter().find(|stage| stage["stage"] == *parent);
+        parent.is_none_or(|parent| parent["state"] == "complete")
+    };
+    let ahead: Vec<(u64, u64)> = stages
+        .iter()
+        .filter(|stage| stage["state"] == "pending" && is_at_hand(&stage["parent"]))
+        .filter_map(|stage| Some((steps(stage, "from_tokens")?, steps(stage, "to_tokens")?)))
+        .collect();
+    if ahead.is_empty() {
+        return None;
     }
+    // Wherever one of them comes first.
+    let list = |kind: &str, steps: &mut dyn Iterator<Item = u64>| {
+        let faults: Vec<String> = steps.map(|step| format!("{kind}@*:{step}x1000")).collect();
+        faults.join(",")
+    };
+    let mut ends = ahead.iter().map(|(_, to)| *to);
+    Some(match random.random_range(0..5) {
+        0 => (list("unlaunched", &mut ends), true),
+        1 | 2 => (list("unfollowed", &mut ends), true),
+        _ => {
+            // A state that stands a random while ahead.
+            let far = random.random_range(0..20);
+            let mut steps = ahead.iter().flat_map(|(from, to)| (from + far..=*to).take(50));
+            (list("torn", &mut steps), false)
+        }
+    })
 }
 
 /// Lets the run go on until one more process was killed, or it came to its end.
-fn disturb(world: &World, random: &mut StdRng, ends: &[u64], counts: &mut Counts) -> bool {
-    let wants_fail_point = random.random_bool(0.25);
-    let (faults, kills_orchestrator) = if wants_fail_point {
-        fail_point(random, ends, ends.iter().copied().max().unwrap_or(INTERVAL))
+fn disturb(world: &World, random: &mut StdRng, counts: &mut Counts) -> bool {
+    let wants_fail_point = random.random_bool(0.4);
+    let fault = wants_fail_point.then(|| fail_point(world, random)).flatten();
+    // A place takes its time to be reached.
+    let patience = if fault.is_some() {
+        2000
     } else {
-        (String::new(), false)
+        random.random_range(20..1000)
     };
+    let (faults, kills_orchestrator) = fault.unwrap_or_default();
     let mut child = start(world, &faults);
-    let until = Instant::now() + Duration::from_millis(random.random_range(20..1500));
+    let until = Instant::now() + Duration::from_millis(patience);
     let wants_worker = random.random_bool(0.4);
     loop {
         if let Some(status) = child.try_wait().expect("a child") {
@@ -175,7 +195,6 @@ fn torn(world: &World) -> u64 {
     clippy::disallowed_methods,
     reason = "the length of the test is asked for in the environment"
 )]
-#[expect(clippy::print_stderr, reason = "the counts are to be seen")]
 fn a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened() {
     let asked = std::env::var("SANDBOX_CHAOS").ok();
     let kills: u64 = asked.map_or(FEW, |count| count.parse().expect("a number of kills"));
@@ -184,16 +203,10 @@ fn a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened() {
     let undisturbed = prepared(kills);
     undisturbed.run(&["run", "chaos.yaml", "--json"]).ok();
     let plan = undisturbed.run(&["plan", "chaos.yaml", "--json"]).ok();
-    let stages = plan["stages"].as_array().expect("stages");
-    let ends: Vec<u64> = stages
-        .iter()
-        .filter_map(|stage| stage["to_tokens"].as_u64())
-        .map(|to| to / BATCH)
-        .collect();
 
     let world = prepared(kills);
     let mut counts = Counts::default();
-    while counts.kills() + torn(&world) < kills && disturb(&world, &mut random, &ends, &mut counts) {}
+    while counts.kills() + torn(&world) < kills && disturb(&world, &mut random, &mut counts) {}
     counts.at_fail_points += torn(&world);
     let summary = world.run(&["run", "chaos.yaml", "--json"]).ok();
     eprintln!("seed {seed}: {} kills: {counts:?}", counts.kills());

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "torch")]
 mod chaos;
+mod corpus;
 mod errors;
 #[cfg(feature = "torch")]
 mod faults;

@@ -296,6 +296,7 @@ fn jobs_that_cannot_be_done_say_why() {
             checkpoint: Checkpoint {
                 path: PathBuf::from("/nowhere"),
                 hash: String::new(),
+                bytes: 0,
             },
         }];
     };
@@ -325,6 +326,7 @@ fn jobs_that_cannot_be_done_say_why() {
         job.parent = Some(Checkpoint {
             path: PathBuf::from("/nowhere"),
             hash: String::new(),
+            bytes: 0,
         });
     };
     assert_eq!(cause("checkpoint", &parent), Cause::DamagedCheckpoint);

@@ -1,0 +1,12 @@
+//! The pure floors that read what comes from outside, without the rest of the program.
+
+#[path = "../../../src/checkpoint.rs"]
+pub mod checkpoint;
+#[path = "../../../src/model/mod.rs"]
+pub mod model;
+#[path = "../../../src/spec/mod.rs"]
+pub mod spec;
+#[path = "../../../src/units.rs"]
+pub mod units;
+#[path = "../../../src/wire.rs"]
+pub mod wire;

@@ -1,0 +1,8 @@
+//! Any text is lines and a rest, or one mistake.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    if let Ok((_, used)) = pure::wire::read_lines(text) {
+        assert!(used <= text.len() && !text[used..].contains('\n'));
+    }
+});
