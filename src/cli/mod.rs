@@ -4,6 +4,7 @@
 
 mod bench;
 mod cancel;
+mod completions;
 mod data;
 mod db;
 mod doctor;
@@ -90,14 +91,7 @@ struct Global {
     #[arg(long, global = true, hide = true, env = fault::VARIABLE, hide_env = true, value_name = "FAULTS")]
     fail: Option<Faults>,
     /// Cards that are only pretended (tests of what is placed where; the toy needs none)
-    #[arg(
-        long,
-        global = true,
-        hide = true,
-        env = "SANDBOX_FAKE_GPUS",
-        hide_env = true,
-        requires = "toy"
-    )]
+    #[arg(long, global = true, hide = true, env = "SANDBOX_FAKE_GPUS", hide_env = true)]
     fake_gpus: Option<u64>,
     /// Where to train
     #[arg(long, global = true, value_enum, default_value_t = DeviceArg::Auto)]
@@ -152,6 +146,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Check that everything that a run needs is there
     Doctor,
+    /// Print what a shell needs to complete commands: `sandbox completions bash > …`
+    Completions(completions::CompletionsArgs),
     /// Answer jobs from a planted law
     #[command(hide = true)]
     ToyWorker,
@@ -184,13 +180,15 @@ fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
         };
     }
     let text = error.render().to_string();
-    let first = text
+    // What is missing stands in lines of its own, before the usage.
+    let words: Vec<&str> = text
         .lines()
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("error: ")
-        .to_owned();
-    let failure = Failure::invalid("usage", first, "`sandbox --help` shows the commands");
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let message = words.join(" ").trim_start_matches("error: ").to_owned();
+    let failure = Failure::invalid("usage", message, "`sandbox --help` shows the commands");
     Output::new(true, false).failure(&failure);
     ExitCode::from(failure.exit)
 }
@@ -215,6 +213,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Export(args) => block_on(export::export(&context, &args, output)),
         Command::Bench(args) => bench::bench(&context, &args, output),
         Command::Doctor => doctor::doctor(&context, output),
+        Command::Completions(args) => completions::completions(&args),
         Command::ToyWorker => crate::run::toy::serve().map(|()| 0).map_err(Failure::from),
     }
 }
@@ -245,13 +244,12 @@ fn context(global: &Global) -> Result<Context, Failure> {
         Trainer::Proxy | Trainer::Imported => here.with_file_name("sandbox-worker"),
     };
     let card = |index: u64| PathBuf::from(format!("/dev/nvidia{index}"));
-    let gpus = global
-        .fake_gpus
-        .unwrap_or_else(|| (0..GPUS_MAX).take_while(|index| card(*index).exists()).count() as u64);
+    let fake_gpus = global.fake_gpus.filter(|_| global.toy);
+    let gpus = fake_gpus.unwrap_or_else(|| (0..GPUS_MAX).take_while(|index| card(*index).exists()).count() as u64);
     let has_card = gpus > 0;
     let device = match global.device {
         DeviceArg::Cuda => DeviceKind::Cuda,
-        DeviceArg::Auto if has_card && (!global.toy || global.fake_gpus.is_some()) => DeviceKind::Cuda,
+        DeviceArg::Auto if has_card && (!global.toy || fake_gpus.is_some()) => DeviceKind::Cuda,
         DeviceArg::Auto | DeviceArg::Cpu => DeviceKind::Cpu,
     };
     if global.device == DeviceArg::Cuda && !has_card {

@@ -166,6 +166,13 @@ impl From<StoreError> for Failure {
         if error.is_disk_full() {
             return Self::environment(DISK_FULL, message, FREE_SPACE);
         }
+        if error.is_locked() {
+            return Self::environment(
+                "database_locked",
+                message,
+                "close the program that writes to it (`fuser FILE` names it), or put the database elsewhere with `--db FILE`",
+            );
+        }
         match error {
             StoreError::Missing { .. } => Self::invalid(
                 "no_database",

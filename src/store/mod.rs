@@ -63,11 +63,19 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
+        self.says("disk is full")
+    }
+
+    /// Whether another program holds the database, and held it for longer than is waited.
+    pub fn is_locked(&self) -> bool {
+        self.says("database is locked")
+    }
+
+    fn says(&self, words: &str) -> bool {
         match self {
-            Self::Sql(sqlx::Error::Database(error)) => error.message().contains("disk is full"),
-            Self::Sql(_) | Self::Missing { .. } | Self::Network { .. } | Self::Unreadable { .. } | Self::Damaged(_) => {
-                false
-            }
+            Self::Sql(sqlx::Error::Database(error)) => error.message().contains(words),
+            Self::Unreadable { message, .. } => message.contains(words),
+            Self::Sql(_) | Self::Missing { .. } | Self::Network { .. } | Self::Damaged(_) => false,
         }
     }
 }

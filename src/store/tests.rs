@@ -316,3 +316,20 @@ fn a_file_that_is_no_database_is_refused_with_its_path() {
         }
     });
 }
+
+#[test]
+fn a_database_that_another_program_holds_is_told_from_a_damaged_one() {
+    run(async {
+        let (folder, mut store) = fresh().await;
+        let mut other = Store::open(&folder.path().join("sandbox.db")).await.expect("opened");
+        let _tx = sqlx::Connection::begin_with(&mut other.connection, "begin exclusive")
+            .await
+            .expect("held");
+        sqlx::query("pragma busy_timeout = 1")
+            .execute(&mut store.connection)
+            .await
+            .expect("set");
+        let error = store.append("t0", &[stage("a", None, 0, 1)]).await.expect_err("locked");
+        assert!(error.is_locked() && !error.is_disk_full(), "{error}");
+    });
+}

@@ -331,3 +331,56 @@ fn the_template_of_init_is_a_sweep_that_plans() {
     let plan = world.run(&["plan", "sweep.yaml", "--set", "data=text", "--json"]);
     assert_eq!(plan.code, 0, "{}", plan.stderr);
 }
+
+#[test]
+fn several_cards_share_the_work_and_each_job_names_its_own() {
+    let world = World::new();
+    world.prepare_text();
+    world.write("toy.yaml", SWEEP);
+    let output = world
+        .command(&["run", "toy.yaml", "--toy", "--json"])
+        .env("SANDBOX_FAKE_GPUS", "2")
+        .output();
+    let ran = crate::world::ran(&output.expect("the program starts"));
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    let jobs = world.files().into_iter().filter(|(path, _)| path.ends_with("job.json"));
+    let devices: std::collections::BTreeSet<String> = jobs
+        .filter_map(|(path, _)| {
+            let job: Value = serde_json::from_str(&fs_err::read_to_string(path).ok()?).ok()?;
+            Some(job["device"].as_str()?.to_owned())
+        })
+        .collect();
+    assert_eq!(devices.into_iter().collect::<Vec<_>>(), ["cuda:0", "cuda:1"]);
+}
+
+#[test]
+fn conditions_choose_trials_wherever_they_are_listed() {
+    let world = World::new();
+    world.prepare_text();
+    world.write("toy.yaml", SWEEP);
+    world.run(&["run", "toy.yaml", "--toy", "--json"]).ok();
+    let all = world.run(&["status", "--trials", "--json"]).ok();
+    let trials = all["trials"].as_array().expect("trials");
+    let small = trials
+        .iter()
+        .filter(|trial| trial["params_non_embedding"].as_u64() < Some(10_000))
+        .count();
+    assert!(0 < small && small < trials.len());
+    let condition = ["--where", "params < 10K", "--json"];
+    let mut args = vec!["status"];
+    args.extend(condition);
+    let some = world.run(&args).ok();
+    assert_eq!(some["trials"].as_array().map(Vec::len), Some(small));
+    let plan = world
+        .run(&["plan", "toy.yaml", "--toy", "--where", "params < 10K", "--json"])
+        .ok();
+    assert_eq!(plan["trials"].as_array().map(Vec::len), Some(small));
+    assert_eq!(plan["totals"]["trials"], trials.len());
+    let mut args = vec!["export", "--format", "csv", "--out", "out"];
+    args.extend(condition);
+    world.run(&args).ok();
+    let table = fs_err::read_to_string(world.path("out/trials.csv")).expect("written");
+    assert_eq!(table.lines().count(), small + 1);
+    let ran = world.run(&["status", "--where", "learning_rate > 1", "--json"]);
+    assert_eq!((ran.code, ran.error().as_str()), (2, "invalid_where"));
+}
