@@ -1,7 +1,7 @@
 # Every target does the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart test chaos check build libtorch lint doc deny bless fmt clean tools
+.PHONY: help quickstart test chaos bench-scale fuzz-build fuzz check build libtorch lint doc deny bless fmt clean tools
 
 # A variable that is set but empty would hide the pinned libtorch from cargo.
 $(foreach name,LIBTORCH LIBTORCH_USE_PYTORCH LIBTORCH_LIB LIBTORCH_INCLUDE,$(if $($(name)),,$(eval unexport $(name))))
@@ -25,6 +25,15 @@ test: libtorch ## run all tests
 
 chaos: libtorch ## kill a run KILLS times (120) at random moments, and compare with one that was left alone
 	SANDBOX_CHAOS=$(or $(KILLS),120) cargo test $(BUILD) --test it chaos -- --nocapture
+
+bench-scale: build ## how the orchestrator carries 10,000 toy trials of 1,000 points each
+	@python3 scripts/bench_scale.py $(TARGET)/release/sandbox
+
+fuzz-build: tools ## build the fuzz targets, where their crates can be fetched
+	@sh scripts/fuzz.sh build
+
+fuzz: tools ## run the fuzz target FUZZ (sweep_file, worker_lines, checkpoint_header) for SECONDS (600)
+	@sh scripts/fuzz.sh run $(FUZZ) $(or $(SECONDS),600)
 
 check: lint test doc deny ## all that has to pass: format, lints, tests, documentation, licences
 
