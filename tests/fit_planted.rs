@@ -28,6 +28,7 @@ fn run(params: f64, tokens: f64, loss: f64) -> Observation {
         lr: None,
         batch_tokens: None,
         seed: None,
+        flops: None,
         schedule: None,
     }
 }

@@ -43,6 +43,7 @@ fn chinchilla(test: &str, with_outliers: bool) -> Option<Vec<Observation>> {
                 lr: None,
                 batch_tokens: None,
                 seed: None,
+                flops: None,
                 schedule: None,
             })
         })

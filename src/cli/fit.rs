@@ -1,27 +1,36 @@
-//! `sandbox fit` and `sandbox predict`: laws, and what they say elsewhere.
+//! `sandbox fit`: laws from a sweep, or from a table of anybody's runs.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use fs_err as fs;
 use serde::Serialize;
 
 use crate::cli::output::{Output, table};
 use crate::fit::chinchilla::Objective;
 use crate::fit::learning_rate::LrFit;
-use crate::fit::loss_fit::{Extrapolation, LossFit, Prediction};
+use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::HoldOut;
 use crate::fit::{Estimate, Warning};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fitting::{self, Kept, Laws, Request};
+use crate::run::fitting::{self, Kept, Laws, Request, Timings};
+use crate::run::table_runs::{FIELDS, Mapping};
 use crate::units::{human_count, parse_count, significant};
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
-    /// The sweep (default: the one that was planned last)
-    sweep: Option<String>,
+    /// A sweep (default: the one that was planned last), or a table of anybody's runs: .csv, .parquet, .jsonl
+    #[arg(value_name = "SWEEP|FILE")]
+    target: Option<String>,
+    /// What the columns of a table mean: `--map params=N,tokens=D,loss=loss`; also lr, batch, schedule, seed, label, flops
+    #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',', num_args = 1.., value_parser = pair)]
+    map: Vec<(String, String)>,
+    /// What a column's numbers are multiplied by: `--scale tokens=1e9`
+    #[arg(long, value_name = "FIELD=FACTOR", value_delimiter = ',', num_args = 1.., value_parser = pair)]
+    scale: Vec<(String, String)>,
+    /// Rows of a table that count: `--where "keep == 1"`
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<String>,
     /// Which law: the loss over size and tokens (with the best learning rate beside it), or the learning rate alone
     #[arg(long, value_enum, default_value_t = LawArg::Chinchilla)]
     law: LawArg,
@@ -48,22 +57,6 @@ enum ObjectiveArg {
     LeastSquares,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct PredictArgs {
-    /// The fit: its name, the beginning of it, or `last`
-    #[arg(default_value = "last")]
-    fit: String,
-    /// Parameters without the embedding
-    #[arg(long, value_parser = count, required_unless_present = "at", requires = "tokens")]
-    params: Option<f64>,
-    /// Tokens
-    #[arg(long, value_parser = count)]
-    tokens: Option<f64>,
-    /// A CSV file with columns params,tokens: one prediction a row, in order
-    #[arg(long, conflicts_with_all = ["params", "tokens"])]
-    at: Option<PathBuf>,
-}
-
 /// A positive number with an optional suffix, for the command line.
 pub(super) fn count(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -88,6 +81,15 @@ fn hold_out(text: &str) -> Result<HoldOut, String> {
     }
 }
 
+/// `FIELD=TEXT` with a field that laws know.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (field, rest) = text.split_once('=').ok_or("write FIELD=COLUMN, as in params=N")?;
+    if !FIELDS.contains(&field) {
+        return Err(format!("`{field}` is no field; there is {}", FIELDS.join(", ")));
+    }
+    Ok((field.to_owned(), rest.to_owned()))
+}
+
 #[derive(Debug, Serialize)]
 struct LossView<'a> {
     #[serde(flatten)]
@@ -96,32 +98,71 @@ struct LossView<'a> {
     lr: Option<&'a Kept<LrFit>>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Timings {
-    total: f64,
+impl FitArgs {
+    fn request(&self) -> Request {
+        Request {
+            objective: match self.objective {
+                ObjectiveArg::Huber => Objective::Huber,
+                ObjectiveArg::LeastSquares => Objective::LeastSquares,
+            },
+            hold_out: self.hold_out,
+            bootstrap: self.bootstrap,
+        }
+    }
+
+    /// The table that is meant, if it is one.
+    fn table(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(self.target.as_ref()?);
+        let has_ending = path
+            .extension()
+            .is_some_and(|kind| TABLES.iter().any(|table| kind == *table));
+        (!self.map.is_empty() || (has_ending && path.exists())).then_some(path)
+    }
+
+    fn mapping(&self) -> Result<Mapping, Failure> {
+        let scale = |(field, factor): &(String, String)| match count(factor) {
+            Ok(factor) => Ok((field.clone(), factor)),
+            Err(error) => Err(Failure::invalid(
+                "usage",
+                format!("--scale {field}={factor}: {error}"),
+                "",
+            )),
+        };
+        Ok(Mapping {
+            columns: self.map.iter().cloned().collect(),
+            scales: self.scale.iter().map(scale).collect::<Result<_, _>>()?,
+            condition: self.condition.clone(),
+        })
+    }
 }
 
+/// Endings of tables.
+const TABLES: [&str; 4] = ["csv", "parquet", "jsonl", "ndjson"];
+
 pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
+    match args.table() {
+        Some(path) => fit_table(context, args, &path, output).await,
+        None => fit_sweep(context, args, output).await,
+    }
+}
+
+async fn fit_table(context: &Context, args: &FitArgs, path: &Path, output: &Output) -> Result<u8, Failure> {
+    let mapping = args.mapping()?;
+    let mut store = context.store_or_new().await?;
+    let (kept, timings_ms) = fitting::fit_table(context, &mut store, path, &mapping, &args.request()).await?;
+    show_loss(&kept, timings_ms, None, output)
+}
+
+async fn fit_sweep(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
-    let sweep = fitting::sweep_name(&mut store, args.sweep.as_deref()).await?;
-    let objective = match args.objective {
-        ObjectiveArg::Huber => Objective::Huber,
-        ObjectiveArg::LeastSquares => Objective::LeastSquares,
-    };
-    let request = Request {
-        objective,
-        hold_out: args.hold_out,
-        bootstrap: args.bootstrap,
-    };
-    let began = Instant::now();
-    let Laws { loss, lr, .. } = fitting::fit_sweep(context, &mut store, &sweep, &request).await?;
-    let timings_ms = Timings {
-        total: began.elapsed().as_secs_f64() * 1000.0,
-    };
+    let sweep = fitting::sweep_name(&mut store, args.target.as_deref()).await?;
+    let laws = fitting::fit_sweep(context, &mut store, &sweep, &args.request()).await?;
+    let Laws { loss, lr, timings, .. } = laws;
     match args.law {
         LawArg::Lr => {
             let kept = lr.map_err(|refusal| fitting::refused(&refusal))?;
             output.result(&kept, std::slice::from_ref(&kept.fit), || lr_text(&kept))?;
+            Ok(0)
         }
         LawArg::Chinchilla => {
             if let Err(refusal) = &lr {
@@ -131,26 +172,31 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
                 ));
             }
             let kept = loss.map_err(|refusal| fitting::refused(&refusal))?;
-            let lr = lr.ok();
-            let view = LossView {
-                kept: &kept,
-                timings_ms,
-                lr: lr.as_ref(),
-            };
-            output.result(&view, std::slice::from_ref(&kept.fit), || {
-                let lr = lr.as_ref().map(lr_text).unwrap_or_default();
-                format!("{}\n\n{lr}", loss_text(&sweep, &kept))
-            })?;
+            show_loss(&kept, timings, lr.ok().as_ref(), output)
         }
     }
+}
+
+fn show_loss(
+    kept: &Kept<LossFit>,
+    timings_ms: Timings,
+    lr: Option<&Kept<LrFit>>,
+    output: &Output,
+) -> Result<u8, Failure> {
+    let view = LossView { kept, timings_ms, lr };
+    output.result(&view, std::slice::from_ref(&kept.fit), || {
+        let lr = lr.map(lr_text).unwrap_or_default();
+        format!("{}\n\n{lr}", loss_text(kept))
+    })?;
     Ok(0)
 }
 
-fn loss_text(sweep: &str, kept: &Kept<LossFit>) -> String {
+fn loss_text(kept: &Kept<LossFit>) -> String {
     let law = &kept.law;
     let mut text = format!(
-        "fit {} of {sweep}: L(N, D) = E + A/N^alpha + B/D^beta over {} runs ({} left out), {}\n",
+        "fit {} of {}: L(N, D) = E + A/N^alpha + B/D^beta over {} runs ({} left out), {}\n",
         kept.fit,
+        kept.source,
         law.n,
         kept.left_out.len(),
         format!("{:?}", law.status).to_lowercase()
@@ -231,106 +277,5 @@ fn warnings_text(warnings: &[Warning]) -> String {
     warnings
         .iter()
         .map(|warning| format!("\nwarning {}: {}", warning.code, warning.text))
-        .collect()
-}
-
-#[derive(Debug, Serialize)]
-struct PredictView {
-    fit: String,
-    loss: PredictLoss,
-    extrapolation: Extrapolation,
-}
-
-#[derive(Debug, Serialize)]
-struct PredictLoss {
-    #[serde(flatten)]
-    prediction: Prediction,
-}
-
-pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Output) -> Result<u8, Failure> {
-    let mut store = context.store().await?;
-    let (fit, law) = fitting::stored_loss_fit(&mut store, &args.fit).await?;
-    let view = |params: f64, tokens: f64| PredictView {
-        fit: fit.clone(),
-        loss: PredictLoss {
-            prediction: law.predict(params, tokens),
-        },
-        extrapolation: law.extrapolation(params, tokens),
-    };
-    match (&args.at, args.params, args.tokens) {
-        (Some(path), _, _) => {
-            let views: Vec<PredictView> = points(path)?
-                .into_iter()
-                .map(|(params, tokens)| view(params, tokens))
-                .collect();
-            output.result(&views, &[], || {
-                views.iter().map(|view| format!("{}\n", predict_text(view))).collect()
-            })?;
-        }
-        (None, Some(params), Some(tokens)) => {
-            let view = view(params, tokens);
-            output.result(&view, std::slice::from_ref(&view.fit), || predict_text(&view))?;
-        }
-        (None, _, _) => {
-            return Err(Failure::invalid(
-                "usage",
-                "give --params and --tokens, or --at FILE",
-                "",
-            ));
-        }
-    }
-    Ok(0)
-}
-
-fn predict_text(view: &PredictView) -> String {
-    let interval = |ends: Option<[f64; 2]>| ends.map_or_else(|| "–".to_owned(), |[a, b]| format!("{a:.4} to {b:.4}"));
-    let Prediction {
-        mean,
-        ci95_mean,
-        ci95_new_run,
-    } = view.loss.prediction;
-    format!(
-        "{mean:.4} nats/token (95 % of the mean {}, of a new run {}); {}× the parameters, {}× the tokens seen",
-        interval(ci95_mean),
-        interval(ci95_new_run),
-        significant(view.extrapolation.params, 3),
-        significant(view.extrapolation.tokens, 3)
-    )
-}
-
-/// The points of a CSV file with columns params and tokens.
-fn points(path: &std::path::Path) -> Result<Vec<(f64, f64)>, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::invalid("missing_file", error.to_string(), ""))?;
-    let mut lines = text.lines().enumerate();
-    let head: Vec<&str> = lines
-        .next()
-        .map(|(_, line)| line.split(',').map(str::trim).collect())
-        .unwrap_or_default();
-    let column = |name: &str| {
-        head.iter().position(|cell| *cell == name).ok_or_else(|| {
-            Failure::invalid(
-                "missing_column",
-                format!("`{}` has no column `{name}`", path.display()),
-                "its first line must be `params,tokens`",
-            )
-        })
-    };
-    let (params, tokens) = (column("params")?, column("tokens")?);
-    lines
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(index, line)| {
-            let cells: Vec<&str> = line.split(',').map(str::trim).collect();
-            let number = |at: usize| {
-                cells.get(at).and_then(|cell| count(cell).ok()).ok_or_else(|| {
-                    let text = format!(
-                        "`{}`, line {}: `{line}` holds no two positive numbers",
-                        path.display(),
-                        index + 1
-                    );
-                    Failure::invalid("bad_row", text, "")
-                })
-            };
-            Ok((number(params)?, number(tokens)?))
-        })
         .collect()
 }

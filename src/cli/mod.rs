@@ -16,6 +16,7 @@ mod init;
 mod inspect;
 mod output;
 mod plan;
+mod predict;
 mod progress;
 mod recipe;
 mod report;
@@ -135,7 +136,7 @@ enum Command {
     /// Fit the law of loss and the law of the learning rate
     Fit(fit::FitArgs),
     /// Predict a loss from a fit
-    Predict(fit::PredictArgs),
+    Predict(predict::PredictArgs),
     /// Say what to use at scale, with the origin of every number
     Recipe(recipe::RecipeArgs),
     /// Write one page with everything, and the figures beside it
@@ -207,7 +208,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Gc(args) => block_on(gc::gc(&context, &args, output)),
         Command::Db(command) => block_on(db::db(&context, &command, output)),
         Command::Fit(args) => block_on(fit::fit(&context, &args, output)),
-        Command::Predict(args) => block_on(fit::predict(&context, &args, output)),
+        Command::Predict(args) => block_on(predict::predict(&context, &args, output)),
         Command::Recipe(args) => block_on(recipe::recipe(&context, &args, output)),
         Command::Report(args) => block_on(report::report(&context, &args, output)),
         Command::Export(args) => block_on(export::export(&context, &args, output)),

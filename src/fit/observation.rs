@@ -26,6 +26,8 @@ pub struct Observation {
     pub schedule: Option<String>,
     /// Seed, where known: equal configurations with other seeds are replicates.
     pub seed: Option<u64>,
+    /// Training compute in FLOP, where it was told.
+    pub flops: Option<f64>,
 }
 
 impl Observation {
@@ -51,9 +53,9 @@ impl Observation {
         Ok(())
     }
 
-    /// Training compute in FLOP: 6 · params · tokens (Kaplan et al. 2020, arXiv 2001.08361).
+    /// Training compute in FLOP: as told, else 6 · params · tokens (Kaplan et al. 2020, arXiv 2001.08361).
     pub fn compute(&self) -> f64 {
-        6.0 * self.params * self.tokens
+        self.flops.unwrap_or(6.0 * self.params * self.tokens)
     }
 
     /// The order of points: size, then tokens.
@@ -163,6 +165,7 @@ pub(crate) mod tests {
             batch_tokens: None,
             schedule: None,
             seed: None,
+            flops: None,
         }
     }
 

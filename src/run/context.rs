@@ -66,6 +66,12 @@ impl Context {
         }
     }
 
+    /// Opens the database, creating the home and it where there is none yet.
+    pub async fn store_or_new(&self) -> Result<Store, Failure> {
+        self.workdir.create()?;
+        Ok(Store::open(self.workdir.database()).await?)
+    }
+
     /// Opens the database to read; none where there is none yet.
     pub async fn store(&self) -> Result<Store, Failure> {
         Ok(Store::open_existing(self.workdir.database()).await?)

@@ -1,18 +1,21 @@
 //! From the trials of a sweep to laws that are kept: what enters, what is left out and why.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Instant;
 
 use serde::Serialize;
 
 use crate::fit::chinchilla::Objective;
 use crate::fit::learning_rate::{self, LrFit, LrRun};
 use crate::fit::loss_fit::LossFit;
-use crate::fit::loss_law::{self, HoldOut, Options};
+use crate::fit::loss_law::{HoldOut, Options, PointFit};
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::table_runs::{self, Mapping, TableRuns};
 use crate::store::{FitRow, Store};
 use crate::wire::Trainer;
 
@@ -48,6 +51,10 @@ pub struct Kept<T> {
     /// The law.
     #[serde(flatten)]
     pub law: T,
+    /// The sweep or the file that it rests on.
+    pub source: String,
+    /// Hash of the runs that it rests on.
+    pub data_hash: String,
     /// Trials that did not enter, with the reason.
     pub left_out: Vec<LeftOut>,
 }
@@ -61,6 +68,17 @@ pub struct LeftOut {
     pub reason: String,
 }
 
+/// How long a fit took, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Timings {
+    /// The constants.
+    pub point: f64,
+    /// How sure they are.
+    pub bootstrap: f64,
+    /// All of it, with runs held out.
+    pub total: f64,
+}
+
 /// The laws of a sweep.
 #[derive(Debug)]
 pub struct Laws {
@@ -70,6 +88,8 @@ pub struct Laws {
     pub lr: Result<Kept<LrFit>, Refusal>,
     /// The trials.
     pub trials: Vec<TrialRow>,
+    /// How long the law of loss took.
+    pub timings: Timings,
 }
 
 /// A refusal, in the user's terms.
@@ -96,15 +116,111 @@ pub async fn fit_sweep(context: &Context, store: &mut Store, sweep: &str, reques
     if let Err(refusal) = check(&trials, context.trainer) {
         return Err(refused(&refusal));
     }
-    let loss = loss(context, &trials, request);
-    let lr = lr(&trials);
+    let mut timings = Timings::default();
+    let loss = loss(context, sweep, &trials, request, &mut timings);
+    let lr = lr(sweep, &trials);
     if let Ok(kept) = &loss {
-        keep(context, store, sweep, &kept.fit, CHINCHILLA, kept).await?;
+        keep(context, store, Some(sweep), &kept.fit, CHINCHILLA, kept).await?;
     }
     if let Ok(kept) = &lr {
-        keep(context, store, sweep, &kept.fit, "lr", kept).await?;
+        keep(context, store, Some(sweep), &kept.fit, "lr", kept).await?;
     }
-    Ok(Laws { loss, lr, trials })
+    Ok(Laws {
+        loss,
+        lr,
+        trials,
+        timings,
+    })
+}
+
+/// Fits the law of loss to the runs of somebody's table, and keeps it.
+pub async fn fit_table(
+    context: &Context,
+    store: &mut Store,
+    path: &Path,
+    mapping: &Mapping,
+    request: &Request,
+) -> Result<(Kept<LossFit>, Timings), Failure> {
+    let TableRuns { runs, left_out, .. } = table_runs::read(path, mapping)?;
+    affordable(path, runs.len(), request.bootstrap)?;
+    // Where nothing but size and tokens is known, every run counts; else the law is that of runs that were tuned.
+    let is_bare = |run: &Observation| run.lr.is_none() && run.batch_tokens.is_none() && run.schedule.is_none();
+    let (best, others) = if runs.iter().all(is_bare) {
+        (runs, Vec::new())
+    } else {
+        best_per_cell(&runs)
+    };
+    let mut timings = Timings::default();
+    let mut law = timed_law(context, &best, request, &mut timings).map_err(|refusal| refused(&refusal))?;
+    "as-given".clone_into(&mut law.convention);
+    let left_out = left_out.into_iter().chain(others);
+    let kept = Kept {
+        fit: name(&law),
+        law,
+        source: path.display().to_string(),
+        data_hash: hash_of(&best),
+        left_out: left_out.map(|(trial, reason)| LeftOut { trial, reason }).collect(),
+    };
+    keep(context, store, None, &kept.fit, CHINCHILLA, &kept).await?;
+    Ok((kept, timings))
+}
+
+/// Refuses what would take hours: every draw fits every run anew.
+fn affordable(path: &Path, runs: usize, bootstrap: usize) -> Result<(), Failure> {
+    const WORK_MAX: usize = 25_000_000;
+    // Runs held out are predicted by further fits, also without a bootstrap.
+    const FITS: usize = 50;
+    if runs * bootstrap.max(FITS) <= WORK_MAX {
+        return Ok(());
+    }
+    let most = if runs * FITS > WORK_MAX {
+        "sample the rows: a law of five constants needs no more".to_owned()
+    } else {
+        format!("`--bootstrap {}` at most, or sample the rows", WORK_MAX / runs)
+    };
+    Err(Failure::invalid(
+        "too_many_rows",
+        format!(
+            "`{}` has {runs} runs; {bootstrap} draws of a law on them would take hours",
+            path.display()
+        ),
+        &most,
+    ))
+}
+
+/// Fits the law of loss, and takes the time of each part.
+fn timed_law(
+    context: &Context,
+    runs: &[Observation],
+    request: &Request,
+    timings: &mut Timings,
+) -> Result<LossFit, Refusal> {
+    let options = Options {
+        objective: request.objective,
+        hold_out: request.hold_out,
+        bootstrap: request.bootstrap,
+        seed: 0,
+        threads: context.cores as usize,
+    };
+    let since = |began: Instant| began.elapsed().as_secs_f64() * 1000.0;
+    let began = Instant::now();
+    let point = PointFit::new(runs, &options)?;
+    timings.point = since(began);
+    let spread = point.draw();
+    timings.bootstrap = since(began) - timings.point;
+    let law = point.finish(spread);
+    timings.total = since(began);
+    Ok(law)
+}
+
+/// Hash of runs, whatever their order.
+fn hash_of(runs: &[Observation]) -> String {
+    let mut lines: Vec<String> = runs
+        .iter()
+        .map(|run| serde_json::to_string(run).unwrap_or_default())
+        .collect();
+    lines.sort_unstable();
+    blake3::hash(lines.join("\n").as_bytes()).to_hex().to_string()
 }
 
 /// What no law may rest on.
@@ -128,7 +244,13 @@ fn check(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn loss(context: &Context, trials: &[TrialRow], request: &Request) -> Result<Kept<LossFit>, Refusal> {
+fn loss(
+    context: &Context,
+    sweep: &str,
+    trials: &[TrialRow],
+    request: &Request,
+    timings: &mut Timings,
+) -> Result<Kept<LossFit>, Refusal> {
     let mut left_out: Vec<LeftOut> = trials
         .iter()
         .filter(|row| row.final_loss.is_none())
@@ -140,18 +262,13 @@ fn loss(context: &Context, trials: &[TrialRow], request: &Request) -> Result<Kep
     let observations: Vec<Observation> = trials.iter().filter_map(observation).collect();
     let (best, others) = best_per_cell(&observations);
     left_out.extend(others.into_iter().map(|(trial, reason)| LeftOut { trial, reason }));
-    let options = Options {
-        objective: request.objective,
-        hold_out: request.hold_out,
-        bootstrap: request.bootstrap,
-        seed: 0,
-        threads: context.cores as usize,
-    };
-    let mut law = loss_law::loss_law(&best, &options)?;
+    let mut law = timed_law(context, &best, request, timings)?;
     "params_non_embedding".clone_into(&mut law.convention);
     Ok(Kept {
         fit: name(&law),
         law,
+        source: sweep.to_owned(),
+        data_hash: hash_of(&best),
         left_out,
     })
 }
@@ -177,11 +294,13 @@ fn observation(row: &TrialRow) -> Option<Observation> {
         batch_tokens: Some(row.batch_tokens as f64),
         schedule: Some(row.schedule.clone()),
         seed: Some(row.seed),
+        // Laws count 6ND; what a trial cost in full is another number.
+        flops: None,
     })
 }
 
 /// The learning rates compare where all else is equal: the schedule, batch and parametrisation with the most trials.
-fn lr(trials: &[TrialRow]) -> Result<Kept<LrFit>, Refusal> {
+fn lr(sweep: &str, trials: &[TrialRow]) -> Result<Kept<LrFit>, Refusal> {
     let kind = |row: &TrialRow| (row.schedule.clone(), row.batch_tokens, row.parametrization.clone());
     let mut counts: BTreeMap<_, BTreeSet<(u64, u64, u64)>> = BTreeMap::new();
     for row in trials {
@@ -214,9 +333,12 @@ fn lr(trials: &[TrialRow]) -> Result<Kept<LrFit>, Refusal> {
         }
     }
     let law = learning_rate::fit(&runs)?;
+    let observations: Vec<Observation> = trials.iter().filter_map(observation).collect();
     Ok(Kept {
         fit: name(&law),
         law,
+        source: sweep.to_owned(),
+        data_hash: hash_of(&observations),
         left_out,
     })
 }
@@ -230,7 +352,7 @@ fn name(law: &impl Serialize) -> String {
 async fn keep(
     context: &Context,
     store: &mut Store,
-    sweep: &str,
+    sweep: Option<&str>,
     fit: &str,
     law: &str,
     body: &impl Serialize,
@@ -238,7 +360,7 @@ async fn keep(
     let body = serde_json::to_value(body).map_err(std::io::Error::other)?;
     let row = FitRow {
         fit: fit.to_owned(),
-        sweep: Some(sweep.to_owned()),
+        sweep: sweep.map(str::to_owned),
         law: law.to_owned(),
         body,
     };

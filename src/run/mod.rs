@@ -14,4 +14,5 @@ pub mod orchestrate;
 pub mod planning;
 mod reclaim;
 pub mod reporting;
+pub mod table_runs;
 pub mod toy;

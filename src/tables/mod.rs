@@ -2,6 +2,8 @@
 //!
 //! Refuses to know where rows come from.
 
+pub mod read;
+
 use std::collections::BTreeSet;
 use std::io::Cursor;
 

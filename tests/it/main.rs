@@ -8,6 +8,7 @@ mod errors;
 mod faults;
 mod help;
 mod skip;
+mod tables;
 mod toy;
 #[cfg(feature = "torch")]
 mod training;

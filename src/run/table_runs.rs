@@ -1,0 +1,236 @@
+//! Somebody else's runs: the columns of a table, told what they mean, into observations.
+//!
+//! Refuses to know laws. Every bad cell is named with its line; nothing is guessed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fs_err as fs;
+
+use crate::fit::observation::Observation;
+use crate::run::failure::{At, Failure};
+use crate::spec::expr::{Expr, Kind, Name, Value};
+use crate::tables::read::{self, TextTable};
+use crate::units::parse_count;
+
+/// What a column can be to a law.
+pub const FIELDS: [&str; 9] = [
+    "params", "tokens", "loss", "lr", "batch", "schedule", "seed", "label", "flops",
+];
+
+/// Bad cells that are shown; more of the same would hide the first.
+const SHOWN: usize = 20;
+
+/// What the columns of a table mean.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Mapping {
+    /// The column of each field.
+    pub columns: BTreeMap<String, String>,
+    /// What a column's numbers are multiplied by, by field.
+    pub scales: BTreeMap<String, f64>,
+    /// Rows that count.
+    pub condition: Option<String>,
+}
+
+/// Runs of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableRuns {
+    /// The runs.
+    pub runs: Vec<Observation>,
+    /// Rows that did not enter: their place and the reason.
+    pub left_out: Vec<(String, String)>,
+    /// Hash of the file.
+    pub hash: String,
+}
+
+/// Reads the runs of a file.
+pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
+    let bytes = fs::read(path).map_err(|error| Failure::invalid("missing_file", error.to_string(), ""))?;
+    let hash = blake3::hash(&bytes).to_hex().to_string();
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let table = read::read(bytes, &extension)
+        .map_err(|error| Failure::invalid("bad_table", format!("`{}`: {error}", path.display()), ""))?;
+    let mut reader = Reader::new(path, &table, mapping)?;
+    let (mut runs, mut left_out) = (Vec::new(), Vec::new());
+    for row in 0..table.lines.len() {
+        let place = format!("line {}", table.lines[row]);
+        if !reader.counts(row) {
+            left_out.push((place, "the condition leaves it out".to_owned()));
+        } else if let Some(field) = reader.empty(row) {
+            left_out.push((place, format!("its `{field}` is empty")));
+        } else if let Some(run) = reader.run(row, place) {
+            runs.push(run);
+        }
+    }
+    if !reader.mistakes.is_empty() {
+        return Err(reader.failure());
+    }
+    Ok(TableRuns { runs, left_out, hash })
+}
+
+struct Reader<'a> {
+    file: String,
+    table: &'a TextTable,
+    mapping: &'a Mapping,
+    /// The cells of each field.
+    fields: BTreeMap<&'static str, &'a [Option<String>]>,
+    condition: Option<Expr>,
+    mistakes: Vec<At>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(path: &Path, table: &'a TextTable, mapping: &'a Mapping) -> Result<Self, Failure> {
+        let mut fields = BTreeMap::new();
+        for field in FIELDS {
+            let asked = mapping.columns.get(field);
+            let column = asked.map_or(field, String::as_str);
+            match table.columns.get(column) {
+                Some(cells) => {
+                    fields.insert(field, cells.as_slice());
+                }
+                None if asked.is_none() => {}
+                None => return Err(missing(path, table, field, column)),
+            }
+        }
+        for field in ["params", "loss"] {
+            if !fields.contains_key(field) {
+                return Err(missing(path, table, field, field));
+            }
+        }
+        // Compute and size give the tokens, by 6ND.
+        if !fields.contains_key("tokens") && !fields.contains_key("flops") {
+            return Err(missing(path, table, "tokens", "tokens"));
+        }
+        let condition = mapping
+            .condition
+            .as_deref()
+            .map(|text| condition(text, table))
+            .transpose()?;
+        Ok(Self {
+            file: path.display().to_string(),
+            table,
+            mapping,
+            fields,
+            condition,
+            mistakes: Vec::new(),
+        })
+    }
+
+    fn cell(&self, field: &str, row: usize) -> Option<&'a str> {
+        let text = self.fields.get(field)?.get(row)?.as_deref()?.trim();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Whether the condition holds for a row.
+    fn counts(&self, row: usize) -> bool {
+        let Some(condition) = &self.condition else { return true };
+        condition.holds(&|name| {
+            let text = self.table.columns.get(name)?.get(row)?.as_deref()?.trim();
+            Some(
+                text.parse()
+                    .map_or_else(|_| Value::Text(text.to_owned()), Value::Number),
+            )
+        })
+    }
+
+    /// The first field that a run must have and this row has not.
+    fn empty(&self, row: usize) -> Option<&'static str> {
+        let must = ["params", "loss", "tokens", "flops"].into_iter();
+        let mut must = must.filter(|field| self.fields.contains_key(field));
+        must.find(|field| self.cell(field, row).is_none())
+    }
+
+    fn run(&mut self, row: usize, place: String) -> Option<Observation> {
+        let params = self.number("params", row);
+        let loss = self.number("loss", row);
+        let flops = self.number("flops", row);
+        let tokens = if self.fields.contains_key("tokens") {
+            self.number("tokens", row)
+        } else {
+            flops.zip(params).map(|(flops, params)| flops / (6.0 * params))
+        };
+        let (lr, batch_tokens) = (self.number("lr", row), self.number("batch", row));
+        let seed = self.cell("seed", row).and_then(|text| text.parse().ok());
+        Some(Observation {
+            label: self.cell("label", row).map_or(place, str::to_owned),
+            params: params?,
+            tokens: tokens?,
+            loss: loss?,
+            lr,
+            batch_tokens,
+            schedule: self.cell("schedule", row).map(str::to_owned),
+            seed,
+            flops,
+        })
+    }
+
+    /// A positive number; anything else is a mistake with its place.
+    fn number(&mut self, field: &'static str, row: usize) -> Option<f64> {
+        let text = self.cell(field, row)?;
+        let number = text.parse().or_else(|_| parse_count(text).map(|count| count as f64));
+        let what = match number {
+            Ok(number) if number > 0.0 && f64::is_finite(number) => {
+                return Some(number * self.mapping.scales.get(field).copied().unwrap_or(1.0));
+            }
+            Ok(number) => format!("{field} is {number}; it must be a positive number"),
+            Err(_) => format!("{field} is `{text}`, which is no number"),
+        };
+        let column = self.mapping.columns.get(field).map_or(field, String::as_str);
+        self.mistakes.push(At {
+            file: self.file.clone(),
+            line: self.table.lines[row],
+            column: self.table.names.iter().position(|name| name == column).unwrap_or(0) + 1,
+            key: column.to_owned(),
+            message: what,
+            suggestion: None,
+        });
+        None
+    }
+
+    fn failure(self) -> Failure {
+        let count = self.mistakes.len();
+        let mut failure = Failure::invalid(
+            "bad_row",
+            format!("`{}` has {count} cell(s) that no run can have", self.file),
+            "mend them, or leave the rows out with `--where`",
+        );
+        failure.at = self.mistakes.into_iter().take(SHOWN).collect();
+        failure
+    }
+}
+
+fn missing(path: &Path, table: &TextTable, field: &str, column: &str) -> Failure {
+    Failure::invalid(
+        "missing_column",
+        format!(
+            "`{}` has no column `{column}` for {field}; it has {}",
+            path.display(),
+            table.names.join(", ")
+        ),
+        &format!("say which column it is: `--map {field}=COLUMN`"),
+    )
+}
+
+fn condition(text: &str, table: &TextTable) -> Result<Expr, Failure> {
+    let is_number = |cells: &[Option<String>]| {
+        let mut there = cells
+            .iter()
+            .flatten()
+            .map(|cell| cell.trim())
+            .filter(|cell| !cell.is_empty());
+        there.all(|cell| cell.parse::<f64>().is_ok())
+    };
+    let names: Vec<Name<'_>> = table
+        .columns
+        .iter()
+        .map(|(name, cells)| Name {
+            name,
+            kind: if is_number(cells) { Kind::Number } else { Kind::Text },
+        })
+        .collect();
+    Expr::parse(text, &names).map_err(|error| {
+        let hint = error.suggestion.map(|word| format!("try: {word}"));
+        let message = format!("--where, column {}: {}", error.column, error.message);
+        Failure::invalid("invalid_where", message, &hint.unwrap_or_default())
+    })
+}

@@ -1,0 +1,104 @@
+//! Anybody's runs: a table goes in, a law comes out, and what is wrong with the table is said with its line.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::world::World;
+
+/// Runs of a planted law, in units of somebody else, with a row that does not count.
+fn table(world: &World) {
+    let mut text = String::from("run,size (B),tokens,final,ok\n");
+    for (row, params) in [0.1, 0.2, 0.4, 0.8, 1.6].into_iter().enumerate() {
+        for (column, tokens) in [2e9, 4e9, 8e9, 16e9].into_iter().enumerate() {
+            let loss = 1.8 + 400.0 * f64::powf(params * 1e9, -0.34) + 2000.0 * f64::powf(tokens, -0.37);
+            writeln!(text, "r{row}{column},{params},{tokens:e},{loss},1").expect("text");
+        }
+    }
+    text.push_str("broken,0.1,2e9,9.5,0\nempty,0.1,2e9,,1\n");
+    world.write("runs.csv", &text);
+}
+
+const MAP: [&str; 4] = [
+    "--map",
+    "params=size (B),tokens=tokens,loss=final,label=run",
+    "--scale",
+    "params=1e9",
+];
+
+fn fit(world: &World, file: &str, more: &[&str]) -> crate::world::Ran {
+    let mut args = vec!["fit", file];
+    args.extend(MAP);
+    args.extend(more);
+    args.push("--json");
+    world.run(&args)
+}
+
+#[test]
+fn a_table_gives_the_planted_law_back_and_is_predicted_from() {
+    let world = World::new();
+    table(&world);
+    let law = fit(&world, "runs.csv", &["--where", "ok == 1"]).ok();
+    for (name, planted) in [("E", 1.8), ("alpha", 0.34), ("beta", 0.37)] {
+        let value = law["parameters"][name]["value"].as_f64().expect("a number");
+        assert!((value / planted - 1.0).abs() < 1e-4, "{name}: {value}");
+    }
+    assert_eq!((&law["n"], &law["convention"]), (&20.into(), &"as-given".into()));
+    let left_out: Vec<&str> = law["left_out"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|it| it["reason"].as_str())
+        .collect();
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    for part in ["point", "bootstrap", "total"] {
+        assert!(law["timings_ms"][part].as_f64() >= Some(0.0), "{part}");
+    }
+    let id = law["fit"].as_str().expect("a name");
+    let said = world
+        .run(&["predict", &id[..6], "--params", "2.4B", "--tokens", "1T", "--json"])
+        .ok();
+    let mean = said["loss"]["mean"].as_f64().expect("a number");
+    let planted = 1.8 + 400.0 * f64::powf(2.4e9, -0.34) + 2000.0 * f64::powf(1e12, -0.37);
+    assert!((mean - planted).abs() < 1e-3, "{mean} {planted}");
+}
+
+#[test]
+fn every_bad_cell_is_named_with_its_line_and_column() {
+    let world = World::new();
+    world.write(
+        "bad.csv",
+        "run,size (B),tokens,final\na,0.1,1e9,3.0\nb,ten,1e9,2.0\nc,0.2,nan,2.5\nd,0.4,1e9,-1\n",
+    );
+    let ran = fit(&world, "bad.csv", &[]);
+    let error = &ran.json()["error"];
+    assert_eq!((ran.code, &error["code"]), (2, &Value::from("bad_row")));
+    let at: Vec<(u64, u64)> = error["at"]
+        .as_array()
+        .expect("places")
+        .iter()
+        .filter_map(|at| Some((at["line"].as_u64()?, at["column"].as_u64()?)))
+        .collect();
+    assert_eq!(at, [(3, 2), (4, 3), (5, 4)]);
+}
+
+#[test]
+fn tables_that_carry_no_law_are_refused_each_by_its_code() {
+    let world = World::new();
+    table(&world);
+    world.write("one.csv", "run,size (B),tokens,final\na,0.1,1e9,3.0\n");
+    world.write("text.jsonl", "{\"run\": 1}\n[]\n");
+    for (file, more, code, error) in [
+        ("one.csv", &[][..], 4, "too_few_sizes"),
+        ("runs.csv", &["--where", "params > 1"], 2, "invalid_where"),
+        ("runs.csv", &["--where", "run == r00"], 4, "too_few_sizes"),
+        ("nowhere.csv", &[], 2, "missing_file"),
+        ("text.jsonl", &[], 2, "bad_table"),
+        ("runs.csv", &["--bootstrap", "10000000"], 2, "too_many_rows"),
+    ] {
+        let ran = fit(&world, file, more);
+        assert_eq!((ran.code, ran.error().as_str()), (code, error), "{file} {more:?}");
+    }
+    let ran = world.run(&["fit", "runs.csv", "--map", "params=N", "--json"]);
+    assert_eq!((ran.code, ran.error().as_str()), (2, "missing_column"));
+}
