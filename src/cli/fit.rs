@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::cli::mapping::MappingArgs;
 use crate::cli::output::{Output, table};
+use crate::cli::predict::count;
 use crate::fit::chinchilla::Objective;
 use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
@@ -14,23 +16,15 @@ use crate::fit::{Estimate, Warning};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting::{self, Kept, Laws, Request, Timings};
-use crate::run::table_runs::{FIELDS, Mapping};
-use crate::units::{human_count, parse_count, significant};
+use crate::units::{human_count, significant};
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
-    /// A sweep (default: the one that was planned last), or a table of anybody's runs: .csv, .parquet, .jsonl
+    /// A sweep (default: the one that was planned last), a name that was imported, or a table of anybody's runs: .csv, .parquet, .jsonl
     #[arg(value_name = "SWEEP|FILE")]
     target: Option<String>,
-    /// What the columns of a table mean: `--map params=N,tokens=D,loss=loss`; also lr, batch, schedule, seed, label, flops
-    #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',', num_args = 1.., value_parser = pair)]
-    map: Vec<(String, String)>,
-    /// What a column's numbers are multiplied by: `--scale tokens=1e9`
-    #[arg(long, value_name = "FIELD=FACTOR", value_delimiter = ',', num_args = 1.., value_parser = pair)]
-    scale: Vec<(String, String)>,
-    /// Rows of a table that count: `--where "keep == 1"`
-    #[arg(long = "where", value_name = "CONDITION")]
-    condition: Option<String>,
+    #[command(flatten)]
+    mapping: MappingArgs,
     /// Which law: the loss over size and tokens (with the best learning rate beside it), or the learning rate alone
     #[arg(long, value_enum, default_value_t = LawArg::Chinchilla)]
     law: LawArg,
@@ -57,17 +51,6 @@ enum ObjectiveArg {
     LeastSquares,
 }
 
-/// A positive number with an optional suffix, for the command line.
-pub(super) fn count(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
-        Ok(_) => Err("it must be positive".to_owned()),
-        Err(_) => parse_count(text)
-            .map(|count| count as f64)
-            .map_err(|error| error.to_string()),
-    }
-}
-
 fn hold_out(text: &str) -> Result<HoldOut, String> {
     let above = |rest: &str| count(rest.trim());
     match text {
@@ -79,15 +62,6 @@ fn hold_out(text: &str) -> Result<HoldOut, String> {
             (None, None) => Err("largest, none, params>X or flops>X".to_owned()),
         },
     }
-}
-
-/// `FIELD=TEXT` with a field that laws know.
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (field, rest) = text.split_once('=').ok_or("write FIELD=COLUMN, as in params=N")?;
-    if !FIELDS.contains(&field) {
-        return Err(format!("`{field}` is no field; there is {}", FIELDS.join(", ")));
-    }
-    Ok((field.to_owned(), rest.to_owned()))
 }
 
 #[derive(Debug, Serialize)]
@@ -116,23 +90,7 @@ impl FitArgs {
         let has_ending = path
             .extension()
             .is_some_and(|kind| TABLES.iter().any(|table| kind == *table));
-        (!self.map.is_empty() || (has_ending && path.exists())).then_some(path)
-    }
-
-    fn mapping(&self) -> Result<Mapping, Failure> {
-        let scale = |(field, factor): &(String, String)| match count(factor) {
-            Ok(factor) => Ok((field.clone(), factor)),
-            Err(error) => Err(Failure::invalid(
-                "usage",
-                format!("--scale {field}={factor}: {error}"),
-                "",
-            )),
-        };
-        Ok(Mapping {
-            columns: self.map.iter().cloned().collect(),
-            scales: self.scale.iter().map(scale).collect::<Result<_, _>>()?,
-            condition: self.condition.clone(),
-        })
+        (!self.mapping.map.is_empty() || (has_ending && path.exists())).then_some(path)
     }
 }
 
@@ -147,7 +105,7 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
 }
 
 async fn fit_table(context: &Context, args: &FitArgs, path: &Path, output: &Output) -> Result<u8, Failure> {
-    let mapping = args.mapping()?;
+    let mapping = args.mapping.mapping()?;
     let mut store = context.store_or_new().await?;
     let (kept, timings_ms) = fitting::fit_table(context, &mut store, path, &mapping, &args.request()).await?;
     show_loss(&kept, timings_ms, None, output)
@@ -155,6 +113,12 @@ async fn fit_table(context: &Context, args: &FitArgs, path: &Path, output: &Outp
 
 async fn fit_sweep(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
+    if let Some(name) = &args.target
+        && store.imports().await?.contains(name)
+    {
+        let (kept, timings_ms) = fitting::fit_import(context, &mut store, name, &args.request()).await?;
+        return show_loss(&kept, timings_ms, None, output);
+    }
     let sweep = fitting::sweep_name(&mut store, args.target.as_deref()).await?;
     let laws = fitting::fit_sweep(context, &mut store, &sweep, &args.request()).await?;
     let Laws { loss, lr, timings, .. } = laws;

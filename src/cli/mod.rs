@@ -12,8 +12,10 @@ mod export;
 mod filter;
 mod fit;
 mod gc;
+mod import;
 mod init;
 mod inspect;
+mod mapping;
 mod output;
 mod plan;
 mod predict;
@@ -133,6 +135,8 @@ enum Command {
     /// Check, hash or copy the database
     #[command(subcommand)]
     Db(db::DbCommand),
+    /// Keep anybody's runs in the home, to be fitted by name
+    Import(import::ImportArgs),
     /// Fit the law of loss and the law of the learning rate
     Fit(fit::FitArgs),
     /// Predict a loss from a fit
@@ -207,6 +211,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Cancel(args) => block_on(cancel::cancel(&context, &args, output)),
         Command::Gc(args) => block_on(gc::gc(&context, &args, output)),
         Command::Db(command) => block_on(db::db(&context, &command, output)),
+        Command::Import(args) => block_on(import::import(&context, &args, output)),
         Command::Fit(args) => block_on(fit::fit(&context, &args, output)),
         Command::Predict(args) => block_on(predict::predict(&context, &args, output)),
         Command::Recipe(args) => block_on(recipe::recipe(&context, &args, output)),

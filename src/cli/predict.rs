@@ -6,13 +6,12 @@ use clap::Args;
 use fs_err as fs;
 use serde::Serialize;
 
-use crate::cli::fit::count;
 use crate::cli::output::Output;
 use crate::fit::loss_fit::{Extrapolation, Prediction};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting;
-use crate::units::significant;
+use crate::units::{parse_count, significant};
 
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
@@ -28,6 +27,17 @@ pub(super) struct PredictArgs {
     /// A CSV file with columns params,tokens: one prediction a row, in order
     #[arg(long, conflicts_with_all = ["params", "tokens"])]
     at: Option<PathBuf>,
+}
+
+/// A positive number with an optional suffix, for the command line.
+pub(super) fn count(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        Ok(_) => Err("it must be positive".to_owned()),
+        Err(_) => parse_count(text)
+            .map(|count| count as f64)
+            .map_err(|error| error.to_string()),
+    }
 }
 
 #[derive(Debug, Serialize)]

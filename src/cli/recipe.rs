@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::cli::fit::count;
 use crate::cli::output::{Output, table};
+use crate::cli::predict::count;
 use crate::recipe::build::Ask;
 use crate::recipe::{ITEMS, Item, Recipe};
 use crate::run::advising;

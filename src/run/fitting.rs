@@ -16,7 +16,7 @@ use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::table_runs::{self, Mapping, TableRuns};
-use crate::store::{FitRow, Store};
+use crate::store::{FitRow, ImportRow, Store};
 use crate::wire::Trainer;
 
 /// The name of the law of loss in the database.
@@ -142,7 +142,30 @@ pub async fn fit_table(
     request: &Request,
 ) -> Result<(Kept<LossFit>, Timings), Failure> {
     let TableRuns { runs, left_out, .. } = table_runs::read(path, mapping)?;
-    affordable(path, runs.len(), request.bootstrap)?;
+    fit_runs(context, store, &path.display().to_string(), runs, left_out, request).await
+}
+
+/// Fits the law of loss to runs that were imported, and keeps it.
+pub async fn fit_import(
+    context: &Context,
+    store: &mut Store,
+    import: &str,
+    request: &Request,
+) -> Result<(Kept<LossFit>, Timings), Failure> {
+    let runs = store.imported(import).await?;
+    fit_runs(context, store, import, runs, Vec::new(), request).await
+}
+
+/// Fits the law of loss to somebody's runs, and keeps it.
+async fn fit_runs(
+    context: &Context,
+    store: &mut Store,
+    source: &str,
+    runs: Vec<Observation>,
+    left_out: Vec<(String, String)>,
+    request: &Request,
+) -> Result<(Kept<LossFit>, Timings), Failure> {
+    affordable(source, runs.len(), request.bootstrap)?;
     // Where nothing but size and tokens is known, every run counts; else the law is that of runs that were tuned.
     let is_bare = |run: &Observation| run.lr.is_none() && run.batch_tokens.is_none() && run.schedule.is_none();
     let (best, others) = if runs.iter().all(is_bare) {
@@ -157,7 +180,7 @@ pub async fn fit_table(
     let kept = Kept {
         fit: name(&law),
         law,
-        source: path.display().to_string(),
+        source: source.to_owned(),
         data_hash: hash_of(&best),
         left_out: left_out.map(|(trial, reason)| LeftOut { trial, reason }).collect(),
     };
@@ -165,8 +188,50 @@ pub async fn fit_table(
     Ok((kept, timings))
 }
 
+/// Runs that were imported.
+#[derive(Debug, Serialize)]
+pub struct Imported {
+    /// Their name here.
+    pub import: String,
+    /// The file.
+    pub source: String,
+    /// How many.
+    pub runs: usize,
+    /// Rows that did not enter.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Keeps the runs of somebody's table under a name.
+pub async fn import(context: &Context, path: &Path, mapping: &Mapping, name: &str) -> Result<Imported, Failure> {
+    let TableRuns { runs, left_out, hash } = table_runs::read(path, mapping)?;
+    if runs.is_empty() {
+        let message = format!("`{}` has no run that counts", path.display());
+        return Err(Failure::invalid("no_runs", message, ""));
+    }
+    let mut store = context.store_or_new().await?;
+    if store.sweeps().await?.iter().any(|row| row.sweep == name) {
+        let message = format!("there is a sweep `{name}` in this home");
+        return Err(Failure::invalid("name_taken", message, "choose another with `--name`"));
+    }
+    let row = ImportRow {
+        import: name.to_owned(),
+        source: path.display().to_string(),
+        source_hash: hash,
+    };
+    store.add_import(&context.now(), &row, &runs).await?;
+    Ok(Imported {
+        import: row.import,
+        source: row.source,
+        runs: runs.len(),
+        left_out: left_out
+            .into_iter()
+            .map(|(trial, reason)| LeftOut { trial, reason })
+            .collect(),
+    })
+}
+
 /// Refuses what would take hours: every draw fits every run anew.
-fn affordable(path: &Path, runs: usize, bootstrap: usize) -> Result<(), Failure> {
+fn affordable(source: &str, runs: usize, bootstrap: usize) -> Result<(), Failure> {
     const WORK_MAX: usize = 25_000_000;
     // Runs held out are predicted by further fits, also without a bootstrap.
     const FITS: usize = 50;
@@ -180,10 +245,7 @@ fn affordable(path: &Path, runs: usize, bootstrap: usize) -> Result<(), Failure>
     };
     Err(Failure::invalid(
         "too_many_rows",
-        format!(
-            "`{}` has {runs} runs; {bootstrap} draws of a law on them would take hours",
-            path.display()
-        ),
+        format!("`{source}` has {runs} runs; {bootstrap} draws of a law on them would take hours"),
         &most,
     ))
 }

@@ -2,6 +2,7 @@
 //!
 //! Refuses to know how stages are trained and what results mean. Time is passed in; SQL stands here and nowhere else.
 
+mod imports;
 mod log;
 mod read;
 mod replay;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
+pub use imports::ImportRow;
 pub use log::{Entry, StageDetail, TrialEntry};
 pub use replay::Problem;
 pub use rows::{FitRow, RunningRow, StageAttempt, SweepRow, rate_key};

@@ -102,3 +102,20 @@ fn tables_that_carry_no_law_are_refused_each_by_its_code() {
     let ran = world.run(&["fit", "runs.csv", "--map", "params=N", "--json"]);
     assert_eq!((ran.code, ran.error().as_str()), (2, "missing_column"));
 }
+
+#[test]
+fn imported_runs_are_fitted_by_name_like_their_table() {
+    let world = World::new();
+    table(&world);
+    let mut args = vec!["import", "runs.csv", "--name", "theirs", "--where", "ok == 1"];
+    args.extend(MAP);
+    args.push("--json");
+    let imported = world.run(&args).ok();
+    assert_eq!(
+        (&imported["runs"], &imported["left_out"][0]["trial"]),
+        (&20.into(), &"line 22".into())
+    );
+    let by_name = world.run(&["fit", "theirs", "--json"]).ok();
+    let by_file = fit(&world, "runs.csv", &["--where", "ok == 1"]).ok();
+    assert_eq!(by_name["fit"], by_file["fit"], "the same runs, the same law");
+}

@@ -1,0 +1,39 @@
+//! `sandbox import`: keeps anybody's runs in the home, under a name that `fit` knows.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::mapping::MappingArgs;
+use crate::cli::output::Output;
+use crate::run::context::Context;
+use crate::run::failure::Failure;
+use crate::run::fitting;
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// A table: .csv, .parquet or .jsonl
+    file: PathBuf,
+    #[command(flatten)]
+    mapping: MappingArgs,
+    /// The name of the runs here (default: that of the file)
+    #[arg(long)]
+    name: Option<String>,
+}
+
+pub(super) async fn import(context: &Context, args: &ImportArgs, output: &Output) -> Result<u8, Failure> {
+    let stem = args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = args.name.clone().unwrap_or(stem);
+    let view = fitting::import(context, &args.file, &args.mapping.mapping()?, &name).await?;
+    output.result(&view, std::slice::from_ref(&view.import), || {
+        format!(
+            "{}: {} runs of {} ({} rows left out); `sandbox fit {}` fits them",
+            view.import,
+            view.runs,
+            view.source,
+            view.left_out.len(),
+            view.import
+        )
+    })?;
+    Ok(0)
+}

@@ -1,0 +1,100 @@
+//! Runs of others in the database: tables of their own, beside the log.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection as _, QueryBuilder, Row as _};
+
+use crate::fit::observation::Observation;
+use crate::store::rows::unsigned;
+use crate::store::write::signed;
+use crate::store::{Store, StoreError};
+
+/// Where imported runs come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportRow {
+    /// The name that they have here.
+    pub import: String,
+    /// The file.
+    pub source: String,
+    /// Its hash.
+    pub source_hash: String,
+}
+
+/// Rows of one statement: 11 values each, and `SQLite` takes 32,766.
+const ROWS: usize = 1000;
+
+impl Store {
+    /// Keeps runs under a name, in the place of what had that name before.
+    pub async fn add_import(&mut self, at: &str, row: &ImportRow, runs: &[Observation]) -> Result<(), StoreError> {
+        let mut tx = self.connection.begin_with("begin immediate").await?;
+        for table in [
+            "delete from imported_runs where import = ?",
+            "delete from imports where import = ?",
+        ] {
+            sqlx::query(table).bind(&row.import).execute(&mut *tx).await?;
+        }
+        sqlx::query("insert into imports (import, source, source_hash, imported_at) values (?, ?, ?, ?)")
+            .bind(&row.import)
+            .bind(&row.source)
+            .bind(&row.source_hash)
+            .bind(at)
+            .execute(&mut *tx)
+            .await?;
+        for (chunk, runs) in runs.chunks(ROWS).enumerate() {
+            let mut query = QueryBuilder::new(
+                "insert into imported_runs (import, position, label, params, tokens, loss, lr, batch_tokens, schedule,
+                   seed, flops) ",
+            );
+            query.push_values(runs.iter().enumerate(), |mut values, (index, run)| {
+                values
+                    .push_bind(&row.import)
+                    .push_bind(signed((chunk * ROWS + index) as u64))
+                    .push_bind(&run.label)
+                    .push_bind(run.params)
+                    .push_bind(run.tokens)
+                    .push_bind(run.loss)
+                    .push_bind(run.lr)
+                    .push_bind(run.batch_tokens)
+                    .push_bind(&run.schedule)
+                    .push_bind(run.seed.map(signed))
+                    .push_bind(run.flops);
+            });
+            query.build().execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The names of what was imported.
+    pub async fn imports(&mut self) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query("select import from imports order by import")
+            .fetch_all(&mut self.connection)
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// The runs of an import, in the order of their file.
+    pub async fn imported(&mut self, import: &str) -> Result<Vec<Observation>, StoreError> {
+        let rows = sqlx::query(
+            "select label, params, tokens, loss, lr, batch_tokens, schedule, seed, flops from imported_runs
+             where import = ? order by position",
+        )
+        .bind(import)
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter().map(observation).collect()
+    }
+}
+
+fn observation(row: &SqliteRow) -> Result<Observation, StoreError> {
+    Ok(Observation {
+        label: row.try_get(0)?,
+        params: row.try_get(1)?,
+        tokens: row.try_get(2)?,
+        loss: row.try_get(3)?,
+        lr: row.try_get(4)?,
+        batch_tokens: row.try_get(5)?,
+        schedule: row.try_get(6)?,
+        seed: row.try_get::<Option<i64>, _>(7)?.map(unsigned),
+        flops: row.try_get(8)?,
+    })
+}
