@@ -1,6 +1,8 @@
 //! The law engine on published runs. The files carry no licence and are not part of this repository: where they
 //! are missing these tests say that they skip.
 
+#[path = "published/laws.rs"]
+mod laws;
 #[path = "it/skip.rs"]
 mod skip;
 

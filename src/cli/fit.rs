@@ -5,17 +5,21 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::cli::fit_more::{curves_text, lr_batch_text, warnings_text};
 use crate::cli::mapping::MappingArgs;
 use crate::cli::output::{Output, table};
 use crate::cli::predict::count;
+use crate::fit::Estimate;
 use crate::fit::chinchilla::Objective;
+use crate::fit::curves::Law;
 use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::HoldOut;
-use crate::fit::{Estimate, Warning};
 use crate::run::context::Context;
+use crate::run::curve_fitting;
 use crate::run::failure::Failure;
 use crate::run::fitting::{self, Kept, Laws, Request, Timings};
+use crate::run::lr_batch_fitting::{self, Source};
 use crate::units::{human_count, significant};
 
 #[derive(Debug, Args)]
@@ -25,7 +29,8 @@ pub(super) struct FitArgs {
     target: Option<String>,
     #[command(flatten)]
     mapping: MappingArgs,
-    /// Which law: the loss over size and tokens (with the best learning rate beside it), or the learning rate alone
+    /// Which law: the loss over size and tokens (with the best learning rate beside it), the learning rate alone, learning
+    /// rate and batch, or whole loss curves (then the target is a folder of curves with columns step, lr, loss)
     #[arg(long, value_enum, default_value_t = LawArg::Chinchilla)]
     law: LawArg,
     /// What is minimised
@@ -37,12 +42,24 @@ pub(super) struct FitArgs {
     /// What a second fit predicts without having seen it: largest, none, params>X, flops>X
     #[arg(long, default_value = "largest", value_parser = hold_out)]
     hold_out: HoldOut,
+    /// Curves to fit, files in the folder (laws of curves)
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    train: Vec<PathBuf>,
+    /// Curves to predict without having seen them (laws of curves)
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    predict: Vec<PathBuf>,
+    /// Steps of warm-up that the curves do not show (laws of curves)
+    #[arg(long, value_name = "STEPS", default_value_t = 0.0)]
+    warmup: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LawArg {
     Chinchilla,
     Lr,
+    LrBatch,
+    Annealing,
+    MultiPower,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,10 +115,45 @@ impl FitArgs {
 const TABLES: [&str; 4] = ["csv", "parquet", "jsonl", "ndjson"];
 
 pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
-    match args.table() {
-        Some(path) => fit_table(context, args, &path, output).await,
-        None => fit_sweep(context, args, output).await,
+    match (args.law, args.table()) {
+        (LawArg::LrBatch, table) => fit_lr_batch(context, args, table.as_deref(), output).await,
+        (LawArg::Annealing, _) => fit_curves(context, args, Law::Annealing, output).await,
+        (LawArg::MultiPower, _) => fit_curves(context, args, Law::MultiPower, output).await,
+        (LawArg::Chinchilla, Some(path)) => fit_table(context, args, &path, output).await,
+        (LawArg::Lr, Some(_)) => Err(Failure::invalid(
+            "usage",
+            "the law of the learning rate alone is that of a sweep",
+            "fit a table with `--law lr-batch`",
+        )),
+        (LawArg::Chinchilla | LawArg::Lr, None) => fit_sweep(context, args, output).await,
     }
+}
+
+async fn fit_lr_batch(context: &Context, args: &FitArgs, table: Option<&Path>, output: &Output) -> Result<u8, Failure> {
+    let mapping = args.mapping.mapping()?;
+    let source = match table {
+        Some(path) => Source::Table(path, &mapping),
+        None => Source::Named(args.target.as_deref()),
+    };
+    let mut store = context.store_or_new().await?;
+    let kept = lr_batch_fitting::fit(context, &mut store, source, &args.request()).await?;
+    output.result(&kept, std::slice::from_ref(&kept.fit), || lr_batch_text(&kept))?;
+    Ok(0)
+}
+
+async fn fit_curves(context: &Context, args: &FitArgs, law: Law, output: &Output) -> Result<u8, Failure> {
+    let folder = PathBuf::from(args.target.as_deref().unwrap_or("."));
+    let inside = |files: &[PathBuf]| files.iter().map(|file| folder.join(file)).collect();
+    let request = curve_fitting::Request {
+        law,
+        train: inside(&args.train),
+        predict: inside(&args.predict),
+        warmup: args.warmup,
+    };
+    let mut store = context.store_or_new().await?;
+    let kept = curve_fitting::fit(context, &mut store, &request).await?;
+    output.result(&kept, std::slice::from_ref(&kept.fit), || curves_text(&kept))?;
+    Ok(0)
 }
 
 async fn fit_table(context: &Context, args: &FitArgs, path: &Path, output: &Output) -> Result<u8, Failure> {
@@ -128,7 +180,7 @@ async fn fit_sweep(context: &Context, args: &FitArgs, output: &Output) -> Result
             output.result(&kept, std::slice::from_ref(&kept.fit), || lr_text(&kept))?;
             Ok(0)
         }
-        LawArg::Chinchilla => {
+        LawArg::Chinchilla | LawArg::LrBatch | LawArg::Annealing | LawArg::MultiPower => {
             if let Err(refusal) = &lr {
                 output.note(&format!(
                     "the law of the learning rate is refused ({}): {refusal}",
@@ -235,11 +287,4 @@ fn row(name: &str, estimate: &Estimate) -> Vec<String> {
         estimate.ci95.map_or_else(dash, |ends| digits(ends[0])),
         estimate.ci95.map_or_else(dash, |ends| digits(ends[1])),
     ]
-}
-
-fn warnings_text(warnings: &[Warning]) -> String {
-    warnings
-        .iter()
-        .map(|warning| format!("\nwarning {}: {}", warning.code, warning.text))
-        .collect()
 }

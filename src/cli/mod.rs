@@ -11,6 +11,7 @@ mod doctor;
 mod export;
 mod filter;
 mod fit;
+mod fit_more;
 mod gc;
 mod import;
 mod init;

@@ -31,6 +31,50 @@ pub(crate) fn inverse<const K: usize>(matrix: &[[f64; K]; K]) -> Option<[[f64; K
     Some(inverse)
 }
 
+/// The normal equations of a least-squares problem.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Normal<const K: usize> {
+    /// The sum of the outer products of the rows.
+    pub(crate) gram: [[f64; K]; K],
+    /// The sum of the rows, each times its value.
+    pub(crate) rhs: [f64; K],
+}
+
+impl<const K: usize> Normal<K> {
+    /// No rows.
+    pub(crate) fn empty() -> Self {
+        Self {
+            gram: [[0.0; K]; K],
+            rhs: [0.0; K],
+        }
+    }
+
+    /// Adds a row and its value.
+    pub(crate) fn add_row(&mut self, row: &[f64; K], value: f64, weight: f64) {
+        for i in 0..K {
+            self.rhs[i] += weight * row[i] * value;
+            for (sum, x) in self.gram[i].iter_mut().zip(row) {
+                *sum += weight * row[i] * x;
+            }
+        }
+    }
+
+    /// Adds the rows of another problem.
+    pub(crate) fn add(&mut self, other: &Self, weight: f64) {
+        for i in 0..K {
+            self.rhs[i] += weight * other.rhs[i];
+            for (sum, x) in self.gram[i].iter_mut().zip(&other.gram[i]) {
+                *sum += weight * x;
+            }
+        }
+    }
+
+    /// The unknowns; `None` when the rows do not tell them apart.
+    pub(crate) fn solve(&self) -> Option<[f64; K]> {
+        solve(&self.gram, &self.rhs)
+    }
+}
+
 /// The form `x·matrix·x`.
 pub(crate) fn quadratic_form<const K: usize>(matrix: &[[f64; K]; K], x: &[f64; K]) -> f64 {
     matrix
@@ -78,17 +122,17 @@ fn factorise<const K: usize>(matrix: &[[f64; K]; K]) -> Option<([[f64; K]; K], [
 }
 
 /// The minimum of `½ xᵀ·gram·x − rhsᵀ·x` over `x ≥ 0` (non-negative least squares, from its normal equations):
-/// with three unknowns every set of positive ones is tried.
-pub(crate) fn non_negative(gram: &[[f64; 3]; 3], rhs: &[f64; 3]) -> [f64; 3] {
-    let mut best = [0.0; 3];
+/// with a few unknowns every set of positive ones is tried.
+pub(crate) fn non_negative<const K: usize>(gram: &[[f64; K]; K], rhs: &[f64; K]) -> [f64; K] {
+    let mut best = [0.0; K];
     let mut best_gain = 0.0;
-    for set in 1_u8..8 {
-        let free = [set & 1 != 0, set & 2 != 0, set & 4 != 0];
+    for set in 1_u32..1 << K {
+        let free: [bool; K] = std::array::from_fn(|i| set & (1 << i) != 0);
         // An unknown that is held at zero becomes an equation of its own: x = 0.
-        let mut matrix = [[0.0; 3]; 3];
-        let mut target = [0.0; 3];
-        for i in 0..3 {
-            for j in 0..3 {
+        let mut matrix = [[0.0; K]; K];
+        let mut target = [0.0; K];
+        for i in 0..K {
+            for j in 0..K {
                 if free[i] && free[j] {
                     matrix[i][j] = gram[i][j];
                 }
@@ -102,7 +146,7 @@ pub(crate) fn non_negative(gram: &[[f64; 3]; 3], rhs: &[f64; 3]) -> [f64; 3] {
         let Some(x) = solve(&matrix, &target) else {
             continue;
         };
-        let gain: f64 = (0..3).map(|i| rhs[i] * x[i]).sum();
+        let gain: f64 = (0..K).map(|i| rhs[i] * x[i]).sum();
         if x.iter().all(|&v| v >= 0.0) && gain > best_gain {
             (best, best_gain) = (x, gain);
         }

@@ -4,27 +4,38 @@
 //! observation → design → core (solver on a table) → spread (draws) → hold_out, outliers → judge → loss_law
 //!                            chinchilla: the law itself        loss_fit: what is kept, and what it predicts
 //! learning_rate: a bowl for each group of runs, and how its lowest point drifts
+//! surface → lr_batch: learning rate and batch from one valley; batch_law: the batch from curves of equal loss
+//! three_term: the loss off the best batch;  curve → isoflop: minima at equal compute;  curves: whole loss curves
 //! ```
 //! Plain numbers in, plain numbers out: the same runs in any order give the same bits, on any number of threads. A law
 //! that the data cannot carry is refused by a named code. Refuses to know where runs come from and who reads a law.
 
+pub mod batch_law;
+pub mod bootstrap;
 pub mod bowl;
 pub mod chinchilla;
 mod core;
+mod curve;
+pub mod curves;
 pub mod design;
 pub mod hold_out;
+pub mod isoflop;
 mod judge;
 pub mod learning_rate;
+pub mod line;
 mod linear;
 pub mod loss_fit;
 pub mod loss_law;
+pub mod lr_batch;
 pub mod observation;
 mod outliers;
 pub mod refusal;
 mod solver;
 pub mod spread;
 pub mod statistics;
+mod surface;
 mod table;
+pub mod three_term;
 
 use serde::{Deserialize, Serialize};
 

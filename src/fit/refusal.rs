@@ -24,7 +24,7 @@ pub enum Refusal {
         bound: f64,
     },
     /// No group has a best learning rate between two worse ones.
-    #[error("the best learning rate lies at the edge of the grid in all {groups} groups")]
+    #[error("the lowest loss lies at the edge of the grid in all {groups} groups")]
     OptimumAtEdge {
         /// Groups of equal size and tokens.
         groups: usize,
@@ -80,7 +80,9 @@ impl Refusal {
             Self::AtBound { .. } | Self::NotIdentified { .. } => {
                 "span more: sizes and tokens over a factor of ten each"
             }
-            Self::OptimumAtEdge { .. } => "widen `lr` beyond the edge where the best one lies",
+            Self::OptimumAtEdge { .. } => {
+                "widen the grid (`lr`, the batch or the sizes) beyond the edge where the lowest loss lies"
+            }
             Self::ToyData { .. } => "pass `--toy` if this is a test",
             Self::NotFinished { .. } => "finish the sweep with `sandbox run`; a constant schedule has no final loss",
             Self::BadObservation { .. } => "mend or leave out the row",

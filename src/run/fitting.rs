@@ -286,7 +286,7 @@ fn hash_of(runs: &[Observation]) -> String {
 }
 
 /// What no law may rest on.
-fn check(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
+pub(super) fn check(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
     let toys = trials.iter().filter(|row| row.trainer == Trainer::Toy.name()).count();
     if toys > 0 && trainer != Trainer::Toy {
         return Err(Refusal::ToyData { rows: toys });
@@ -346,7 +346,7 @@ pub fn unfinished(row: &TrialRow) -> &'static str {
     }
 }
 
-fn observation(row: &TrialRow) -> Option<Observation> {
+pub(super) fn observation(row: &TrialRow) -> Option<Observation> {
     Some(Observation {
         label: row.trial.clone(),
         params: row.params_non_embedding as f64,
@@ -406,12 +406,12 @@ fn lr(sweep: &str, trials: &[TrialRow]) -> Result<Kept<LrFit>, Refusal> {
 }
 
 /// The same law gets the same name.
-fn name(law: &impl Serialize) -> String {
+pub(super) fn name(law: &impl Serialize) -> String {
     let text = serde_json::to_string(law).unwrap_or_default();
     blake3::hash(text.as_bytes()).to_hex().chars().take(12).collect()
 }
 
-async fn keep(
+pub(super) async fn keep(
     context: &Context,
     store: &mut Store,
     sweep: Option<&str>,

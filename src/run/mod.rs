@@ -5,10 +5,12 @@
 pub mod advising;
 pub mod care;
 pub mod context;
+pub mod curve_fitting;
 pub mod failure;
 pub mod fitting;
 mod hearing;
 mod limits;
+pub mod lr_batch_fitting;
 mod orchestra;
 pub mod orchestrate;
 pub mod planning;

@@ -1,0 +1,82 @@
+//! Why a curve is refused: no number is better than a wrong one. Refuses to know who is told.
+
+/// A refusal; its code is a contract.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing to fit.
+    #[error("there is no curve to fit")]
+    NoCurves,
+    /// A number that no run can have.
+    #[error("curve {name}, row {row}: {what}")]
+    BadRow {
+        /// The curve.
+        name: String,
+        /// The row, from 1.
+        row: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A curve that is wrong as a whole.
+    #[error("curve {name}: {what}")]
+    BadCurve {
+        /// The curve.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A curve has a few rows only.
+    #[error("curve {name} has {found} rows after its warm-up; {least} are the least")]
+    TooFewPoints {
+        /// The curve.
+        name: String,
+        /// Rows after the warm-up.
+        found: usize,
+        /// The least.
+        least: usize,
+    },
+    /// The law was fitted on one schedule and is asked about another.
+    #[error("the law saw too few schedules to tell what a decay is worth: it says nothing about {name}")]
+    SingleSchedule {
+        /// The schedule that was asked for.
+        name: String,
+    },
+    /// A stored fit lacks a constant.
+    #[error("the fit has no usable constant {name}")]
+    BadFit {
+        /// The constant.
+        name: &'static str,
+    },
+    /// A run that no schedule can be made for.
+    #[error("no schedule can be made: {what}")]
+    BadPlan {
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The code of the contract.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoCurves => "no_curves",
+            Self::BadRow { .. } => "bad_row",
+            Self::BadCurve { .. } => "bad_curve",
+            Self::TooFewPoints { .. } => "too_few_points",
+            Self::SingleSchedule { .. } => "single_schedule",
+            Self::BadFit { .. } => "bad_fit",
+            Self::BadPlan { .. } => "bad_plan",
+        }
+    }
+
+    /// What to do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoCurves => "name at least one curve",
+            Self::BadRow { .. } | Self::BadCurve { .. } => "mend or leave out the row",
+            Self::TooFewPoints { .. } => "record the loss more often, or leave out the curve",
+            Self::SingleSchedule { .. } => "fit two schedules: a constant rate beside a decay is the cheapest pair",
+            Self::BadFit { .. } => "fit the curves again",
+            Self::BadPlan { .. } => "mend the numbers of the run",
+        }
+    }
+}

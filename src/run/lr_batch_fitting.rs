@@ -1,0 +1,130 @@
+//! The law of learning rate and batch, from a sweep, an import or a table to a result that is kept.
+//!
+//! Refuses to know how it is printed.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::fit::Estimate;
+use crate::fit::Warning;
+use crate::fit::bootstrap::Draws;
+use crate::fit::lr_batch::{self, LrBatchGroup, LrBatchLaw, Options, PowerLaw, Regret};
+use crate::fit::observation::Observation;
+use crate::run::context::Context;
+use crate::run::failure::Failure;
+use crate::run::fitting::{self, Request};
+use crate::run::table_runs::{self, Mapping};
+use crate::store::Store;
+
+/// The name of the law in the database and on the command line.
+const LAW: &str = "lr-batch";
+
+/// Where runs are taken from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// A table, and what its columns mean.
+    Table(&'a Path, &'a Mapping),
+    /// A sweep or an import; none: the sweep that was planned last.
+    Named(Option<&'a str>),
+}
+
+/// The law, as it is kept.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeptLrBatch {
+    /// Its name.
+    pub fit: String,
+    /// `lr-batch`.
+    pub law: &'static str,
+    /// The sweep, import or file.
+    pub source: String,
+    /// Runs that were given.
+    pub n: usize,
+    /// Both laws.
+    pub laws: Both,
+    /// The size exponent of the batch where one is allowed.
+    pub batch_size_exponent: Estimate,
+    /// What predictions cost in groups that a second fit had not seen.
+    pub hold_out: Option<Regret>,
+    /// Groups of equal size and tokens.
+    pub groups: Vec<LrBatchGroup>,
+    /// Runs that did not enter.
+    pub left_out: Vec<(String, String)>,
+    /// What a reader must know.
+    pub warnings: Vec<Warning>,
+}
+
+/// The two laws.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Both {
+    /// The best peak learning rate.
+    pub lr: PowerLaw,
+    /// The best batch in tokens.
+    pub batch: PowerLaw,
+}
+
+/// Fits the law and keeps it.
+pub async fn fit(
+    context: &Context,
+    store: &mut Store,
+    source: Source<'_>,
+    request: &Request,
+) -> Result<KeptLrBatch, Failure> {
+    let (name, runs, mut left_out) = runs(context, store, source).await?;
+    let options = Options {
+        hold_out: request.hold_out,
+        draws: Draws {
+            count: request.bootstrap,
+            seed: 0,
+        },
+    };
+    let law = lr_batch::fit(&runs, &options).map_err(|refusal| fitting::refused(&refusal))?;
+    let id = fitting::name(&law);
+    let LrBatchLaw {
+        lr,
+        batch,
+        batch_size_exponent,
+        groups,
+        left_out: others,
+        warnings,
+        hold_out,
+    } = law;
+    left_out.extend(others);
+    let kept = KeptLrBatch {
+        fit: id,
+        law: LAW,
+        source: name,
+        n: runs.len(),
+        laws: Both { lr, batch },
+        batch_size_exponent,
+        hold_out,
+        groups,
+        left_out,
+        warnings,
+    };
+    fitting::keep(context, store, None, &kept.fit, LAW, &kept).await?;
+    Ok(kept)
+}
+
+type Runs = (String, Vec<Observation>, Vec<(String, String)>);
+
+async fn runs(context: &Context, store: &mut Store, source: Source<'_>) -> Result<Runs, Failure> {
+    match source {
+        Source::Table(path, mapping) => {
+            let table = table_runs::read(path, mapping)?;
+            Ok((path.display().to_string(), table.runs, table.left_out))
+        }
+        Source::Named(Some(name)) if store.imports().await?.iter().any(|it| it == name) => {
+            Ok((name.to_owned(), store.imported(name).await?, Vec::new()))
+        }
+        Source::Named(name) => {
+            let sweep = fitting::sweep_name(store, name).await?;
+            let trials = store.trials(Some(&sweep)).await?;
+            fitting::check(&trials, context.trainer).map_err(|refusal| fitting::refused(&refusal))?;
+            let runs = trials.iter().filter_map(fitting::observation).collect();
+            let unfinished = trials.iter().filter(|row| row.final_loss.is_none());
+            let left_out = unfinished.map(|row| (row.trial.clone(), fitting::unfinished(row).to_owned()));
+            Ok((sweep, runs, left_out.collect()))
+        }
+    }
+}
