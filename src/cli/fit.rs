@@ -12,13 +12,15 @@ use crate::cli::predict::count;
 use crate::fit::Estimate;
 use crate::fit::chinchilla::Objective;
 use crate::fit::curves::Law;
+use crate::fit::isoflop::Agreement;
 use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::HoldOut;
 use crate::run::context::Context;
+use crate::run::cross_check::CrossCheck;
 use crate::run::curve_fitting;
 use crate::run::failure::Failure;
-use crate::run::fitting::{self, Kept, Laws, Request, Timings};
+use crate::run::fitting::{self, Kept, Laws, Request, TableFit, Timings};
 use crate::run::lr_batch_fitting::{self, Source};
 use crate::units::{human_count, significant};
 
@@ -87,6 +89,7 @@ struct LossView<'a> {
     kept: &'a Kept<LossFit>,
     timings_ms: Timings,
     lr: Option<&'a Kept<LrFit>>,
+    isoflop: Option<&'a CrossCheck>,
 }
 
 impl FitArgs {
@@ -159,8 +162,8 @@ async fn fit_curves(context: &Context, args: &FitArgs, law: Law, output: &Output
 async fn fit_table(context: &Context, args: &FitArgs, path: &Path, output: &Output) -> Result<u8, Failure> {
     let mapping = args.mapping.mapping()?;
     let mut store = context.store_or_new().await?;
-    let (kept, timings_ms) = fitting::fit_table(context, &mut store, path, &mapping, &args.request()).await?;
-    show_loss(&kept, timings_ms, None, output)
+    let fit = fitting::fit_table(context, &mut store, path, &mapping, &args.request()).await?;
+    show_table(&fit, output)
 }
 
 async fn fit_sweep(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
@@ -168,8 +171,8 @@ async fn fit_sweep(context: &Context, args: &FitArgs, output: &Output) -> Result
     if let Some(name) = &args.target
         && store.imports().await?.contains(name)
     {
-        let (kept, timings_ms) = fitting::fit_import(context, &mut store, name, &args.request()).await?;
-        return show_loss(&kept, timings_ms, None, output);
+        let fit = fitting::fit_import(context, &mut store, name, &args.request()).await?;
+        return show_table(&fit, output);
     }
     let sweep = fitting::sweep_name(&mut store, args.target.as_deref()).await?;
     let laws = fitting::fit_sweep(context, &mut store, &sweep, &args.request()).await?;
@@ -193,13 +196,45 @@ async fn fit_sweep(context: &Context, args: &FitArgs, output: &Output) -> Result
     }
 }
 
+fn show_table(fit: &TableFit, output: &Output) -> Result<u8, Failure> {
+    let view = LossView {
+        kept: &fit.kept,
+        timings_ms: fit.timings,
+        lr: None,
+        isoflop: fit.isoflop.as_ref(),
+    };
+    output.result(&view, std::slice::from_ref(&fit.kept.fit), || {
+        let text = loss_text(&fit.kept);
+        match &fit.isoflop {
+            Some(check) => format!(
+                "{text}\nat equal compute: N_opt ∝ C^{:.3} over {} budgets with a minimum; the law's exponent {}",
+                check.exponent.value,
+                check.bracketed,
+                match check.verdict {
+                    Agreement::Agrees => "agrees",
+                    Agreement::Below => "is smaller than that allows",
+                    Agreement::Above => "is larger than that allows",
+                    Agreement::NotKnown => "cannot be compared",
+                }
+            ),
+            None => text,
+        }
+    })?;
+    Ok(0)
+}
+
 fn show_loss(
     kept: &Kept<LossFit>,
     timings_ms: Timings,
     lr: Option<&Kept<LrFit>>,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let view = LossView { kept, timings_ms, lr };
+    let view = LossView {
+        kept,
+        timings_ms,
+        lr,
+        isoflop: None,
+    };
     output.result(&view, std::slice::from_ref(&kept.fit), || {
         let lr = lr.map(lr_text).unwrap_or_default();
         format!("{}\n\n{lr}", loss_text(kept))

@@ -14,6 +14,7 @@ use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
+use crate::run::cross_check::{CrossCheck, cross_check};
 use crate::run::failure::Failure;
 use crate::run::table_runs::{self, Mapping, TableRuns};
 use crate::store::{FitRow, ImportRow, Store};
@@ -133,6 +134,17 @@ pub async fn fit_sweep(context: &Context, store: &mut Store, sweep: &str, reques
     })
 }
 
+/// The law of loss of somebody's runs.
+#[derive(Debug)]
+pub struct TableFit {
+    /// The law.
+    pub kept: Kept<LossFit>,
+    /// How long it took.
+    pub timings: Timings,
+    /// What minima at equal compute say of it.
+    pub isoflop: Option<CrossCheck>,
+}
+
 /// Fits the law of loss to the runs of somebody's table, and keeps it.
 pub async fn fit_table(
     context: &Context,
@@ -140,7 +152,7 @@ pub async fn fit_table(
     path: &Path,
     mapping: &Mapping,
     request: &Request,
-) -> Result<(Kept<LossFit>, Timings), Failure> {
+) -> Result<TableFit, Failure> {
     let TableRuns { runs, left_out, .. } = table_runs::read(path, mapping)?;
     fit_runs(context, store, &path.display().to_string(), runs, left_out, request).await
 }
@@ -151,7 +163,7 @@ pub async fn fit_import(
     store: &mut Store,
     import: &str,
     request: &Request,
-) -> Result<(Kept<LossFit>, Timings), Failure> {
+) -> Result<TableFit, Failure> {
     let runs = store.imported(import).await?;
     fit_runs(context, store, import, runs, Vec::new(), request).await
 }
@@ -164,7 +176,7 @@ async fn fit_runs(
     runs: Vec<Observation>,
     left_out: Vec<(String, String)>,
     request: &Request,
-) -> Result<(Kept<LossFit>, Timings), Failure> {
+) -> Result<TableFit, Failure> {
     affordable(source, runs.len(), request.bootstrap)?;
     // Where nothing but size and tokens is known, every run counts; else the law is that of runs that were tuned.
     let is_bare = |run: &Observation| run.lr.is_none() && run.batch_tokens.is_none() && run.schedule.is_none();
@@ -185,7 +197,11 @@ async fn fit_runs(
         left_out: left_out.map(|(trial, reason)| LeftOut { trial, reason }).collect(),
     };
     keep(context, store, None, &kept.fit, CHINCHILLA, &kept).await?;
-    Ok((kept, timings))
+    Ok(TableFit {
+        isoflop: cross_check(&best, &kept.law, request.bootstrap),
+        kept,
+        timings,
+    })
 }
 
 /// Runs that were imported.

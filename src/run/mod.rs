@@ -5,6 +5,7 @@
 pub mod advising;
 pub mod care;
 pub mod context;
+pub mod cross_check;
 pub mod curve_fitting;
 pub mod failure;
 pub mod fitting;

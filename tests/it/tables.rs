@@ -119,3 +119,85 @@ fn imported_runs_are_fitted_by_name_like_their_table() {
     let by_file = fit(&world, "runs.csv", &["--where", "ok == 1"]).ok();
     assert_eq!(by_name["fit"], by_file["fit"], "the same runs, the same law");
 }
+
+#[test]
+fn the_best_learning_rate_and_batch_come_back_with_what_they_cost() {
+    let world = World::new();
+    let mut text = String::from("N,D,lr,bs,loss\n");
+    for params in [1e7, 2e7, 4e7, 8e7] {
+        for tokens in [1e9, 2e9, 4e9] {
+            let (best_lr, best_batch) = (20.0 * f64::powf(params, -0.5), 3.0 * f64::powf(tokens, 0.5));
+            for (i, j) in (-3..=3).flat_map(|i| (-3..=3).map(move |j| (i, j))) {
+                let (lr, batch) = (f64::powi(1.4, i) * best_lr * 1.1, f64::powi(1.5, j) * best_batch * 0.9);
+                let off = (lr / best_lr).ln().powi(2) + (batch / best_batch).ln().powi(2);
+                let loss = (1.0 + 0.01 * off) * (2.0 + 100.0 * f64::powf(params, -0.3));
+                writeln!(text, "{params:e},{tokens:e},{lr:e},{batch:e},{loss}").expect("text");
+            }
+        }
+    }
+    world.write("grid.csv", &text);
+    let map = "params=N,tokens=D,lr=lr,batch=bs,loss=loss";
+    let fit = world
+        .run(&["fit", "grid.csv", "--map", map, "--law", "lr-batch", "--json"])
+        .ok();
+    let exponent = |law: &str, name: &str| fit["laws"][law][name]["value"].as_f64().expect("a number");
+    assert!((exponent("lr", "n_exponent") + 0.5).abs() < 1e-3, "{}", fit["laws"]);
+    assert!((exponent("batch", "d_exponent") - 0.5).abs() < 1e-3, "{}", fit["laws"]);
+    for regret in ["mean_regret", "max_regret", "constant_regret"] {
+        assert!(fit["hold_out"][regret].as_f64() >= Some(0.0), "{}", fit["hold_out"]);
+    }
+}
+
+/// A curve of the annealing law (arXiv 2408.11029) under a schedule, step by step.
+fn curve(world: &World, name: &str, lr: impl Fn(usize) -> f64) {
+    let mut text = String::from("step,lr,loss\n");
+    let (mut area, mut momentum, mut annealed, mut before) = (0.0, 0.0, 0.0, lr(1));
+    for step in 1..=2000 {
+        let now = lr(step);
+        area += now;
+        momentum = 0.99 * momentum + before - now;
+        annealed += momentum;
+        before = now;
+        if step % 20 == 0 {
+            let loss = 2.5 + 0.5 * f64::powf(area, -0.4) - 0.8 * annealed;
+            writeln!(text, "{step},{now:e},{loss}").expect("text");
+        }
+    }
+    world.write(name, &text);
+}
+
+#[test]
+fn a_law_of_curves_predicts_a_schedule_that_it_has_not_seen_or_says_that_it_cannot() {
+    let world = World::new();
+    let peak = 1e-3;
+    curve(&world, "c/constant.csv", |_| peak);
+    curve(&world, "c/linear.csv", |step| peak * (1.0 - 0.9 * step as f64 / 2000.0));
+    curve(&world, "c/wsd.csv", |step| {
+        peak * if step <= 1600 {
+            1.0
+        } else {
+            1.0 - (step - 1600) as f64 / 444.0
+        }
+    });
+    let fit = |law: &str, train: &str| {
+        world.run(&[
+            "fit",
+            "c",
+            "--law",
+            law,
+            "--train",
+            train,
+            "--predict",
+            "wsd.csv",
+            "--json",
+        ])
+    };
+    let two = fit("annealing", "constant.csv,linear.csv").ok();
+    assert!(two["predict"][0]["mae"].as_f64() < Some(0.005), "{}", two["predict"]);
+    let many = fit("multi-power", "constant.csv,linear.csv").ok();
+    assert!(many["predict"][0]["r2"].as_f64() > Some(0.9), "{}", many["predict"]);
+    let one = fit("annealing", "linear.csv");
+    assert_eq!((one.code, one.error().as_str()), (4, "single_schedule"));
+    let none = fit("annealing", "nowhere.csv");
+    assert_eq!((none.code, none.error().as_str()), (2, "missing_file"));
+}
