@@ -17,7 +17,7 @@ parameters:
   batch_tokens: 1000
   context: 50
   schedule: {name: wsd, warmup: 2000}
-resources: {checkpoint_tokens: 3k, timeout_seconds: 5}
+resources: {checkpoint_tokens: 3k, timeout_seconds: 30}
 ";
 
 fn prepared() -> World {
@@ -74,7 +74,7 @@ fn workers_that_are_killed_hang_or_run_out_of_disk_cost_nothing() {
         ("hang@*:7", "timed_out"),
     ] {
         let world = prepared();
-        let summary = failing(&world, faults, &[]).ok();
+        let summary = failing(&world, faults, &["--set", "resources.timeout_seconds=3"]).ok();
         assert_eq!(summary["counts"]["complete"], 2, "{faults}: {summary}");
         assert_eq!(digest(&world), expected, "{faults}");
         assert!(has_cause(&attempts(&world), cause), "{faults}");
