@@ -36,6 +36,14 @@ pub(super) fn lr_batch_text(kept: &KeptLrBatch) -> String {
     };
     let rows = [row("lr", &kept.laws.lr), row("batch (tokens)", &kept.laws.batch)];
     text.push_str(&table(&["", "c", "N^", "D^"], &rows));
+    if let Some(law) = &kept.equal_loss {
+        text.push_str(&format!(
+            "\nat equal loss: batch = c·L^{}, or c·D^{}, from {} levels",
+            shown(Some(&law.by_loss.exponent)),
+            shown(Some(&law.by_tokens.exponent)),
+            law.levels.len()
+        ));
+    }
     if let Some(regret) = &kept.hold_out {
         text.push_str(&format!(
             "\nheld out: {} groups; the prediction costs {:.3} % of the loss on average, {:.3} % at worst; a constant {:.3} %",

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::fit::Estimate;
 use crate::fit::Warning;
+use crate::fit::batch_law::{self, BatchLaw};
 use crate::fit::bootstrap::Draws;
 use crate::fit::lr_batch::{self, LrBatchGroup, LrBatchLaw, Options, PowerLaw, Regret};
 use crate::fit::observation::Observation;
@@ -44,6 +45,8 @@ pub struct KeptLrBatch {
     pub laws: Both,
     /// The size exponent of the batch where one is allowed.
     pub batch_size_exponent: Estimate,
+    /// The batch by `MiniCPM`'s way, from curves of equal loss; none where they do not carry it.
+    pub equal_loss: Option<BatchLaw>,
     /// What predictions cost in groups that a second fit had not seen.
     pub hold_out: Option<Regret>,
     /// Groups of equal size and tokens.
@@ -97,6 +100,7 @@ pub async fn fit(
         n: runs.len(),
         laws: Both { lr, batch },
         batch_size_exponent,
+        equal_loss: batch_law::fit(&batch_law::curves(&runs)).ok(),
         hold_out,
         groups,
         left_out,
