@@ -144,9 +144,9 @@ pub async fn collect(context: &Context, request: Request) -> Result<Collected, F
     })
 }
 
-/// States at the ends of stages that no stage that is still to be trained starts from.
+/// States that no stage that is still to be trained starts from.
 async fn idle_states(store: &mut Store) -> Result<Vec<(StageId, crate::wire::Resume)>, Failure> {
-    let wanted = store.wanted_parents().await?;
+    let wanted = store.wanted_states().await?;
     let states = store.all_checkpoints().await?;
     Ok(states
         .into_iter()

@@ -4,15 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use serde::Serialize;
 
 use crate::fit::curves::{self, Curve, CurveFit, CurvePoint, Law, Refusal, Score};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting;
+use crate::run::table_runs;
 use crate::store::Store;
-use crate::tables::read::{self, TextTable};
+use crate::tables::read::TextTable;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -84,10 +84,7 @@ fn curves_of(paths: &[PathBuf]) -> Result<Vec<Curve>, Failure> {
 
 /// A table with the columns step, lr and loss.
 fn curve(path: &Path) -> Result<Curve, Failure> {
-    let bytes = fs::read(path).map_err(|error| Failure::invalid("missing_file", error.to_string(), ""))?;
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    let table = read::read(bytes, &extension)
-        .map_err(|error| Failure::invalid("bad_table", format!("`{}`: {error}", path.display()), ""))?;
+    let (table, _) = table_runs::table(path)?;
     let [step, lr, loss] = ["step", "lr", "loss"].map(|name| numbers(path, &table, name));
     let points = step?.into_iter().zip(lr?).zip(loss?);
     Ok(Curve {

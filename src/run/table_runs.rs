@@ -43,13 +43,19 @@ pub struct TableRuns {
     pub hash: String,
 }
 
-/// Reads the runs of a file.
-pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
+/// Reads a file as a table of text; also gives its hash.
+pub(super) fn table(path: &Path) -> Result<(TextTable, String), Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::invalid("missing_file", error.to_string(), ""))?;
     let hash = blake3::hash(&bytes).to_hex().to_string();
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let table = read::read(bytes, &extension)
         .map_err(|error| Failure::invalid("bad_table", format!("`{}`: {error}", path.display()), ""))?;
+    Ok((table, hash))
+}
+
+/// Reads the runs of a file.
+pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
+    let (table, hash) = table(path)?;
     let mut reader = Reader::new(path, &table, mapping)?;
     let (mut runs, mut left_out) = (Vec::new(), Vec::new());
     for row in 0..table.lines.len() {

@@ -252,13 +252,14 @@ impl Store {
         Ok(passed.map(|(_, stage)| stage.to_owned()).collect())
     }
 
-    /// The stages that a stage which is still to be trained starts from.
-    pub async fn wanted_parents(&mut self) -> Result<BTreeSet<StageId>, StoreError> {
+    /// The stages whose states a stage which is still to be trained starts from: its parent's, and its own.
+    pub async fn wanted_states(&mut self) -> Result<BTreeSet<StageId>, StoreError> {
         let rows = sqlx::query(
-            "select distinct s.parent from trial_stages ts
-             join trials t on t.sweep = ts.sweep and t.trial = ts.trial and t.asked = 1 and t.cancelled = 0
-             join stages s on s.stage = ts.stage
-             where s.parent is not null and s.state in ('pending', 'running', 'failed')",
+            "with open as (
+               select s.stage, s.parent from trial_stages ts
+               join trials t on t.sweep = ts.sweep and t.trial = ts.trial and t.asked = 1 and t.cancelled = 0
+               join stages s on s.stage = ts.stage and s.state in ('pending', 'running', 'failed'))
+             select stage from open union select parent from open where parent is not null",
         )
         .fetch_all(&mut self.connection)
         .await?;

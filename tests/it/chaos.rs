@@ -175,12 +175,6 @@ fn disturb(world: &World, random: &mut StdRng, counts: &mut Counts) -> bool {
     true
 }
 
-fn digest(world: &World) -> Value {
-    let check = world.run(&["db", "check", "--json"]);
-    assert_eq!(check.code, 0, "{}", check.stdout);
-    world.run(&["db", "digest", "--json"]).ok()["digest"].clone()
-}
-
 /// Attempts that died between a write and its rename: what a torn state leaves is a file that is no state.
 fn torn(world: &World) -> u64 {
     let stages = world.files();
@@ -223,7 +217,7 @@ fn a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened() {
             "{counts:?}"
         );
     }
-    assert_eq!(digest(&world), digest(&undisturbed), "seed {seed}");
+    assert_eq!(world.digest(), undisturbed.digest(), "seed {seed}");
 
     world.run(&["export", "--format", "csv", "--out", "out", "--json"]).ok();
     let table = fs_err::read_to_string(world.path("out/stages.csv")).expect("written");

@@ -34,17 +34,10 @@ fn failing(world: &World, faults: &str, more: &[&str]) -> Ran {
     ran(&output.expect("the program starts"))
 }
 
-/// The digest of a finished sweep, whose database is sound.
-fn digest(world: &World) -> Value {
-    let check = world.run(&["db", "check", "--json"]);
-    assert_eq!(check.code, 0, "{}", check.stdout);
-    world.run(&["db", "digest", "--json"]).ok()["digest"].clone()
-}
-
 fn undisturbed() -> Value {
     let world = prepared();
     world.run(&["run", "faults.yaml", "--json"]).ok();
-    digest(&world)
+    world.digest()
 }
 
 /// Causes of the attempts at the stages of every trial, and their micro-batches.
@@ -76,7 +69,7 @@ fn workers_that_are_killed_hang_or_run_out_of_disk_cost_nothing() {
         let world = prepared();
         let summary = failing(&world, faults, &["--set", "resources.timeout_seconds=3"]).ok();
         assert_eq!(summary["counts"]["complete"], 2, "{faults}: {summary}");
-        assert_eq!(digest(&world), expected, "{faults}");
+        assert_eq!(world.digest(), expected, "{faults}");
         assert!(has_cause(&attempts(&world), cause), "{faults}");
         let stages = world.run(&["export", "--format", "csv", "--out", "out", "--json"]).ok();
         assert!(stages["files"].is_array());
@@ -125,8 +118,13 @@ fn a_full_disk_stops_the_run_with_six_and_the_next_run_goes_on() {
     let ran = failing(&world, "enospc@*:7", &[]);
     assert_eq!((ran.code, &ran.json()["stopped_by"]), (6, &Value::from("disk")));
     assert_eq!(ran.json()["counts"]["failed"], 0, "nobody failed");
+    let collected = world.run(&["gc", "--states", "--json"]).ok();
+    assert!(
+        collected["kept_bytes"].as_u64() > Some(0),
+        "what a pending stage goes on from is needed: {collected}"
+    );
     world.run(&["run", "faults.yaml", "--json"]).ok();
-    assert_eq!(digest(&world), expected);
+    assert_eq!(world.digest(), expected);
 }
 
 #[test]
@@ -140,7 +138,7 @@ fn an_orchestrator_that_dies_between_a_record_and_its_act_leaves_a_home_that_goe
         assert_eq!(ran.code, -1, "killed: {}", ran.stdout);
         let summary = world.run(&["run", "faults.yaml", "--json"]).ok();
         assert_eq!(summary["counts"]["complete"], 2, "{kind}: {summary}");
-        assert_eq!(digest(&world), expected, "{kind}");
+        assert_eq!(world.digest(), expected, "{kind}");
     }
 }
 
@@ -190,7 +188,7 @@ fn states_that_are_damaged_or_removed_are_made_again_when_a_sweep_grows() {
     let mut args = vec!["run", "faults.yaml", "--json"];
     args.extend(longer);
     whole.run(&args).ok();
-    let expected = digest(&whole);
+    let expected = whole.digest();
 
     let world = prepared();
     world.run(&["run", "faults.yaml", "--json"]).ok();
@@ -199,7 +197,7 @@ fn states_that_are_damaged_or_removed_are_made_again_when_a_sweep_grows() {
     assert_eq!((check.code, &check.json()["ok"]), (6, &Value::from(false)));
     let summary = world.run(&args).ok();
     assert_eq!(summary["counts"]["complete"], 3, "{summary}");
-    assert_eq!(digest(&world), expected, "damaged");
+    assert_eq!(world.digest(), expected, "damaged");
 
     let world = prepared();
     world.run(&["run", "faults.yaml", "--json"]).ok();
@@ -212,7 +210,7 @@ fn states_that_are_damaged_or_removed_are_made_again_when_a_sweep_grows() {
     );
     let summary = world.run(&args).ok();
     assert_eq!(summary["counts"]["complete"], 3, "{summary}");
-    assert_eq!(digest(&world), expected, "removed");
+    assert_eq!(world.digest(), expected, "removed");
 }
 
 #[test]
@@ -236,7 +234,7 @@ fn a_trial_that_is_cancelled_is_not_trained_until_it_is_brought_back() {
     world.run(&["cancel", "faults", "--undo", "--json"]).ok();
     let summary = world.run(&["run", "faults.yaml", "--json"]).ok();
     assert_eq!(summary["counts"]["complete"], 2, "{summary}");
-    assert_eq!(digest(&world), undisturbed());
+    assert_eq!(world.digest(), undisturbed());
 }
 
 /// A file system of a few megabytes, filled while a sweep runs and emptied again: one shell, in a namespace of its own.
@@ -265,7 +263,7 @@ fn a_disk_that_fills_up_in_the_middle_loses_nothing() {
     ];
     let whole = prepared();
     whole.run(&long).ok();
-    let expected = digest(&whole);
+    let expected = whole.digest();
     let world = prepared();
     let disk = world.path("disk");
     fs::create_dir(&disk).expect("a folder");

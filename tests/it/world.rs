@@ -106,6 +106,14 @@ impl World {
         .ok();
     }
 
+    /// The digest of a finished sweep, whose database is sound.
+    #[cfg(feature = "torch")]
+    pub(crate) fn digest(&self) -> Value {
+        let check = self.run(&["db", "check", "--json"]);
+        assert_eq!(check.code, 0, "{}", check.stdout);
+        self.run(&["db", "digest", "--json"]).ok()["digest"].clone()
+    }
+
     /// Every file of the home with its size: what must not change when something is refused.
     pub(crate) fn files(&self) -> Vec<(PathBuf, u64)> {
         fn walk(folder: &Path, found: &mut Vec<(PathBuf, u64)>) {
