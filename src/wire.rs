@@ -11,7 +11,7 @@ use crate::model::config::RunConfig;
 use crate::units::{StageId, Steps};
 
 /// Version of this language; both programs refuse another.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 /// Name of the job file in the folder of an attempt.
 pub const JOB_FILE: &str = "job.json";
 /// Name of the file of lines in the folder of an attempt.
@@ -235,12 +235,10 @@ pub fn cause_of_exit(code: i32) -> Option<Cause> {
 
 /// What a worker says, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "line", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Line {
     /// The stage begins, or goes on where an earlier attempt stopped.
     Started {
-        /// The attempt of the job.
-        attempt: u32,
         /// Steps done before this attempt's first.
         from: Steps,
         /// States of [`Job::resume`] that could not be used, and why.
@@ -310,19 +308,35 @@ pub struct LineError {
     source: serde_json::Error,
 }
 
+/// A line as it stands in the file: every one names its attempt, so that nothing of another can pass for it.
+#[derive(Serialize, Deserialize)]
+struct Attributed<L> {
+    attempt: u32,
+    said: L,
+}
+
+/// Appends a line of an attempt to `text`.
+pub fn write_line(text: &mut Vec<u8>, attempt: u32, line: &Line) -> serde_json::Result<()> {
+    serde_json::to_writer(&mut *text, &Attributed { attempt, said: line })?;
+    text.push(b'\n');
+    Ok(())
+}
+
 /// Reads the complete lines of `text`, and says how many bytes they take; a torn last line is left for later.
-pub fn read_lines(text: &str) -> Result<(Vec<Line>, usize), LineError> {
+///
+/// What another attempt has written there is passed over: its worker was taken for dead, and has no say any more.
+pub fn read_lines(text: &str, attempt: u32) -> Result<(Vec<Line>, usize), LineError> {
     let complete = text.rfind('\n').map_or(0, |end| end + 1);
-    let lines = text[..complete]
-        .lines()
-        .enumerate()
-        .map(|(index, line)| {
-            serde_json::from_str(line).map_err(|source| LineError {
-                number: index + 1,
-                source,
-            })
-        })
-        .collect::<Result<_, _>>()?;
+    let mut lines = Vec::new();
+    for (index, line) in text[..complete].lines().enumerate() {
+        let attributed: Attributed<Line> = serde_json::from_str(line).map_err(|source| LineError {
+            number: index + 1,
+            source,
+        })?;
+        if attributed.attempt == attempt {
+            lines.push(attributed.said);
+        }
+    }
     Ok((lines, complete))
 }
 
@@ -349,16 +363,27 @@ mod tests {
             },
             Line::Stopped { seconds: 0.5 },
         ];
-        let text: String = lines
-            .iter()
-            .map(|line| serde_json::to_string(line).expect("a line is JSON") + "\n")
-            .collect();
+        let text = text_of(&lines, 2);
         for cut in 0..=text.len() {
             if let Some(part) = text.get(..cut) {
-                let (read, used) = read_lines(part).expect("whole lines can be read");
+                let (read, used) = read_lines(part, 2).expect("whole lines can be read");
                 assert_eq!(read[..], lines[..read.len()]);
                 assert!(used <= cut && (cut < text.len() || read.len() == lines.len()));
             }
         }
+    }
+    #[test]
+    fn what_another_attempt_writes_is_passed_over() {
+        let text = text_of(&[Line::Stopped { seconds: 1.0 }], 1) + &text_of(&[Line::Diverged { step: 9 }], 2);
+        let (read, used) = read_lines(&text, 2).expect("lines");
+        assert_eq!((read, used), (vec![Line::Diverged { step: 9 }], text.len()));
+    }
+
+    fn text_of(lines: &[Line], attempt: u32) -> String {
+        let mut text = Vec::new();
+        for line in lines {
+            write_line(&mut text, attempt, line).expect("a line is JSON");
+        }
+        String::from_utf8(text).expect("JSON is UTF-8")
     }
 }

@@ -280,12 +280,13 @@ fn oom_kills() -> Option<u64> {
 }
 
 /// The lines of an attempt whose worker is gone.
-pub fn left_behind(folder: &Path) -> std::io::Result<Vec<Line>> {
-    read_from(&folder.join(wire::LINES_FILE), &mut 0)
+pub fn left_behind(folder: &Path, attempt: u32) -> std::io::Result<Vec<Line>> {
+    read_from(&folder.join(wire::LINES_FILE), attempt, &mut 0)
 }
 
-/// The complete lines of a file from a byte on, which moves behind them; a torn last one is left for later.
-fn read_from(path: &Path, from: &mut u64) -> std::io::Result<Vec<Line>> {
+/// The complete lines of an attempt from a byte of its file on, which moves behind them; a torn last one is left for
+/// later.
+fn read_from(path: &Path, attempt: u32, from: &mut u64) -> std::io::Result<Vec<Line>> {
     let mut file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -297,7 +298,7 @@ fn read_from(path: &Path, from: &mut u64) -> std::io::Result<Vec<Line>> {
     let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let garbled = |error: &dyn std::fmt::Display| std::io::Error::new(ErrorKind::InvalidData, error.to_string());
     let text = std::str::from_utf8(&bytes[..complete]).map_err(|error| garbled(&error))?;
-    let (lines, used) = wire::read_lines(text).map_err(|error| garbled(&error))?;
+    let (lines, used) = wire::read_lines(text, attempt).map_err(|error| garbled(&error))?;
     *from += used as u64;
     Ok(lines)
 }
@@ -324,6 +325,6 @@ impl Busy {
 
     /// The complete lines since the last look; a torn one is left for the next.
     fn read_new(&mut self) -> std::io::Result<Vec<Line>> {
-        read_from(&self.lines, &mut self.read_bytes)
+        read_from(&self.lines, self.attempt, &mut self.read_bytes)
     }
 }

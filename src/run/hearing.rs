@@ -101,7 +101,6 @@ impl Hearing {
         let (stage, attempt) = (self.stage.clone(), self.attempt);
         match line {
             Line::Started {
-                attempt: _,
                 from,
                 unusable,
                 process,

@@ -45,7 +45,7 @@ pub(super) async fn reclaim(context: &Context, store: &mut Store) -> Result<(), 
         let inside: Vec<Resume> = if is_remade(state) { Vec::new() } else { known };
         let mut hearing = Hearing::new(&context.workdir, stage, attempt, inside);
         hearing.bytes = disk_bytes(&folder);
-        let lines = exec::left_behind(&folder).unwrap_or_default();
+        let lines = exec::left_behind(&folder, attempt).unwrap_or_default();
         let mut heard = hearing.hear(lines.into_iter().filter(is_new).collect());
         let lost = Lost {
             cause: Cause::WorkerLost,

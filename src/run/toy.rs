@@ -14,7 +14,7 @@ use crate::model::data_info::DataInfo;
 use crate::model::schedule::Form;
 use crate::run::context::host_name;
 use crate::units::Steps;
-use crate::wire::{CHECKPOINT_FILE, Checkpoint, Job, LINES_FILE, Line, Point, Process, Split};
+use crate::wire::{CHECKPOINT_FILE, Checkpoint, Job, LINES_FILE, Line, Point, Process, Split, write_line};
 use crate::workdir::write_whole;
 
 /// Irreducible loss of the planted law, nats per token.
@@ -70,10 +70,9 @@ pub fn serve() -> std::io::Result<()> {
 
 fn answer(path: &Path) -> std::io::Result<()> {
     let job: Job = serde_json::from_str(&fs::read_to_string(path)?).map_err(std::io::Error::other)?;
-    let mut text = String::new();
+    let mut text = Vec::new();
     for line in lines(&job, path)? {
-        text.push_str(&serde_json::to_string(&line).map_err(std::io::Error::other)?);
-        text.push('\n');
+        write_line(&mut text, job.attempt, &line)?;
     }
     fs::write(path.with_file_name(LINES_FILE), text)?;
     // The bell: somebody may be waiting for it.
@@ -84,7 +83,6 @@ fn answer(path: &Path) -> std::io::Result<()> {
 
 fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
     let mut lines = vec![Line::Started {
-        attempt: job.attempt,
         from: job.from,
         unusable: Vec::new(),
         process: Process::of(std::process::id(), &|path| fs::read_to_string(path).ok()),

@@ -67,7 +67,6 @@ pub(crate) fn perform(
     let training = feed.training(&job.config)?;
     let (mut trainer, unusable) = begin(job, device)?;
     lines.say(&Line::Started {
-        attempt: job.attempt,
         from: trainer.done,
         unusable,
         process: system::process(),
@@ -289,4 +288,16 @@ pub(crate) fn read(path: &Path) -> Result<Job, Failure> {
             format!("{} is not a job of this version: {error}", path.display()),
         )
     })
+}
+
+/// The number of the attempt that a job asks for, whatever else it says.
+pub(crate) fn attempt(path: &Path) -> Result<u32, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Numbered {
+        attempt: u32,
+    }
+    let text = fs_err::read_to_string(path)?;
+    serde_json::from_str(&text)
+        .map(|Numbered { attempt }| attempt)
+        .map_err(|error| Failure::new(Cause::Refused, format!("{} is not a job: {error}", path.display())))
 }

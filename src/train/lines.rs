@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fs_err::{File, OpenOptions};
-use sandbox::wire::Line;
+use sandbox::wire::{Line, write_line};
 
 use crate::failure::Failure;
 
@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The file of lines of one attempt.
 pub(crate) struct Lines {
     file: File,
+    /// Named on every line.
+    attempt: u32,
     /// Whole lines that are not written yet.
     waiting: Vec<u8>,
     /// When the file was last written to.
@@ -27,10 +29,11 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Opens the file for appending; `has_bell`: an orchestrator listens on standard output.
-    pub(crate) fn open(path: &Path, has_bell: bool) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path, attempt: u32, has_bell: bool) -> Result<Self, Failure> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         Ok(Self {
             file,
+            attempt,
             waiting: Vec::new(),
             written: Instant::now(),
             has_bell,
@@ -39,8 +42,8 @@ impl Lines {
 
     /// Says a line.
     pub(crate) fn say(&mut self, line: &Line) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.waiting, line).map_err(|error| Failure::from_message(error.to_string()))?;
-        self.waiting.push(b'\n');
+        write_line(&mut self.waiting, self.attempt, line)
+            .map_err(|error| Failure::from_message(error.to_string()))?;
         let can_wait = matches!(line, Line::Point(_)) && self.written.elapsed() < PATIENCE;
         if !can_wait {
             self.flush()?;
@@ -77,7 +80,7 @@ mod tests {
     fn the_last_line_brings_every_waiting_point_along() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("lines.jsonl");
-        let mut lines = Lines::open(&path, false).expect("opens");
+        let mut lines = Lines::open(&path, 1, false).expect("opens");
         for step in 1..=3 {
             let point = Point {
                 step,
@@ -91,7 +94,7 @@ mod tests {
         }
         lines.say(&Line::Diverged { step: 3 }).expect("says");
         let text = fs_err::read_to_string(&path).expect("reads");
-        let (read, _) = read_lines(&text).expect("lines");
+        let (read, _) = read_lines(&text, 1).expect("lines");
         assert_eq!(read.len(), 4);
         assert_eq!(read[3], Line::Diverged { step: 3 });
     }

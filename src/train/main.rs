@@ -114,8 +114,14 @@ fn do_jobs(files: &[PathBuf]) -> Result<(), Failure> {
 /// Does one job; whatever goes wrong becomes its last line. An error means that not even that could be written.
 fn do_job(path: &Path, shelf: &mut Shelf, has_bell: bool, stopped: &dyn Fn() -> bool) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut lines = Lines::open(&folder.join(LINES_FILE), has_bell)?;
-    let outcome = job::read(path).and_then(|job| {
+    let job = job::read(path);
+    let attempt = match &job {
+        Ok(job) => job.attempt,
+        // Another version's job still says whose it is; without that there is nobody to answer.
+        Err(_) => job::attempt(path)?,
+    };
+    let mut lines = Lines::open(&folder.join(LINES_FILE), attempt, has_bell)?;
+    let outcome = job.and_then(|job| {
         // libtorch's errors arrive as panics; the next job must not suffer from them.
         catch_unwind(AssertUnwindSafe(|| {
             job::perform(&job, folder, &mut lines, shelf, stopped)
