@@ -23,6 +23,7 @@ pub mod report;
 pub mod sched;
 pub mod wire;
 // 5: every path on disk
+pub mod card;
 pub mod workdir;
 // 6: text into tokens
 pub mod data;

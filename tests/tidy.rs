@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("plan", 3, &[]),
     ("report", 4, &[]),
     ("sched", 4, &[]),
+    ("card", 5, &[]),
     ("workdir", 5, &["fs_err"]),
     ("data", 6, &["fs_err", "memmap2", "polars", "tokenizers"]),
     ("draw", 7, &["plotters"]),

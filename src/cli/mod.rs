@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::card;
 use crate::cli::output::Output;
 use crate::fault::{self, Faults};
 use crate::model::config::DeviceKind;
@@ -96,7 +97,7 @@ struct Global {
     fail: Option<Faults>,
     /// Cards that are only pretended (tests of what is placed where; the toy needs none)
     #[arg(long, global = true, hide = true, env = "SANDBOX_FAKE_GPUS", hide_env = true)]
-    fake_gpus: Option<u64>,
+    fake_gpus: Option<usize>,
     /// Where to train
     #[arg(long, global = true, value_enum, default_value_t = DeviceArg::Auto)]
     device: DeviceArg,
@@ -240,9 +241,6 @@ fn free_memory() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// More cards than any machine has.
-const GPUS_MAX: u64 = 64;
-
 fn context(global: &Global) -> Result<Context, Failure> {
     let here = std::env::current_exe()?;
     let trainer = if global.toy { Trainer::Toy } else { Trainer::Proxy };
@@ -250,9 +248,8 @@ fn context(global: &Global) -> Result<Context, Failure> {
         Trainer::Toy => here,
         Trainer::Proxy | Trainer::Imported => here.with_file_name("sandbox-worker"),
     };
-    let card = |index: u64| PathBuf::from(format!("/dev/nvidia{index}"));
     let fake_gpus = global.fake_gpus.filter(|_| global.toy);
-    let gpus = fake_gpus.unwrap_or_else(|| (0..GPUS_MAX).take_while(|index| card(*index).exists()).count() as u64);
+    let gpus = fake_gpus.unwrap_or_else(card::count);
     let has_card = gpus > 0;
     let device = match global.device {
         DeviceArg::Cuda => DeviceKind::Cuda,

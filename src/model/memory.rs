@@ -2,16 +2,18 @@
 //!
 //! Refuses to know how much there is. Rough on purpose and rather too high: what was measured comes first.
 
-use crate::model::config::RunConfig;
+use crate::model::config::{DeviceKind, RunConfig};
 
 /// The program with libtorch in it, as measured.
 const PROGRAM: u64 = 300 << 20;
+/// What a process takes of a card before its first tensor: CUDA's context and libtorch's kernels, generously.
+const CARD_PROGRAM: u64 = 800 << 20;
 /// float32.
 const FLOAT: u64 = 4;
 /// Weights, gradient, two moments, and one more while they are updated.
 const COPIES: u64 = 5;
 
-/// Bytes of a worker that trains this run, at its peak.
+/// Bytes of a worker that trains this run, at its peak: of the memory that its device has.
 pub fn worker_bytes(config: &RunConfig) -> u64 {
     let shape = config.shape;
     let in_flight = config.numerics.micro_batch * config.context;
@@ -19,7 +21,11 @@ pub fn worker_bytes(config: &RunConfig) -> u64 {
     let layer = 12 * shape.width + 4 * shape.d_ff + 2 * shape.heads * config.context;
     // Logits, their softmax and their gradient.
     let head = 3 * config.vocab;
-    PROGRAM + FLOAT * (COPIES * shape.params_total(config.vocab).0 + in_flight * (shape.layers * layer + head))
+    let program = match config.numerics.device {
+        DeviceKind::Cpu => PROGRAM,
+        DeviceKind::Cuda => CARD_PROGRAM,
+    };
+    program + FLOAT * (COPIES * shape.params_total(config.vocab).0 + in_flight * (shape.layers * layer + head))
 }
 
 #[cfg(test)]

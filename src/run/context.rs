@@ -24,7 +24,7 @@ pub struct Context {
     /// The worker's program.
     pub worker: PathBuf,
     /// NVIDIA GPUs of this machine.
-    pub gpus: u64,
+    pub gpus: usize,
     /// Cores that may be used.
     pub cores: u64,
     /// Memory that is free, in bytes; none: the system does not tell.
@@ -45,7 +45,7 @@ impl Context {
     pub fn slots(&self) -> u64 {
         match self.device {
             DeviceKind::Cpu => self.cores,
-            DeviceKind::Cuda => self.gpus.max(1),
+            DeviceKind::Cuda => self.gpus.max(1) as u64,
         }
     }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::card;
 use crate::model::config::DeviceKind;
 use crate::model::memory;
 use crate::plan::StagePlan;
@@ -27,6 +28,10 @@ const SILENCE: Duration = Duration::from_hours(1);
 /// Share of the free memory that workers may take.
 const MEMORY_SHARE: f64 = 0.9;
 
+/// Workers that share a card, where its memory is known and nobody says otherwise: small proxies leave a card idle
+/// between their kernels, and more than a few of them only wait for each other.
+const CARD_WORKERS: u64 = 4;
+
 /// Workers at once, where somebody has said so.
 fn workers(planned: &Planned, request: &Request) -> Option<u64> {
     request.workers.or(planned.sweep.resources.workers)
@@ -40,17 +45,12 @@ pub(super) fn limits(context: &Context, planned: &Planned, request: &Request) ->
             slots: workers.unwrap_or(context.cores),
             bytes: context.memory.map(|bytes| (bytes as f64 * MEMORY_SHARE) as u64),
         }],
-        DeviceKind::Cuda => {
-            let share = planned
-                .sweep
-                .resources
-                .gpus
-                .map_or(1, |share| (1.0 / share).floor().max(1.0) as u64);
-            let gpus = context.gpus.max(1);
-            let slots = workers.map_or(share, |workers| workers.div_ceil(gpus));
-            let gpus = usize::try_from(gpus).unwrap_or(1);
-            vec![Device { slots, bytes: None }; gpus]
-        }
+        DeviceKind::Cuda => cards(
+            context.gpus.max(1),
+            &card::free_bytes(),
+            planned.sweep.resources.gpus,
+            workers,
+        ),
     };
     Limits {
         devices,
@@ -58,6 +58,23 @@ pub(super) fn limits(context: &Context, planned: &Planned, request: &Request) ->
         default_retries: DEFAULT_RETRIES,
         fail_fast: request.fail_fast,
     }
+}
+
+/// Cards with the `free` bytes of each, as far as they are known.
+///
+/// `share`: what a worker takes of a card, `workers`: how many run at once in all, where somebody has said so. Else
+/// memory decides, and where nobody knows that either, a card has one worker.
+fn cards(count: usize, free: &[u64], share: Option<f64>, workers: Option<u64>) -> Vec<Device> {
+    let card = |index: usize| {
+        let bytes = free.get(index).map(|bytes| (*bytes as f64 * MEMORY_SHARE) as u64);
+        let by_default = if bytes.is_some() { CARD_WORKERS } else { 1 };
+        let by_share = share.map_or(by_default, |share| (1.0 / share).floor().max(1.0) as u64);
+        Device {
+            slots: workers.map_or(by_share, |workers| workers.div_ceil(count as u64)),
+            bytes,
+        }
+    };
+    (0..count).map(card).collect()
 }
 
 /// Attempts after a fault: the command's word, else the sweep's, else what makes sense for the cause.
@@ -138,4 +155,21 @@ pub(super) fn tasks(
         }
     };
     stages.iter().map(task).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_whose_memory_is_known_takes_several_workers_unless_somebody_says_otherwise() {
+        let slots = |free: &[u64], share, workers| -> Vec<u64> {
+            cards(2, free, share, workers).iter().map(|card| card.slots).collect()
+        };
+        assert_eq!(slots(&[], None, None), [1, 1]);
+        assert_eq!(slots(&[1 << 30, 1 << 30], None, None), [CARD_WORKERS; 2]);
+        assert_eq!(slots(&[1 << 30, 1 << 30], Some(0.5), None), [2, 2]);
+        assert_eq!(slots(&[1 << 30, 1 << 30], Some(0.5), Some(6)), [3, 3]);
+        assert_eq!(cards(1, &[1000], None, None)[0].bytes, Some(900));
+    }
 }

@@ -115,7 +115,7 @@ pub(crate) fn measure(options: &Options) -> Result<Report, Failure> {
         tokens_per_second,
         flops_per_token,
         peak_fraction: tokens_per_second * flops_per_token / peak_flops,
-        peak_bytes: system::peak_bytes(),
+        peak_bytes: system::peak_bytes(device),
     };
     Ok(Report {
         device: system::describe(device),

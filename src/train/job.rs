@@ -84,7 +84,7 @@ pub(crate) fn perform(
             Evaluated::Complete => Line::Finished {
                 checkpoint: keep(&trainer, job, folder)?,
                 seconds,
-                peak_bytes: system::peak_bytes(),
+                peak_bytes: system::peak_bytes(device),
             },
         },
     };

@@ -6,6 +6,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use sandbox::card;
 use sandbox::wire::Process;
 use tch::{Cuda, Device};
 
@@ -102,8 +103,12 @@ pub(crate) fn libtorch_version() -> String {
     format!("{major}.{minor}.{patch}")
 }
 
-/// The most memory this process has used since [`reset_peak`], in bytes.
-pub(crate) fn peak_bytes() -> Option<u64> {
+/// The most memory of the device that this process has used, in bytes: on the CPU since [`reset_peak`], on a card
+/// since it started.
+pub(crate) fn peak_bytes(device: Device) -> Option<u64> {
+    if device.is_cuda() {
+        return card::process_bytes(std::process::id());
+    }
     let status = fs_err::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -154,7 +159,7 @@ pub(crate) fn device(name: &str) -> Result<Device, String> {
 /// A device with the model of its card or processor: `cpu (AMD EPYC 7B13)`.
 pub(crate) fn describe(device: Device) -> String {
     let (name, model) = match device {
-        Device::Cuda(index) => (format!("cuda:{index}"), card(index)),
+        Device::Cuda(index) => (format!("cuda:{index}"), card_model(index)),
         Device::Cpu | Device::Mps | Device::Vulkan => ("cpu".to_owned(), processor()),
     };
     match model {
@@ -169,7 +174,7 @@ fn processor() -> Option<String> {
 }
 
 /// Model of a card, as NVIDIA's driver tells; the driver counts in the order of the bus.
-fn card(index: usize) -> Option<String> {
+fn card_model(index: usize) -> Option<String> {
     let mut cards: Vec<PathBuf> = fs_err::read_dir("/proc/driver/nvidia/gpus")
         .ok()?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))

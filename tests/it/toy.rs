@@ -353,6 +353,37 @@ fn several_cards_share_the_work_and_each_job_names_its_own() {
     assert_eq!(devices.into_iter().collect::<Vec<_>>(), ["cuda:0", "cuda:1"]);
 }
 
+/// Workers that a run on two cards starts, when the driver says that each has so many mebibytes free.
+fn workers_on_cards_with(mebibytes: u32) -> usize {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    world.prepare_text();
+    world.write("toy.yaml", SWEEP);
+    world.write(
+        "bin/nvidia-smi",
+        &format!("#!/bin/sh\necho {mebibytes}\necho {mebibytes}\n"),
+    );
+    let driver = world.path("bin/nvidia-smi");
+    fs_err::set_permissions(driver, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let path = format!("{}:/usr/bin:/bin", world.path("bin").display());
+    let output = world
+        .command(&["run", "toy.yaml", "--toy", "--json"])
+        .env("SANDBOX_FAKE_GPUS", "2")
+        .env("PATH", path)
+        .output();
+    let ran = crate::world::ran(&output.expect("the program starts"));
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    let is_log = |path: &std::path::Path| path.parent().is_some_and(|folder| folder.ends_with("workers"));
+    world.files().into_iter().filter(|(path, _)| is_log(path)).count()
+}
+
+#[test]
+fn workers_share_a_card_as_far_as_its_memory_goes() {
+    // A worker of a card is taken to need a little more than 800 MiB before it was ever measured.
+    assert_eq!(workers_on_cards_with(1000), 2);
+    assert_eq!(workers_on_cards_with(80_000), 8);
+}
+
 #[test]
 fn conditions_choose_trials_wherever_they_are_listed() {
     let world = World::new();
