@@ -54,6 +54,39 @@ impl TrialState {
     }
 }
 
+/// A run of others among the trials, of which there is less to tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImportedTrial {
+    /// Its name here.
+    pub trial: String,
+    /// The import.
+    pub sweep: String,
+    /// What its file calls it.
+    pub slug: String,
+    /// Only finished runs are imported.
+    pub state: TrialState,
+    /// `imported`.
+    pub trainer: String,
+    /// Parameters, as they were given.
+    pub params_non_embedding: f64,
+    /// Peak learning rate.
+    pub lr: Option<f64>,
+    /// Tokens of a batch.
+    pub batch_tokens: Option<f64>,
+    /// Schedule.
+    pub schedule: Option<String>,
+    /// Tokens.
+    pub tokens: f64,
+    /// Seed.
+    pub seed: Option<u64>,
+    /// Training compute, FLOP.
+    pub flops: Option<f64>,
+    /// Nats per token.
+    pub final_loss: f64,
+    /// Hash of the file.
+    pub data_hash: String,
+}
+
 /// How many trials are in each state; states without a trial are there with 0.
 pub fn count_states(states: impl IntoIterator<Item = TrialState>) -> BTreeMap<&'static str, u64> {
     let mut counts: BTreeMap<&'static str, u64> = TrialState::ALL.iter().map(|state| (state.name(), 0)).collect();

@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use crate::cli::filter::Filter;
 use crate::cli::inspect::find;
 use crate::cli::output::Output;
 use crate::record::TrialRow;
 use crate::run::care;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::filter::Filter;
 
 #[derive(Debug, Args)]
 pub(super) struct CancelArgs {

@@ -1,21 +1,21 @@
 //! `sandbox export`: the tables of trials, points and stages, for pandas and everybody else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::cli::filter::Filter;
 use crate::cli::output::Output;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::filter::Filter;
 use crate::tables::{self, Format, TableError};
 use crate::workdir::write_atomic;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Only this sweep
+    /// Only this sweep or import
     sweep: Option<String>,
     /// Only the trials for which this holds: `--where "lr >= 1e-2 and model == 9M"`
     #[arg(long = "where", value_name = "CONDITION")]
@@ -49,7 +49,8 @@ struct FileView {
 pub(super) async fn export(context: &Context, args: &ExportArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     if let Some(sweep) = &args.sweep {
-        let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
+        let mut names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
+        names.extend(store.imports().await?);
         if !names.contains(sweep) {
             return Err(Failure::unknown_sweep(sweep, &names));
         }
@@ -63,6 +64,8 @@ pub(super) async fn export(context: &Context, args: &ExportArgs, output: &Output
     let filter = Filter::new(args.condition.as_deref(), &trials)?;
     trials.retain(|trial| filter.holds(trial));
     let names: BTreeSet<&str> = trials.iter().map(|trial| trial.trial.as_str()).collect();
+    let mut imported = store.imported_trials(sweep).await?;
+    imported.retain(|run| filter.holds_for(&serde_json::to_value(run).unwrap_or_default(), &BTreeMap::new()));
     let mut points = store.points(sweep).await?;
     points.retain(|point| names.contains(point.trial.as_str()));
     let mut stages = store.stages(sweep).await?;
@@ -71,7 +74,10 @@ pub(super) async fn export(context: &Context, args: &ExportArgs, output: &Output
         stages.retain(|stage| passed.contains(&stage.stage));
     }
     let made = [
-        ("trials", tables::trials(&trials)),
+        (
+            "trials",
+            tables::trials(&trials).and_then(|table| tables::with_imported(&table, &imported)),
+        ),
         ("points", tables::points(&points)),
         ("stages", tables::stages(&stages)),
     ];

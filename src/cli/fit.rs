@@ -5,24 +5,26 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::cli::fit_more::{curves_text, lr_batch_text, warnings_text};
+use crate::cli::fit_text::{
+    cross_check_text, curves_text, loss_text, lr_batch_text, lr_text, three_term_text, tried_text,
+};
 use crate::cli::mapping::MappingArgs;
-use crate::cli::output::{Output, table};
+use crate::cli::output::Output;
 use crate::cli::predict::count;
-use crate::fit::Estimate;
 use crate::fit::chinchilla::Objective;
 use crate::fit::curves::Law;
-use crate::fit::isoflop::Agreement;
 use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::HoldOut;
 use crate::run::context::Context;
 use crate::run::cross_check::CrossCheck;
-use crate::run::curve_fitting;
+use crate::run::curve_fitting::{self, CurveSource};
 use crate::run::failure::Failure;
 use crate::run::fitting::{self, Kept, Laws, Request, TableFit, Timings};
-use crate::run::lr_batch_fitting::{self, Source};
-use crate::units::{human_count, significant};
+use crate::run::lr_batch_fitting;
+use crate::run::sources::Source;
+use crate::run::table_runs::Mapping;
+use crate::run::three_term_fitting::{self, Tried};
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
@@ -31,10 +33,11 @@ pub(super) struct FitArgs {
     target: Option<String>,
     #[command(flatten)]
     mapping: MappingArgs,
-    /// Which law: the loss over size and tokens (with the best learning rate beside it), the learning rate alone, learning
-    /// rate and batch, or whole loss curves (then the target is a folder of curves with columns step, lr, loss)
-    #[arg(long, value_enum, default_value_t = LawArg::Chinchilla)]
-    law: LawArg,
+    /// Which law: the loss over size and tokens (with the best learning rate beside it), over size, steps and batch, the
+    /// learning rate alone, learning rate and batch, or whole loss curves. Of several laws of loss, separated by commas,
+    /// the one that best predicts the runs held out is chosen
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "chinchilla")]
+    law: Vec<LawArg>,
     /// What is minimised
     #[arg(long, value_enum, default_value_t = ObjectiveArg::Huber)]
     objective: ObjectiveArg,
@@ -44,12 +47,13 @@ pub(super) struct FitArgs {
     /// What a second fit predicts without having seen it: largest, none, params>X, flops>X
     #[arg(long, default_value = "largest", value_parser = hold_out)]
     hold_out: HoldOut,
-    /// Curves to fit, files in the folder (laws of curves)
-    #[arg(long, value_name = "FILE", value_delimiter = ',')]
-    train: Vec<PathBuf>,
+    /// Curves to fit (laws of curves): files with columns step, lr, loss in the folder that is the target, or trials of
+    /// the sweep that is the target, by default all others of its finished trials
+    #[arg(long, value_name = "FILE|TRIAL", value_delimiter = ',')]
+    train: Vec<String>,
     /// Curves to predict without having seen them (laws of curves)
-    #[arg(long, value_name = "FILE", value_delimiter = ',')]
-    predict: Vec<PathBuf>,
+    #[arg(long, value_name = "FILE|TRIAL", value_delimiter = ',')]
+    predict: Vec<String>,
     /// Steps of warm-up that the curves do not show (laws of curves)
     #[arg(long, value_name = "STEPS", default_value_t = 0.0)]
     warmup: f64,
@@ -58,6 +62,7 @@ pub(super) struct FitArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LawArg {
     Chinchilla,
+    ThreeTerm,
     Lr,
     LrBatch,
     Annealing,
@@ -101,6 +106,7 @@ impl FitArgs {
             },
             hold_out: self.hold_out,
             bootstrap: self.bootstrap,
+            condition: self.mapping.condition.clone(),
         }
     }
 
@@ -118,208 +124,174 @@ impl FitArgs {
 const TABLES: [&str; 4] = ["csv", "parquet", "jsonl", "ndjson"];
 
 pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
-    match (args.law, args.table()) {
-        (LawArg::LrBatch, table) => fit_lr_batch(context, args, table.as_deref(), output).await,
-        (LawArg::Annealing, _) => fit_curves(context, args, Law::Annealing, output).await,
-        (LawArg::MultiPower, _) => fit_curves(context, args, Law::MultiPower, output).await,
-        (LawArg::Chinchilla, Some(path)) => fit_table(context, args, &path, output).await,
+    let (law, tried) = match args.law[..] {
+        [law] => (law, Vec::new()),
+        _ => choose(context, args, output).await?,
+    };
+    let fitting = Fitting {
+        context,
+        args,
+        output,
+        tried,
+    };
+    let mapping = args.mapping.mapping()?;
+    let table = args.table();
+    let source = match &table {
+        Some(path) => Source::Table(path, &mapping),
+        None => Source::Named(args.target.as_deref()),
+    };
+    match (law, &table) {
+        (LawArg::Chinchilla, Some(path)) => fitting.table(path, &mapping).await,
+        (LawArg::Chinchilla | LawArg::Lr, None) => fitting.sweep(law).await,
         (LawArg::Lr, Some(_)) => Err(Failure::invalid(
             "usage",
             "the law of the learning rate alone is that of a sweep",
             "fit a table with `--law lr-batch`",
         )),
-        (LawArg::Chinchilla | LawArg::Lr, None) => fit_sweep(context, args, output).await,
+        (LawArg::ThreeTerm, _) => {
+            let mut store = context.store_or_new().await?;
+            let kept = three_term_fitting::fit(context, &mut store, source, &args.request()).await?;
+            fitting.show(&kept, &kept.fit, || three_term_text(&kept))
+        }
+        (LawArg::LrBatch, _) => {
+            let mut store = context.store_or_new().await?;
+            let kept = lr_batch_fitting::fit(context, &mut store, source, &args.request()).await?;
+            fitting.show(&kept, &kept.fit, || lr_batch_text(&kept))
+        }
+        (LawArg::Annealing, _) => fitting.curves(Law::Annealing).await,
+        (LawArg::MultiPower, _) => fitting.curves(Law::MultiPower).await,
     }
 }
 
-async fn fit_lr_batch(context: &Context, args: &FitArgs, table: Option<&Path>, output: &Output) -> Result<u8, Failure> {
+/// Several laws of loss: the one that best predicts what is held out, and how each did.
+async fn choose(context: &Context, args: &FitArgs, output: &Output) -> Result<(LawArg, Vec<Tried>), Failure> {
+    let of_loss = |law: &LawArg| matches!(law, LawArg::Chinchilla | LawArg::ThreeTerm);
+    if !args.law.iter().all(of_loss) || args.hold_out == HoldOut::None {
+        return Err(Failure::invalid(
+            "usage",
+            "several laws are compared on the runs held out, and only laws of loss compare: chinchilla,three-term",
+            "name one law, or leave `--hold-out` as it is",
+        ));
+    }
     let mapping = args.mapping.mapping()?;
-    let source = match table {
+    let table = args.table();
+    let source = match &table {
         Some(path) => Source::Table(path, &mapping),
         None => Source::Named(args.target.as_deref()),
     };
     let mut store = context.store_or_new().await?;
-    let kept = lr_batch_fitting::fit(context, &mut store, source, &args.request()).await?;
-    output.result(&kept, std::slice::from_ref(&kept.fit), || lr_batch_text(&kept))?;
-    Ok(0)
-}
-
-async fn fit_curves(context: &Context, args: &FitArgs, law: Law, output: &Output) -> Result<u8, Failure> {
-    let folder = PathBuf::from(args.target.as_deref().unwrap_or("."));
-    let inside = |files: &[PathBuf]| files.iter().map(|file| folder.join(file)).collect();
-    let request = curve_fitting::Request {
-        law,
-        train: inside(&args.train),
-        predict: inside(&args.predict),
-        warmup: args.warmup,
+    let tried = three_term_fitting::try_all(context, &mut store, source, &args.request()).await?;
+    output.note(&tried_text(&tried));
+    let chosen = match tried[0].law {
+        three_term_fitting::LAW => LawArg::ThreeTerm,
+        _ => LawArg::Chinchilla,
     };
-    let mut store = context.store_or_new().await?;
-    let kept = curve_fitting::fit(context, &mut store, &request).await?;
-    output.result(&kept, std::slice::from_ref(&kept.fit), || curves_text(&kept))?;
-    Ok(0)
+    Ok((chosen, tried))
 }
 
-async fn fit_table(context: &Context, args: &FitArgs, path: &Path, output: &Output) -> Result<u8, Failure> {
-    let mapping = args.mapping.mapping()?;
-    let mut store = context.store_or_new().await?;
-    let fit = fitting::fit_table(context, &mut store, path, &mapping, &args.request()).await?;
-    show_table(&fit, output)
+/// One law to be fitted.
+struct Fitting<'a> {
+    context: &'a Context,
+    args: &'a FitArgs,
+    output: &'a Output,
+    /// The laws that it was chosen from, the best first; empty: it was asked for.
+    tried: Vec<Tried>,
 }
 
-async fn fit_sweep(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
-    let mut store = context.store().await?;
-    if let Some(name) = &args.target
-        && store.imports().await?.contains(name)
-    {
-        let fit = fitting::fit_import(context, &mut store, name, &args.request()).await?;
-        return show_table(&fit, output);
+#[derive(Serialize)]
+struct Shown<'a, T> {
+    #[serde(flatten)]
+    law: &'a T,
+    #[serde(skip_serializing_if = "<[Tried]>::is_empty")]
+    tried: &'a [Tried],
+}
+
+impl Fitting<'_> {
+    fn show(&self, law: &impl Serialize, fit: &String, text: impl FnOnce() -> String) -> Result<u8, Failure> {
+        let view = Shown {
+            law,
+            tried: &self.tried,
+        };
+        self.output.result(&view, std::slice::from_ref(fit), text)?;
+        Ok(0)
     }
-    let sweep = fitting::sweep_name(&mut store, args.target.as_deref()).await?;
-    let laws = fitting::fit_sweep(context, &mut store, &sweep, &args.request()).await?;
-    let Laws { loss, lr, timings, .. } = laws;
-    match args.law {
-        LawArg::Lr => {
+
+    async fn table(&self, path: &Path, mapping: &Mapping) -> Result<u8, Failure> {
+        let mut store = self.context.store_or_new().await?;
+        let fit = fitting::fit_table(self.context, &mut store, path, mapping, &self.args.request()).await?;
+        self.show_runs(&fit)
+    }
+
+    async fn sweep(&self, law: LawArg) -> Result<u8, Failure> {
+        let (context, request) = (self.context, self.args.request());
+        let mut store = context.store().await?;
+        if let Some(name) = &self.args.target
+            && store.imports().await?.contains(name)
+        {
+            let fit = fitting::fit_import(context, &mut store, name, &request).await?;
+            return self.show_runs(&fit);
+        }
+        let sweep = fitting::sweep_name(&mut store, self.args.target.as_deref()).await?;
+        let laws = fitting::fit_sweep(context, &mut store, &sweep, &request).await?;
+        let Laws { loss, lr, timings, .. } = laws;
+        if law == LawArg::Lr {
             let kept = lr.map_err(|refusal| fitting::refused(&refusal))?;
-            output.result(&kept, std::slice::from_ref(&kept.fit), || lr_text(&kept))?;
-            Ok(0)
+            return self.show(&kept, &kept.fit, || lr_text(&kept));
         }
-        LawArg::Chinchilla | LawArg::LrBatch | LawArg::Annealing | LawArg::MultiPower => {
-            if let Err(refusal) = &lr {
-                output.note(&format!(
-                    "the law of the learning rate is refused ({}): {refusal}",
-                    refusal.code()
-                ));
-            }
-            let kept = loss.map_err(|refusal| fitting::refused(&refusal))?;
-            show_loss(&kept, timings, lr.ok().as_ref(), output)
+        if let Err(refusal) = &lr {
+            self.output.note(&format!(
+                "the law of the learning rate is refused ({}): {refusal}",
+                refusal.code()
+            ));
         }
-    }
-}
-
-fn show_table(fit: &TableFit, output: &Output) -> Result<u8, Failure> {
-    let view = LossView {
-        kept: &fit.kept,
-        timings_ms: fit.timings,
-        lr: None,
-        isoflop: fit.isoflop.as_ref(),
-    };
-    output.result(&view, std::slice::from_ref(&fit.kept.fit), || {
-        let text = loss_text(&fit.kept);
-        match &fit.isoflop {
-            Some(check) => format!(
-                "{text}\nat equal compute: N_opt ∝ C^{:.3} over {} budgets with a minimum; the law's exponent {}",
-                check.exponent.value,
-                check.bracketed,
-                match check.verdict {
-                    Agreement::Agrees => "agrees",
-                    Agreement::Below => "is smaller than that allows",
-                    Agreement::Above => "is larger than that allows",
-                    Agreement::NotKnown => "cannot be compared",
-                }
-            ),
-            None => text,
-        }
-    })?;
-    Ok(0)
-}
-
-fn show_loss(
-    kept: &Kept<LossFit>,
-    timings_ms: Timings,
-    lr: Option<&Kept<LrFit>>,
-    output: &Output,
-) -> Result<u8, Failure> {
-    let view = LossView {
-        kept,
-        timings_ms,
-        lr,
-        isoflop: None,
-    };
-    output.result(&view, std::slice::from_ref(&kept.fit), || {
-        let lr = lr.map(lr_text).unwrap_or_default();
-        format!("{}\n\n{lr}", loss_text(kept))
-    })?;
-    Ok(0)
-}
-
-fn loss_text(kept: &Kept<LossFit>) -> String {
-    let law = &kept.law;
-    let mut text = format!(
-        "fit {} of {}: L(N, D) = E + A/N^alpha + B/D^beta over {} runs ({} left out), {}\n",
-        kept.fit,
-        kept.source,
-        law.n,
-        kept.left_out.len(),
-        format!("{:?}", law.status).to_lowercase()
-    );
-    let rows: Vec<Vec<String>> = ["E", "A", "alpha", "B", "beta"]
-        .iter()
-        .map(|name| row(name, &law.parameters[*name]))
-        .chain(
-            law.allocation
-                .iter()
-                .map(|(name, estimate)| row(&format!("optimum: C^{name}"), estimate)),
-        )
-        .collect();
-    text.push_str(&table(&["", "value", "se", "95 % from", "to"], &rows));
-    if let Some(held) = &law.hold_out {
-        text.push_str(&format!(
-            "\nheld out: {} runs above {} {}, predicted to {:.2} %{}",
-            held.n,
-            human_count(held.above),
-            held.by,
-            held.mean_abs_rel_error * 100.0,
-            held.covered.map_or_else(String::new, |share| format!(
-                ", {:.0} % inside the interval",
-                share * 100.0
-            ))
-        ));
-    }
-    text.push_str(&warnings_text(&law.warnings));
-    text
-}
-
-fn lr_text(kept: &Kept<LrFit>) -> String {
-    let law = &kept.law;
-    let mut text = format!("fit {}: the best learning rate by size and tokens\n", kept.fit);
-    let rows: Vec<Vec<String>> = law
-        .groups
-        .iter()
-        .map(|group| {
-            let best = match (group.best, group.edge) {
-                (Some(best), _) => format!("{best:.2e}"),
-                (None, Some(edge)) => format!("{edge:?} edge of the grid").to_lowercase(),
-                (None, None) => "no minimum".to_owned(),
-            };
-            vec![
-                group.model.clone(),
-                human_count(group.tokens),
-                best,
-                group.loss.map_or_else(String::new, |loss| format!("{loss:.4}")),
-                group
-                    .diverged_from
-                    .map_or_else(String::new, |lr| format!("diverges from {lr:.0e}")),
-            ]
+        let kept = loss.map_err(|refusal| fitting::refused(&refusal))?;
+        let lr = lr.ok();
+        let view = LossView {
+            kept: &kept,
+            timings_ms: timings,
+            lr: lr.as_ref(),
+            isoflop: None,
+        };
+        self.show(&view, &kept.fit, || {
+            let lr = lr.as_ref().map(lr_text).unwrap_or_default();
+            format!("{}\n\n{lr}", loss_text(&kept))
         })
-        .collect();
-    text.push_str(&table(&["model", "tokens", "best lr", "loss", ""], &rows));
-    text.push('\n');
-    let mut rows = vec![row("best lr", &law.best)];
-    rows.extend(law.size_exponent.iter().map(|it| row("moves as N^", it)));
-    rows.extend(law.token_exponent.iter().map(|it| row("moves as D^", it)));
-    text.push_str(&table(&["", "value", "se", "95 % from", "to"], &rows));
-    text.push_str(&warnings_text(&law.warnings));
-    text
-}
+    }
 
-fn row(name: &str, estimate: &Estimate) -> Vec<String> {
-    let digits = |value: f64| significant(value, 4).to_string();
-    let dash = || "–".to_owned();
-    vec![
-        name.to_owned(),
-        digits(estimate.value),
-        estimate.se.map_or_else(dash, digits),
-        estimate.ci95.map_or_else(dash, |ends| digits(ends[0])),
-        estimate.ci95.map_or_else(dash, |ends| digits(ends[1])),
-    ]
+    fn show_runs(&self, fit: &TableFit) -> Result<u8, Failure> {
+        let view = LossView {
+            kept: &fit.kept,
+            timings_ms: fit.timings,
+            lr: None,
+            isoflop: fit.isoflop.as_ref(),
+        };
+        self.show(&view, &fit.kept.fit, || {
+            loss_text(&fit.kept) + &fit.isoflop.as_ref().map_or_else(String::new, cross_check_text)
+        })
+    }
+
+    async fn curves(&self, law: Law) -> Result<u8, Failure> {
+        let args = self.args;
+        let target = args.target.as_deref().unwrap_or(".");
+        let folder = Path::new(target);
+        let mut store = self.context.store_or_new().await?;
+        let source = if folder.is_dir() {
+            let inside = |files: &[String]| files.iter().map(|file| folder.join(file)).collect();
+            CurveSource::Tables {
+                train: inside(&args.train),
+                predict: inside(&args.predict),
+            }
+        } else {
+            let sweep = fitting::sweep_name(&mut store, Some(target)).await?;
+            let names = [&args.train[..], &args.predict[..]];
+            curve_fitting::trials(self.context, &mut store, &sweep, names, &args.request()).await?
+        };
+        let request = curve_fitting::Request {
+            law,
+            source,
+            warmup: args.warmup,
+        };
+        let kept = curve_fitting::fit(self.context, &mut store, &request).await?;
+        self.show(&kept, &kept.fit, || curves_text(&kept))
+    }
 }

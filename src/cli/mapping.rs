@@ -14,9 +14,9 @@ pub(super) struct MappingArgs {
     /// What a column's numbers are multiplied by: `--scale tokens=1e9`
     #[arg(long, value_name = "FIELD=FACTOR", value_delimiter = ',', num_args = 1.., value_parser = pair)]
     scale: Vec<(String, String)>,
-    /// Rows of a table that count: `--where "keep == 1"`
+    /// Rows of a table, or trials of a sweep, that count: `--where "keep == 1"`
     #[arg(long = "where", value_name = "CONDITION")]
-    condition: Option<String>,
+    pub(super) condition: Option<String>,
 }
 
 impl MappingArgs {

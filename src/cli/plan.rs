@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::filter::Filter;
 use crate::cli::output::{Output, table};
 use crate::plan::{Plan, Reason, StagePlan};
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::filter::Filter;
 use crate::run::planning::{self, Planned};
 use crate::stage::StageState;
 use crate::units::{human_bytes, human_count, human_seconds};

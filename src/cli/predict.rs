@@ -4,29 +4,49 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fs_err as fs;
-use serde::Serialize;
 
-use crate::cli::output::Output;
-use crate::fit::loss_fit::{Extrapolation, Prediction};
+use crate::cli::fit_text::warnings_text;
+use crate::cli::output::{Output, table};
+use crate::fit::curves::decay::{Candidate, Form, Run};
 use crate::run::context::Context;
+use crate::run::curve_fitting;
 use crate::run::failure::Failure;
-use crate::run::fitting;
-use crate::units::{parse_count, significant};
+use crate::run::predicting::{self, CurveView, DecayView, Place, PlaceView};
+use crate::units::{human_count, parse_count, significant};
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("question").required(true))]
 pub(super) struct PredictArgs {
     /// The fit: its name, the beginning of it, or `last`
     #[arg(default_value = "last")]
     fit: String,
-    /// Parameters without the embedding
-    #[arg(long, value_parser = count, required_unless_present = "at", requires = "tokens")]
+    /// Parameters, by the convention of the fit (without the embedding, for sweeps)
+    #[arg(long, value_parser = count, group = "question", requires = "tokens")]
     params: Option<f64>,
     /// Tokens
-    #[arg(long, value_parser = count)]
+    #[arg(long, value_parser = count, requires = "params")]
     tokens: Option<f64>,
+    /// Tokens of a batch (three-term law; default: the best batch)
+    #[arg(long, value_parser = count, requires = "params")]
+    batch: Option<f64>,
     /// A CSV file with columns params,tokens: one prediction a row, in order
-    #[arg(long, conflicts_with_all = ["params", "tokens"])]
+    #[arg(long, value_name = "FILE", group = "question")]
     at: Option<PathBuf>,
+    /// A table with columns step,lr: the loss curve under that schedule (laws of curves)
+    #[arg(long, value_name = "FILE", group = "question")]
+    schedule: Option<PathBuf>,
+    /// Steps of a run whose best decay is wanted (laws of curves)
+    #[arg(long, group = "question", requires = "peak")]
+    steps: Option<u32>,
+    /// Peak learning rate of that run
+    #[arg(long, value_parser = count, requires = "steps")]
+    peak: Option<f64>,
+    /// Steps of warm-up: of that run, or before the first row of the schedule
+    #[arg(long, default_value_t = 0)]
+    warmup: u32,
+    /// Last learning rate of that run, as a share of the peak
+    #[arg(long, default_value_t = 0.1, requires = "steps")]
+    floor: f64,
 }
 
 /// A positive number with an optional suffix, for the command line.
@@ -40,68 +60,112 @@ pub(super) fn count(text: &str) -> Result<f64, String> {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct PredictView {
-    fit: String,
-    loss: PredictLoss,
-    extrapolation: Extrapolation,
-}
-
-#[derive(Debug, Serialize)]
-struct PredictLoss {
-    #[serde(flatten)]
-    prediction: Prediction,
-}
-
 pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
-    let (fit, law) = fitting::stored_loss_fit(&mut store, &args.fit).await?;
-    let view = |params: f64, tokens: f64| PredictView {
-        fit: fit.clone(),
-        loss: PredictLoss {
-            prediction: law.predict(params, tokens),
-        },
-        extrapolation: law.extrapolation(params, tokens),
-    };
-    match (&args.at, args.params, args.tokens) {
-        (Some(path), _, _) => {
-            let views: Vec<PredictView> = points(path)?
-                .into_iter()
-                .map(|(params, tokens)| view(params, tokens))
-                .collect();
-            output.result(&views, &[], || {
-                views.iter().map(|view| format!("{}\n", predict_text(view))).collect()
-            })?;
-        }
-        (None, Some(params), Some(tokens)) => {
-            let view = view(params, tokens);
-            output.result(&view, std::slice::from_ref(&view.fit), || predict_text(&view))?;
-        }
-        (None, _, _) => {
-            return Err(Failure::invalid(
-                "usage",
-                "give --params and --tokens, or --at FILE",
-                "",
-            ));
+    if let Some(steps) = args.steps {
+        let (fit, law) = predicting::curve_law(&mut store, &args.fit).await?;
+        let run = Run {
+            peak: args.peak.unwrap_or_default(),
+            steps,
+            warmup: args.warmup,
+            floor: args.floor,
+        };
+        let view = predicting::best_decay(&fit, &law, run)?;
+        output.result(&view, &[], || decay_text(&view))?;
+    } else if let Some(path) = &args.schedule {
+        let (fit, law) = predicting::curve_law(&mut store, &args.fit).await?;
+        let schedule = curve_fitting::schedule(path, f64::from(args.warmup))?;
+        let view = predicting::curve(&fit, &law, &schedule)?;
+        output.result(&view, &[], || curve_text(&view))?;
+    } else {
+        let (fit, law) = predicting::place_law(&mut store, &args.fit).await?;
+        let view = |(params, tokens): (f64, f64)| {
+            let place = Place {
+                params,
+                tokens,
+                batch_tokens: args.batch,
+            };
+            law.at(&fit, place)
+        };
+        if let Some(path) = &args.at {
+            let views: Vec<PlaceView> = points(path)?.into_iter().map(view).collect();
+            let text = || views.iter().map(|view| place_text(view) + "\n").collect();
+            output.result(&views, &[], text)?;
+        } else {
+            let view = view((args.params.unwrap_or_default(), args.tokens.unwrap_or_default()));
+            output.result(&view, &[], || place_text(&view))?;
         }
     }
     Ok(0)
 }
 
-fn predict_text(view: &PredictView) -> String {
-    let interval = |ends: Option<[f64; 2]>| ends.map_or_else(|| "–".to_owned(), |[a, b]| format!("{a:.4} to {b:.4}"));
-    let Prediction {
-        mean,
-        ci95_mean,
-        ci95_new_run,
-    } = view.loss.prediction;
-    format!(
-        "{mean:.4} nats/token (95 % of the mean {}, of a new run {}); {}× the parameters, {}× the tokens seen",
-        interval(ci95_mean),
-        interval(ci95_new_run),
-        significant(view.extrapolation.params, 3),
-        significant(view.extrapolation.tokens, 3)
+fn interval(ends: Option<[f64; 2]>, digits: i32) -> String {
+    ends.map_or_else(
+        || "–".to_owned(),
+        |[low, high]| format!("{} to {}", significant(low, digits), significant(high, digits)),
     )
+}
+
+fn place_text(view: &PlaceView) -> String {
+    let mut parts = Vec::new();
+    if let Some(loss) = &view.loss {
+        parts.push(format!(
+            "{:.4} nats/token (95 % of the mean {}, of a new run {})",
+            loss.mean,
+            interval(loss.ci95_mean, 5),
+            interval(loss.ci95_new_run, 5)
+        ));
+    }
+    if let Some(hangs) = &view.sensitivity_to_e {
+        parts.push(format!("{:.0} % of its variance is that of E", 100.0 * hangs.share));
+    }
+    if let Some(lr) = &view.lr {
+        parts.push(format!(
+            "peak lr {} (95 %: {})",
+            significant(lr.value, 3),
+            interval(lr.ci95, 3)
+        ));
+    }
+    if let Some(batch) = &view.batch_tokens {
+        let ends = batch
+            .ci95
+            .map_or_else(String::new, |ends| format!(" (95 %: {})", interval(Some(ends), 3)));
+        parts.push(format!("batch {} tokens{ends}", human_count(batch.value)));
+    }
+    if let Some(reach) = &view.extrapolation {
+        parts.push(format!(
+            "{}× the parameters, {}× the tokens seen",
+            significant(reach.params, 3),
+            significant(reach.tokens, 3)
+        ));
+    }
+    parts.join("; ")
+}
+
+fn decay_text(view: &DecayView) -> String {
+    let decays = &view.decays;
+    let name = |form: Form| {
+        serde_json::to_value(form)
+            .ok()
+            .and_then(|it| it.as_str().map(str::to_owned))
+    };
+    let row = |what: &str, it: &Candidate| {
+        vec![
+            what.to_owned(),
+            name(it.form).unwrap_or_default(),
+            format!("{:.0} %", 100.0 * it.fraction),
+            format!("{:.4}", it.loss),
+        ]
+    };
+    let rows = [row("best", &decays.best), row("cosine over all", &decays.cosine)];
+    table(&["", "form", "decay", "loss"], &rows) + &warnings_text(&decays.warnings)
+}
+
+fn curve_text(view: &CurveView) -> String {
+    let (Some(step), Some(loss)) = (view.steps.last(), view.losses.last()) else {
+        return "the schedule has no row".to_owned();
+    };
+    format!("{loss:.4} nats/token at step {step}; `--json` has every row") + &warnings_text(&view.warnings)
 }
 
 /// The points of a CSV file with columns params and tokens.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::filter::Filter;
 use crate::cli::output::{Output, number, table};
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::filter::Filter;
 use crate::store::RunningRow;
 use crate::units::{human_bytes, human_count, human_seconds};
 use crate::workdir::Holder;

@@ -26,7 +26,7 @@ pub(crate) enum Axis {
 
 impl Axis {
     /// The variable of a run.
-    fn of(self, row: &Observation) -> f64 {
+    pub(crate) fn of(self, row: &Observation) -> f64 {
         match self {
             Self::Params => row.params,
             Self::Flops => row.compute(),
@@ -51,7 +51,7 @@ pub(crate) fn axis(hold_out: HoldOut) -> Axis {
 }
 
 /// The value of the axis above which runs are held out; none without a hold-out.
-fn limit(hold_out: HoldOut, design: &Design) -> Option<f64> {
+pub(crate) fn limit(hold_out: HoldOut, design: &Design) -> Option<f64> {
     match hold_out {
         HoldOut::None => None,
         HoldOut::ParamsAbove(limit) | HoldOut::FlopsAbove(limit) => Some(limit),

@@ -11,6 +11,7 @@ use crate::fit::design::{SAME_SIZE, distinct};
 use crate::fit::linear;
 use crate::fit::refusal::Refusal;
 use crate::fit::statistics;
+use crate::fit::transfer::{self, Transfer};
 use crate::fit::{Estimate, Warning};
 
 /// One run at one learning rate.
@@ -54,6 +55,9 @@ pub struct LrFit {
     pub power: Option<LrPower>,
     /// Smallest and largest width with a minimum.
     pub widths: [f64; 2],
+    /// Whether the best rate carries over from narrow to wide, as muP promises; none in fits of before.
+    #[serde(default)]
+    pub transfer: Option<Transfer>,
     /// The smallest learning rate that diverged anywhere.
     pub diverged_from: Option<f64>,
     /// What a reader must know.
@@ -151,9 +155,10 @@ pub fn fit(runs: &[LrRun]) -> Result<LrFit, Refusal> {
         bracketed: points.len(),
         at_edge: groups.iter().filter(|group| group.edge.is_some()).count(),
         best: constant(&points),
-        size_exponent: drift(points.iter().map(|p| (p.tokens, p.params, p.lr))),
-        token_exponent: drift(points.iter().map(|p| (p.params, p.tokens, p.lr))),
-        width_exponent: drift(points.iter().map(|p| (p.tokens, p.width, p.lr))),
+        size_exponent: along(&points, |p| (p.tokens, p.params)),
+        token_exponent: along(&points, |p| (p.params, p.tokens)),
+        width_exponent: along(&points, |p| (p.tokens, p.width)),
+        transfer: transfer::judge(&drifting(&points, |p| (p.tokens, p.width))),
         power: power(&points),
         widths,
         diverged_from: groups.iter().filter_map(|group| group.diverged_from).reduce(f64::min),
@@ -262,21 +267,42 @@ fn constant(points: &[Point]) -> Estimate {
     rate(mean, se, count - 1.0)
 }
 
-/// The slope of y over x within blocks of equal first number, whose levels are free: what is compared differs in x
-/// alone. `None` when no block holds two different x.
-fn drift(rows: impl Iterator<Item = (f64, f64, f64)>) -> Option<Estimate> {
-    let mut rows: Vec<(f64, f64, f64)> = rows.collect();
-    rows.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+/// A quantity over a variable, in a block of runs that are alike else; all in logarithms.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Drifting {
+    pub(crate) block: f64,
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+}
+
+fn along(points: &[Point], place: impl Fn(&Point) -> (f64, f64)) -> Option<Estimate> {
+    drift(drifting(points, place))
+}
+
+/// The best rates by block and variable, which `place` picks.
+fn drifting(points: &[Point], place: impl Fn(&Point) -> (f64, f64)) -> Vec<Drifting> {
+    let drifting = |point: &Point| {
+        let (block, x) = place(point);
+        Drifting { block, x, y: point.lr }
+    };
+    points.iter().map(drifting).collect()
+}
+
+/// The slope of y over x within blocks, whose levels are free: what is compared differs in x alone. `None` when no
+/// block holds two different x.
+pub(crate) fn drift(rows: impl IntoIterator<Item = Drifting>) -> Option<Estimate> {
+    let mut rows: Vec<Drifting> = rows.into_iter().collect();
+    rows.sort_by(|a, b| a.block.total_cmp(&b.block).then(a.x.total_cmp(&b.x)));
     let (mut xx, mut xy, mut yy, mut dof) = (0.0, 0.0, 0.0, -1.0);
     // Budgets within 2 % are one: whole steps round them.
-    for block in rows.chunk_by(|a, b| (b.0 - a.0).abs() < SAME_SIZE.ln_1p()) {
+    for block in rows.chunk_by(|a, b| (b.block - a.block).abs() < SAME_SIZE.ln_1p()) {
         let count = block.len() as f64;
-        let mean_x = block.iter().map(|r| r.1).sum::<f64>() / count;
-        let mean_y = block.iter().map(|r| r.2).sum::<f64>() / count;
+        let mean_x = block.iter().map(|r| r.x).sum::<f64>() / count;
+        let mean_y = block.iter().map(|r| r.y).sum::<f64>() / count;
         for row in block {
-            xx += (row.1 - mean_x).powi(2);
-            xy += (row.1 - mean_x) * (row.2 - mean_y);
-            yy += (row.2 - mean_y).powi(2);
+            xx += (row.x - mean_x).powi(2);
+            xy += (row.x - mean_x) * (row.y - mean_y);
+            yy += (row.y - mean_y).powi(2);
         }
         dof += count - 1.0;
     }

@@ -60,6 +60,15 @@ pub struct Prediction {
     pub ci95_new_run: Option<[f64; 2]>,
 }
 
+/// How a prediction answers to the irreducible loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sensitivity {
+    /// Nats that the prediction moves for each nat that E moves, the other constants following.
+    pub per_nat: f64,
+    /// The share of the prediction's variance over the draws that E explains.
+    pub share: f64,
+}
+
 /// A law of loss that the data carry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LossFit {
@@ -156,6 +165,25 @@ impl LossFit {
         .predict(params, tokens)
     }
 
+    /// How much of what is predicted hangs on E, whose draws the other constants follow; none without draws, or where
+    /// E never moves.
+    pub fn sensitivity_to_e(&self, params: f64, tokens: f64) -> Option<Sensitivity> {
+        let count = self.draws.len() as f64;
+        let pairs = || self.draws.iter().map(|law| (law.e, law.loss(params, tokens)));
+        let (sum_e, sum_loss) = pairs().fold((0.0, 0.0), |sum, (e, loss)| (sum.0 + e, sum.1 + loss));
+        let (mean_e, mean_loss) = (sum_e / count, sum_loss / count);
+        let (mut ee, mut el, mut ll) = (0.0, 0.0, 0.0);
+        for (e, loss) in pairs() {
+            ee += (e - mean_e).powi(2);
+            el += (e - mean_e) * (loss - mean_loss);
+            ll += (loss - mean_loss).powi(2);
+        }
+        (ee > 0.0 && ll > 0.0).then(|| Sensitivity {
+            per_nat: el / ee,
+            share: el * el / (ee * ll),
+        })
+    }
+
     /// How far beyond the runs a point lies.
     pub fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
         self.seen.extrapolation(params, tokens)
@@ -193,6 +221,17 @@ impl Range {
 }
 
 impl Extrapolation {
+    /// How far a point lies beyond runs, given by parameters and tokens; none without runs.
+    pub fn beyond(runs: impl Iterator<Item = (f64, f64)>, params: f64, tokens: f64) -> Option<Self> {
+        let runs: Vec<(f64, f64)> = runs.collect();
+        let range = Range {
+            params: ends(runs.iter().map(|run| run.0)),
+            tokens: ends(runs.iter().map(|run| run.1)),
+            flops: ends(runs.iter().map(|run| 6.0 * run.0 * run.1)),
+        };
+        (!runs.is_empty()).then(|| range.extrapolation(params, tokens))
+    }
+
     /// The distance in e-folds along the variable that is furthest out.
     pub fn e_folds(&self) -> f64 {
         [self.params, self.tokens, self.flops]

@@ -3,9 +3,10 @@
 //! ```text
 //! observation → design → core (solver on a table) → spread (draws) → hold_out, outliers → judge → loss_law
 //!                            chinchilla: the law itself        loss_fit: what is kept, and what it predicts
-//! learning_rate: a bowl for each group of runs, and how its lowest point drifts
+//! learning_rate: a bowl for each group of runs, and how its lowest point drifts → transfer: the verdict on muP
 //! surface → lr_batch: learning rate and batch from one valley; batch_law: the batch from curves of equal loss
-//! three_term: the loss off the best batch;  curve → isoflop: minima at equal compute;  curves: whole loss curves
+//! three_term: the loss off the best batch;  choice: which law of loss to believe
+//! curve → isoflop: minima at equal compute;  curves: whole loss curves
 //! ```
 //! Plain numbers in, plain numbers out: the same runs in any order give the same bits, on any number of threads. A law
 //! that the data cannot carry is refused by a named code. Refuses to know where runs come from and who reads a law.
@@ -14,6 +15,7 @@ pub mod batch_law;
 pub mod bootstrap;
 pub mod bowl;
 pub mod chinchilla;
+pub mod choice;
 mod core;
 mod curve;
 pub mod curves;
@@ -36,6 +38,7 @@ pub mod statistics;
 mod surface;
 mod table;
 pub mod three_term;
+pub mod transfer;
 
 use serde::{Deserialize, Serialize};
 

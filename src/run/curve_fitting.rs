@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::fit::curves::{self, Curve, CurveFit, CurvePoint, Law, Refusal, Score};
+use crate::fit::curves::{self, Curve, CurveFit, CurvePoint, Law, RatePoint, Refusal, Schedule, Score};
+use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting;
@@ -14,21 +15,38 @@ use crate::run::table_runs;
 use crate::store::Store;
 use crate::tables::read::TextTable;
 
+/// Where curves are taken from.
+#[derive(Debug, Clone)]
+pub enum CurveSource {
+    /// Tables with the columns step, lr and loss.
+    Tables {
+        /// Curves to fit.
+        train: Vec<PathBuf>,
+        /// Curves to predict, which the fit does not see.
+        predict: Vec<PathBuf>,
+    },
+    /// Trials that have run here, with the training loss of every step.
+    Trials {
+        /// Trials to fit.
+        train: Vec<TrialRow>,
+        /// Trials to predict, which the fit does not see.
+        predict: Vec<TrialRow>,
+    },
+}
+
 /// What is asked.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Which law.
     pub law: Law,
-    /// Curves to fit.
-    pub train: Vec<PathBuf>,
-    /// Curves to predict, which the fit does not see.
-    pub predict: Vec<PathBuf>,
-    /// Steps of warm-up that the tables do not show; 0: none are known.
+    /// The curves.
+    pub source: CurveSource,
+    /// Steps of warm-up that tables do not show; 0: none are known.
     pub warmup: f64,
 }
 
 /// A law of curves, as it is kept.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeptCurves {
     /// Its name.
     pub fit: String,
@@ -41,8 +59,13 @@ pub struct KeptCurves {
 
 /// Fits the law, keeps it, and predicts the other curves.
 pub async fn fit(context: &Context, store: &mut Store, request: &Request) -> Result<KeptCurves, Failure> {
-    let train = curves_of(&request.train)?;
-    let others = curves_of(&request.predict)?;
+    let (train, others) = match &request.source {
+        CurveSource::Tables { train, predict } => (curves_of(train)?, curves_of(predict)?),
+        CurveSource::Trials { train, predict } => {
+            alike(train.iter().chain(predict))?;
+            (recorded(store, train).await?, recorded(store, predict).await?)
+        }
+    };
     let law = curves::fit(&train, request.law, request.warmup).map_err(|refusal| refused(&refusal))?;
     let predicted = others.iter().map(|curve| {
         let losses = curves::predict(&law, &curve.schedule(request.warmup))?;
@@ -56,16 +79,20 @@ pub async fn fit(context: &Context, store: &mut Store, request: &Request) -> Res
         law,
         predict,
     };
-    let name = match request.law {
-        Law::Annealing => "annealing",
-        Law::MultiPower => "multi-power",
-    };
-    fitting::keep(context, store, None, &kept.fit, name, &kept).await?;
+    fitting::keep(context, store, None, &kept.fit, name_of(request.law), &kept).await?;
     Ok(kept)
 }
 
+/// The name of a law in the database and on the command line.
+pub fn name_of(law: Law) -> &'static str {
+    match law {
+        Law::Annealing => "annealing",
+        Law::MultiPower => "multi-power",
+    }
+}
+
 /// Bad tables are the user's to mend; what good ones cannot carry is refused.
-fn refused(refusal: &Refusal) -> Failure {
+pub(super) fn refused(refusal: &Refusal) -> Failure {
     match refusal {
         Refusal::SingleSchedule { .. } | Refusal::TooFewPoints { .. } => {
             Failure::refused(refusal.code(), refusal.to_string(), refusal.hint())
@@ -82,15 +109,111 @@ fn curves_of(paths: &[PathBuf]) -> Result<Vec<Curve>, Failure> {
     paths.iter().map(|path| curve(path)).collect()
 }
 
+/// The finished trials of a sweep, `[to fit, to predict]` as they are named by slug or id; without names for the first,
+/// all that are not to be predicted.
+pub async fn trials(
+    context: &Context,
+    store: &mut Store,
+    sweep: &str,
+    names: [&[String]; 2],
+    request: &fitting::Request,
+) -> Result<CurveSource, Failure> {
+    let mut rows = fitting::counting(store, sweep, request).await?;
+    fitting::no_toys(&rows, context.trainer).map_err(|refusal| fitting::refused(&refusal))?;
+    rows.retain(|row| row.state == TrialState::Complete);
+    let is = |row: &TrialRow, name: &String| row.slug == *name || row.trial.starts_with(name.as_str());
+    let named = |names: &[String]| -> Result<Vec<TrialRow>, Failure> {
+        names
+            .iter()
+            .map(|name| {
+                rows.iter().find(|row| is(row, name)).cloned().ok_or_else(|| {
+                    let message = format!("`{sweep}` has no finished trial `{name}`");
+                    Failure::invalid("unknown_trial", message, "`sandbox status --trials` lists them")
+                })
+            })
+            .collect()
+    };
+    let predict = named(names[1])?;
+    let train = if names[0].is_empty() {
+        rows.iter()
+            .filter(|row| predict.iter().all(|other| other.trial != row.trial))
+            .cloned()
+            .collect()
+    } else {
+        named(names[0])?
+    };
+    Ok(CurveSource::Trials { train, predict })
+}
+
+/// Curves differ in the schedule alone, or their losses tell of something else.
+fn alike<'a>(mut trials: impl Iterator<Item = &'a TrialRow>) -> Result<(), Failure> {
+    let kind = |row: &'a TrialRow| {
+        let data = (row.data_hash.as_str(), row.vocab, row.context);
+        (
+            row.params_total,
+            row.width,
+            row.parametrization.as_str(),
+            row.batch_tokens,
+            data,
+        )
+    };
+    let Some(first) = trials.next() else {
+        return Err(refused(&Refusal::NoCurves));
+    };
+    match trials.find(|row| kind(row) != kind(first)) {
+        None => Ok(()),
+        Some(other) => Err(Failure::invalid(
+            "mixed_curves",
+            format!(
+                "`{}` and `{}` differ in more than the schedule: a law of curves is that of one size, batch and data",
+                first.slug, other.slug
+            ),
+            "choose some: `--where \"model == 9M and batch_tokens == 65536\"`",
+        )),
+    }
+}
+
+/// The training curves of trials, in their order.
+async fn recorded(store: &mut Store, trials: &[TrialRow]) -> Result<Vec<Curve>, Failure> {
+    let mut curves = Vec::new();
+    for trial in trials {
+        let points = store.training_curve(&trial.sweep, &trial.trial).await?;
+        curves.push(Curve {
+            name: trial.slug.clone(),
+            points: points
+                .into_iter()
+                .map(|(step, lr, loss)| CurvePoint { step, lr, loss })
+                .collect(),
+        });
+    }
+    Ok(curves)
+}
+
 /// A table with the columns step, lr and loss.
 fn curve(path: &Path) -> Result<Curve, Failure> {
     let (table, _) = table_runs::table(path)?;
     let [step, lr, loss] = ["step", "lr", "loss"].map(|name| numbers(path, &table, name));
     let points = step?.into_iter().zip(lr?).zip(loss?);
     Ok(Curve {
-        name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        name: name_of_file(path),
         points: points.map(|((step, lr), loss)| CurvePoint { step, lr, loss }).collect(),
     })
+}
+
+/// A table with the columns step and lr.
+pub fn schedule(path: &Path, warmup: f64) -> Result<Schedule, Failure> {
+    let (table, _) = table_runs::table(path)?;
+    let [step, lr] = ["step", "lr"].map(|name| numbers(path, &table, name));
+    let points = step?.into_iter().zip(lr?);
+    Ok(Schedule {
+        name: name_of_file(path),
+        warmup,
+        points: points.map(|(step, lr)| RatePoint { step, lr }).collect(),
+    })
+}
+
+fn name_of_file(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn numbers(path: &Path, table: &TextTable, name: &str) -> Result<Vec<f64>, Failure> {

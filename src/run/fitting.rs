@@ -16,15 +16,19 @@ use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::cross_check::{CrossCheck, cross_check};
 use crate::run::failure::Failure;
+use crate::run::filter::Filter;
 use crate::run::table_runs::{self, Mapping, TableRuns};
 use crate::store::{FitRow, ImportRow, Store};
 use crate::wire::Trainer;
 
 /// The name of the law of loss in the database.
-const CHINCHILLA: &str = "chinchilla";
+pub const CHINCHILLA: &str = "chinchilla";
+
+/// The name of the law of the learning rate there.
+pub const LR: &str = "lr";
 
 /// How to fit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// What is minimised.
     pub objective: Objective,
@@ -32,6 +36,8 @@ pub struct Request {
     pub hold_out: HoldOut,
     /// Resamples.
     pub bootstrap: usize,
+    /// Trials of a sweep that count; none: all.
+    pub condition: Option<String>,
 }
 
 impl Default for Request {
@@ -40,6 +46,7 @@ impl Default for Request {
             objective: Objective::Huber,
             hold_out: HoldOut::Largest,
             bootstrap: 1000,
+            condition: None,
         }
     }
 }
@@ -113,7 +120,7 @@ pub async fn sweep_name(store: &mut Store, asked: Option<&str>) -> Result<String
 
 /// Fits the laws of a sweep and keeps those that are not refused.
 pub async fn fit_sweep(context: &Context, store: &mut Store, sweep: &str, request: &Request) -> Result<Laws, Failure> {
-    let trials = store.trials(Some(sweep)).await?;
+    let trials = counting(store, sweep, request).await?;
     if let Err(refusal) = check(&trials, context.trainer) {
         return Err(refused(&refusal));
     }
@@ -124,7 +131,7 @@ pub async fn fit_sweep(context: &Context, store: &mut Store, sweep: &str, reques
         keep(context, store, Some(sweep), &kept.fit, CHINCHILLA, kept).await?;
     }
     if let Ok(kept) = &lr {
-        keep(context, store, Some(sweep), &kept.fit, "lr", kept).await?;
+        keep(context, store, Some(sweep), &kept.fit, LR, kept).await?;
     }
     Ok(Laws {
         loss,
@@ -132,6 +139,14 @@ pub async fn fit_sweep(context: &Context, store: &mut Store, sweep: &str, reques
         trials,
         timings,
     })
+}
+
+/// The trials of a sweep that count.
+pub(super) async fn counting(store: &mut Store, sweep: &str, request: &Request) -> Result<Vec<TrialRow>, Failure> {
+    let mut trials = store.trials(Some(sweep)).await?;
+    let filter = Filter::new(request.condition.as_deref(), &trials)?;
+    trials.retain(|trial| filter.holds(trial));
+    Ok(trials)
 }
 
 /// The law of loss of somebody's runs.
@@ -301,12 +316,18 @@ fn hash_of(runs: &[Observation]) -> String {
     blake3::hash(lines.join("\n").as_bytes()).to_hex().to_string()
 }
 
-/// What no law may rest on.
-pub(super) fn check(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
+/// What the toy has answered is no measurement, unless it is asked for.
+pub(super) fn no_toys(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
     let toys = trials.iter().filter(|row| row.trainer == Trainer::Toy.name()).count();
     if toys > 0 && trainer != Trainer::Toy {
         return Err(Refusal::ToyData { rows: toys });
     }
+    Ok(())
+}
+
+/// What no law may rest on.
+pub(super) fn check(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
+    no_toys(trials, trainer)?;
     let finished: Vec<&TrialRow> = trials.iter().filter(|row| row.final_loss.is_some()).collect();
     if finished.is_empty() {
         return Err(Refusal::NotFinished { left_out: trials.len() });
@@ -443,40 +464,4 @@ pub(super) async fn keep(
         body,
     };
     Ok(store.add_fit(&context.now(), &row).await?)
-}
-
-/// The one fit that is meant, with its law of loss.
-pub async fn stored_loss_fit(store: &mut Store, name: &str) -> Result<(String, LossFit), Failure> {
-    let mut found: Vec<FitRow> = if name == "last" {
-        store.newest_fit(CHINCHILLA).await?.into_iter().collect()
-    } else {
-        store
-            .fits(name)
-            .await?
-            .into_iter()
-            .filter(|row| row.law == CHINCHILLA)
-            .collect()
-    };
-    match (found.pop(), found.len()) {
-        (Some(row), 0) => {
-            let law = serde_json::from_value(row.body).map_err(|error| {
-                Failure::environment(
-                    "damaged_database",
-                    format!("fit {} cannot be read: {error}", row.fit),
-                    "fit again",
-                )
-            })?;
-            Ok((row.fit, law))
-        }
-        (None, _) => Err(Failure::invalid(
-            "unknown_fit",
-            format!("there is no law of loss `{name}`"),
-            "`sandbox fit SWEEP` makes one; `last` is the newest",
-        )),
-        (Some(_), _) => Err(Failure::invalid(
-            "ambiguous_fit",
-            format!("`{name}` is the beginning of several fits"),
-            "give more characters",
-        )),
-    }
 }

@@ -2,33 +2,21 @@
 //!
 //! Refuses to know how it is printed.
 
-use std::path::Path;
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
 use crate::fit::Warning;
 use crate::fit::batch_law::{self, BatchLaw};
 use crate::fit::bootstrap::Draws;
 use crate::fit::lr_batch::{self, LrBatchGroup, LrBatchLaw, Options, PowerLaw, Regret};
-use crate::fit::observation::Observation;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting::{self, Request};
-use crate::run::table_runs::{self, Mapping};
+use crate::run::sources::{self, Source};
 use crate::store::Store;
 
 /// The name of the law in the database and on the command line.
-const LAW: &str = "lr-batch";
-
-/// Where runs are taken from.
-#[derive(Debug, Clone, Copy)]
-pub enum Source<'a> {
-    /// A table, and what its columns mean.
-    Table(&'a Path, &'a Mapping),
-    /// A sweep or an import; none: the sweep that was planned last.
-    Named(Option<&'a str>),
-}
+pub const LAW: &str = "lr-batch";
 
 /// The law, as it is kept.
 #[derive(Debug, Clone, Serialize)]
@@ -58,7 +46,7 @@ pub struct KeptLrBatch {
 }
 
 /// The two laws.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Both {
     /// The best peak learning rate.
     pub lr: PowerLaw,
@@ -73,7 +61,7 @@ pub async fn fit(
     source: Source<'_>,
     request: &Request,
 ) -> Result<KeptLrBatch, Failure> {
-    let (name, runs, mut left_out) = runs(context, store, source).await?;
+    let (name, runs, mut left_out) = sources::runs(context, store, source, request).await?;
     let options = Options {
         hold_out: request.hold_out,
         draws: Draws {
@@ -108,27 +96,4 @@ pub async fn fit(
     };
     fitting::keep(context, store, None, &kept.fit, LAW, &kept).await?;
     Ok(kept)
-}
-
-type Runs = (String, Vec<Observation>, Vec<(String, String)>);
-
-async fn runs(context: &Context, store: &mut Store, source: Source<'_>) -> Result<Runs, Failure> {
-    match source {
-        Source::Table(path, mapping) => {
-            let table = table_runs::read(path, mapping)?;
-            Ok((path.display().to_string(), table.runs, table.left_out))
-        }
-        Source::Named(Some(name)) if store.imports().await?.iter().any(|it| it == name) => {
-            Ok((name.to_owned(), store.imported(name).await?, Vec::new()))
-        }
-        Source::Named(name) => {
-            let sweep = fitting::sweep_name(store, name).await?;
-            let trials = store.trials(Some(&sweep)).await?;
-            fitting::check(&trials, context.trainer).map_err(|refusal| fitting::refused(&refusal))?;
-            let runs = trials.iter().filter_map(fitting::observation).collect();
-            let unfinished = trials.iter().filter(|row| row.final_loss.is_none());
-            let left_out = unfinished.map(|row| (row.trial.clone(), fitting::unfinished(row).to_owned()));
-            Ok((sweep, runs, left_out.collect()))
-        }
-    }
 }

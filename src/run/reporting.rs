@@ -53,8 +53,8 @@ const TARGET_PARAMS: f64 = 2.4e9;
 pub async fn report(context: &Context, store: &mut Store, sweep: &str, folder: &Path) -> Result<Written, Failure> {
     let row = store.sweeps().await?.into_iter().find(|row| row.sweep == sweep);
     let trials = store.trials(Some(sweep)).await?;
-    let points = store.points(Some(sweep)).await?;
-    let curves = Curves::collect(&trials, &points);
+    let mut curves = Curves::new(&trials);
+    store.each_point(Some(sweep), &mut |point| curves.add(&point)).await?;
     // A law that is refused is shown as such; a sweep that has not finished has a page too.
     let laws = match fitting::fit_sweep(context, store, sweep, &Request::default()).await {
         Ok(laws) => Ok(laws),

@@ -4,9 +4,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, QueryBuilder, Row as _};
 
 use crate::fit::observation::Observation;
+use crate::record::{ImportedTrial, TrialState};
 use crate::store::rows::unsigned;
 use crate::store::write::signed;
 use crate::store::{Store, StoreError};
+use crate::wire::Trainer;
 
 /// Where imported runs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,19 @@ impl Store {
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
+    /// The runs of an import, or of all, as they stand among the trials.
+    pub async fn imported_trials(&mut self, import: Option<&str>) -> Result<Vec<ImportedTrial>, StoreError> {
+        let rows = sqlx::query(
+            "select trial, sweep, slug, params_non_embedding, lr, batch_tokens, schedule, tokens, seed, flops, final_loss,
+               data_hash
+             from v_trials where trainer = 'imported' and (?1 is null or sweep = ?1) order by sweep, position",
+        )
+        .bind(import)
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter().map(imported_trial).collect()
+    }
+
     /// The runs of an import, in the order of their file.
     pub async fn imported(&mut self, import: &str) -> Result<Vec<Observation>, StoreError> {
         let rows = sqlx::query(
@@ -83,6 +98,25 @@ impl Store {
         .await?;
         rows.iter().map(observation).collect()
     }
+}
+
+fn imported_trial(row: &SqliteRow) -> Result<ImportedTrial, StoreError> {
+    Ok(ImportedTrial {
+        trial: row.try_get(0)?,
+        sweep: row.try_get(1)?,
+        slug: row.try_get(2)?,
+        state: TrialState::Complete,
+        trainer: Trainer::Imported.name().to_owned(),
+        params_non_embedding: row.try_get(3)?,
+        lr: row.try_get(4)?,
+        batch_tokens: row.try_get(5)?,
+        schedule: row.try_get(6)?,
+        tokens: row.try_get(7)?,
+        seed: row.try_get::<Option<i64>, _>(8)?.map(unsigned),
+        flops: row.try_get(9)?,
+        final_loss: row.try_get(10)?,
+        data_hash: row.try_get(11)?,
+    })
 }
 
 fn observation(row: &SqliteRow) -> Result<Observation, StoreError> {

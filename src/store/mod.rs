@@ -2,6 +2,7 @@
 //!
 //! Refuses to know how stages are trained and what results mean. Time is passed in; SQL stands here and nowhere else.
 
+mod fits;
 mod imports;
 mod log;
 mod read;
@@ -16,10 +17,11 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
+pub use fits::FitRow;
 pub use imports::ImportRow;
 pub use log::{Entry, StageDetail, TrialEntry};
 pub use replay::Problem;
-pub use rows::{FitRow, RunningRow, StageAttempt, SweepRow, rate_key};
+pub use rows::{RunningRow, StageAttempt, SweepRow, rate_key};
 pub use write::Said;
 
 /// How long a statement waits for another process's short transaction.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
@@ -11,8 +12,8 @@ use crate::record::{PointRow, StageRow, TrialRow, count_states};
 use crate::spec::TrialSpec;
 use crate::stage::StageState;
 use crate::store::rows::{
-    FitRow, IS_OPEN, RunningRow, StageAttempt, SweepRow, fit_row, json, known_stage, rate_key, resume_row, stage_row,
-    trial_row, unsigned,
+    IS_OPEN, RunningRow, StageAttempt, SweepRow, json, known_stage, rate_key, resume_row, stage_row, trial_row,
+    unsigned,
 };
 use crate::store::{Entry, Store, StoreError, rows};
 use crate::units::{StageId, TrialId};
@@ -46,8 +47,11 @@ impl Store {
 
     /// The trials of a sweep, or of all, in the order of their files.
     pub async fn trials(&mut self, sweep: Option<&str>) -> Result<Vec<TrialRow>, StoreError> {
-        let rows = sqlx::query("select * from v_trials where ?1 is null or sweep = ?1 order by sweep, position")
-            .bind(sweep)
+        // Runs of others have less to tell; `imported` reads them.
+        let rows = sqlx::query(
+            "select * from v_trials where trainer <> 'imported' and (?1 is null or sweep = ?1) order by sweep, position",
+        )
+        .bind(sweep)
             .fetch_all(&mut self.connection)
             .await?;
         rows.iter().map(trial_row).collect()
@@ -55,28 +59,48 @@ impl Store {
 
     /// The points of the trials of a sweep, or of all, ordered by trial, step, split.
     pub async fn points(&mut self, sweep: Option<&str>) -> Result<Vec<PointRow>, StoreError> {
-        let rows = sqlx::query(
+        let mut points = Vec::new();
+        self.each_point(sweep, &mut |point| points.push(point)).await?;
+        Ok(points)
+    }
+
+    /// The same, one by one: there may be more of them than memory.
+    pub async fn each_point(&mut self, sweep: Option<&str>, take: &mut dyn FnMut(PointRow)) -> Result<(), StoreError> {
+        let mut rows = sqlx::query(
             "select trial, stage, step, tokens, flops, lr, split, loss, grad_norm from v_points
              where ?1 is null or trial in (select trial from trials where sweep = ?1 and asked = 1)
              order by trial, step, split",
         )
         .bind(sweep)
+        .fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await? {
+            take(PointRow {
+                trial: row.try_get(0)?,
+                stage: row.try_get(1)?,
+                step: unsigned(row.try_get(2)?),
+                tokens: unsigned(row.try_get(3)?),
+                flops: row.try_get(4)?,
+                lr: row.try_get(5)?,
+                split: row.try_get(6)?,
+                loss: row.try_get(7)?,
+                grad_norm: row.try_get(8)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// The training curve of a trial: step, learning rate and loss, by step.
+    pub async fn training_curve(&mut self, sweep: &str, trial: &str) -> Result<Vec<(f64, f64, f64)>, StoreError> {
+        let rows = sqlx::query(
+            "select cast(p.step as real), p.lr, p.loss from trial_stages ts join points p on p.stage = ts.stage
+             where ts.sweep = ?1 and ts.trial = ?2 and p.split = 'train' and p.lr is not null order by p.step",
+        )
+        .bind(sweep)
+        .bind(trial)
         .fetch_all(&mut self.connection)
         .await?;
         rows.iter()
-            .map(|row| {
-                Ok(PointRow {
-                    trial: row.try_get(0)?,
-                    stage: row.try_get(1)?,
-                    step: unsigned(row.try_get(2)?),
-                    tokens: unsigned(row.try_get(3)?),
-                    flops: row.try_get(4)?,
-                    lr: row.try_get(5)?,
-                    split: row.try_get(6)?,
-                    loss: row.try_get(7)?,
-                    grad_norm: row.try_get(8)?,
-                })
-            })
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
             .collect()
     }
 
@@ -449,25 +473,5 @@ impl Store {
         rows.iter()
             .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
             .collect()
-    }
-
-    /// The fits whose name begins like this.
-    pub async fn fits(&mut self, name: &str) -> Result<Vec<FitRow>, StoreError> {
-        let rows =
-            sqlx::query("select fit, sweep, law, body from fits where substr(fit, 1, length(?1)) = ?1 order by fit")
-                .bind(name)
-                .fetch_all(&mut self.connection)
-                .await?;
-        rows.iter().map(fit_row).collect()
-    }
-
-    /// The newest fit of a law.
-    pub async fn newest_fit(&mut self, law: &str) -> Result<Option<FitRow>, StoreError> {
-        let row =
-            sqlx::query("select fit, sweep, law, body from fits where law = ? order by made_at desc, fit limit 1")
-                .bind(law)
-                .fetch_optional(&mut self.connection)
-                .await?;
-        row.as_ref().map(fit_row).transpose()
     }
 }

@@ -30,7 +30,7 @@ const RESULTS: [&str; 3] = [
        vocab, context, parametrization, lr, batch_tokens, schedule, warmup_tokens, decay_fraction, tokens, steps, seed,
        flops, final_loss, bits_per_byte, diverged_at_tokens, device, numerics, code_epoch, code_version, data_hash,
        config_hash, axes
-     from v_trials order by sweep, trial",
+     from v_trials where trainer <> 'imported' order by sweep, trial",
     "select 'stage', stage, parent, kind, from_tokens, to_tokens, state, trials
      from v_stages where trials > 0 order by stage",
     "select 'point', stage, step, split, loss, lr, grad_norm, bits_per_byte

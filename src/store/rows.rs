@@ -25,19 +25,6 @@ pub struct SweepRow {
     pub spec: String,
 }
 
-/// A fit that was kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FitRow {
-    /// Its name.
-    pub fit: String,
-    /// The sweep that it rests on; none: somebody's file.
-    pub sweep: Option<String>,
-    /// Its law.
-    pub law: String,
-    /// All of it.
-    pub body: serde_json::Value,
-}
-
 /// A stage that is on a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunningRow {
@@ -243,15 +230,6 @@ pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
         config_hash: row.try_get("config_hash")?,
         seconds: row.try_get("seconds")?,
         axes: serde_json::from_str(row.try_get("axes")?).map_err(|error| StoreError::Damaged(error.to_string()))?,
-    })
-}
-
-pub(super) fn fit_row(row: &SqliteRow) -> Result<FitRow, StoreError> {
-    Ok(FitRow {
-        fit: row.try_get(0)?,
-        sweep: row.try_get(1)?,
-        law: row.try_get(2)?,
-        body: json(row, 3)?,
     })
 }
 

@@ -45,40 +45,6 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
-
-    /// Keeps a fit; the same fit again changes nothing.
-    pub async fn add_fit(&mut self, at: &str, fit: &crate::store::FitRow) -> Result<(), StoreError> {
-        sqlx::query(
-            "insert into fits (fit, made_at, sweep, law, body) values (?, ?, ?, ?, ?)
-                     on conflict (fit) do update set made_at = excluded.made_at",
-        )
-        .bind(&fit.fit)
-        .bind(at)
-        .bind(&fit.sweep)
-        .bind(&fit.law)
-        .bind(fit.body.to_string())
-        .execute(&mut self.connection)
-        .await?;
-        Ok(())
-    }
-
-    /// Keeps a recipe; the same recipe again changes nothing.
-    pub async fn add_recipe(
-        &mut self,
-        at: &str,
-        recipe: &str,
-        sweep: Option<&str>,
-        body: &serde_json::Value,
-    ) -> Result<(), StoreError> {
-        sqlx::query("insert into recipes (recipe, made_at, sweep, body) values (?, ?, ?, ?) on conflict do nothing")
-            .bind(recipe)
-            .bind(at)
-            .bind(sweep)
-            .bind(body.to_string())
-            .execute(&mut self.connection)
-            .await?;
-        Ok(())
-    }
 }
 
 /// Rows of one statement: 7 values each, and `SQLite` takes 32,766.

@@ -9,7 +9,7 @@ use std::io::Cursor;
 
 use polars::prelude::{Column, CsvWriter, DataFrame, ParquetWriter, PolarsError, SerWriter};
 
-use crate::record::{PointRow, StageRow, TrialRow};
+use crate::record::{ImportedTrial, PointRow, StageRow, TrialRow};
 
 /// Formats of an exported table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,34 @@ pub fn trials(rows: &[TrialRow]) -> Result<DataFrame, TableError> {
     let axes: BTreeSet<&String> = rows.iter().flat_map(|row| row.axes.keys()).collect();
     columns.extend(axes.into_iter().map(|axis| axis_column(axis, rows)));
     Ok(DataFrame::new(rows.len(), columns)?)
+}
+
+/// The same with runs of others below; a column that they know nothing of is empty there.
+pub fn with_imported(table: &DataFrame, rows: &[ImportedTrial]) -> Result<DataFrame, TableError> {
+    // Counts of others may have a fraction, which is of no account.
+    let whole = |value: f64| value.round() as u64;
+    let known = columns!(rows;
+        trial = |row| row.trial.as_str(),
+        sweep = |row| row.sweep.as_str(),
+        slug = |row| row.slug.as_str(),
+        state = |row| row.state.name(),
+        trainer = |row| row.trainer.as_str(),
+        params_non_embedding = |row| whole(row.params_non_embedding),
+        lr = |row| row.lr,
+        batch_tokens = |row| row.batch_tokens.map(whole),
+        schedule = |row| row.schedule.as_deref(),
+        tokens = |row| whole(row.tokens),
+        seed = |row| row.seed,
+        flops = |row| row.flops,
+        final_loss = |row| row.final_loss,
+        data_hash = |row| row.data_hash.as_str(),
+    );
+    let column = |of: &Column| {
+        let found = known.iter().find(|known| known.name() == of.name()).cloned();
+        found.unwrap_or_else(|| Column::full_null(of.name().clone(), rows.len(), of.dtype()))
+    };
+    let below = table.columns().iter().map(column).collect();
+    Ok(table.vstack(&DataFrame::new(rows.len(), below)?)?)
 }
 
 /// A column of whole numbers, of numbers, or of text: the first that every value is.

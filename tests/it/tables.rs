@@ -203,3 +203,200 @@ fn a_law_of_curves_predicts_a_schedule_that_it_has_not_seen_or_says_that_it_cann
     let none = fit("annealing", "nowhere.csv");
     assert_eq!((none.code, none.error().as_str()), (2, "missing_file"));
 }
+
+/// Runs of a law in size, steps and batch.
+fn off_the_best_batch(world: &World) {
+    let mut text = String::from("params,tokens,batch,loss\n");
+    for params in [1e6, 2e6, 4e6, 8e6, 1.6e7] {
+        for tokens in [2e7, 6e7, 2e8, 6e8] {
+            for batch in [1e4, 2e4, 4e4, 8e4, 1.6e5] {
+                let loss = 1.5
+                    + 300.0 * f64::powf(params, -0.35)
+                    + 60.0 * f64::powf(tokens / batch, -0.5)
+                    + 30.0 * f64::powf(batch, -0.45);
+                writeln!(text, "{params},{tokens},{batch},{loss}").expect("text");
+            }
+        }
+    }
+    world.write("batches.csv", &text);
+}
+
+#[test]
+fn the_law_that_predicts_what_is_held_out_is_chosen_and_predicts() {
+    let world = World::new();
+    off_the_best_batch(&world);
+    let chosen = world
+        .run(&["fit", "batches.csv", "--law", "chinchilla,three-term", "--json"])
+        .ok();
+    assert_eq!(
+        (&chosen["law"], &chosen["tried"][0]["law"]),
+        (&"three-term".into(), &"three-term".into())
+    );
+    let errors: Vec<f64> = chosen["tried"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|it| it["hold_out"]["mean_abs_rel_error"].as_f64())
+        .collect();
+    assert!(errors.len() == 2 && errors[0] < errors[1], "{errors:?}");
+    for (name, planted) in [("E", 1.5), ("alpha", 0.35), ("beta", 0.5), ("gamma", 0.45)] {
+        let value = chosen["parameters"][name]["value"].as_f64().expect("a number");
+        assert!((value / planted - 1.0).abs() < 1e-3, "{name}: {value}");
+    }
+    let id = chosen["fit"].as_str().expect("a name");
+    let said = world
+        .run(&[
+            "predict", id, "--params", "1B", "--tokens", "20B", "--batch", "1M", "--json",
+        ])
+        .ok();
+    let planted = 1.5 + 300.0 * f64::powf(1e9, -0.35) + 60.0 * f64::powf(2e4, -0.5) + 30.0 * f64::powf(1e6, -0.45);
+    assert!(
+        (said["loss"]["mean"].as_f64().expect("a number") - planted).abs() < 1e-3,
+        "{said}"
+    );
+    let mixed = world.run(&["fit", "batches.csv", "--law", "chinchilla,lr-batch", "--json"]);
+    assert_eq!((mixed.code, mixed.error().as_str()), (2, "usage"));
+}
+
+#[test]
+fn the_law_of_learning_rate_and_batch_predicts_both() {
+    let world = World::new();
+    let mut text = String::from("params,tokens,lr,batch,loss\n");
+    for params in [1e6, 4e6, 1.6e7] {
+        for tokens in [2e7, 1e8, 5e8] {
+            let (best_lr, best_batch) = (0.5 * f64::powf(params, -0.3), 20.0 * f64::powf(tokens, 0.5));
+            for lr in -3..=3 {
+                for batch in -2..=2 {
+                    let off = |k: i32, spread: f64| f64::from(k) * spread + 0.1;
+                    let (x, y) = (off(lr, 0.35), off(batch, 0.5));
+                    let loss = 2.0 + 0.01 * (x * x + 0.5 * y * y);
+                    writeln!(
+                        text,
+                        "{params},{tokens},{},{},{loss}",
+                        best_lr * x.exp(),
+                        best_batch * y.exp()
+                    )
+                    .expect("text");
+                }
+            }
+        }
+    }
+    world.write("grid.csv", &text);
+    let law = world.run(&["fit", "grid.csv", "--law", "lr-batch", "--json"]).ok();
+    let id = law["fit"].as_str().expect("a name");
+    let said = world
+        .run(&["predict", id, "--params", "1B", "--tokens", "20B", "--json"])
+        .ok();
+    let near = |key: &str, planted: f64| {
+        let value = said[key]["value"].as_f64().expect("a number");
+        assert!((value / planted - 1.0).abs() < 0.05, "{key}: {value} is not {planted}");
+    };
+    near("lr", 0.5 * f64::powf(1e9, -0.3));
+    near("batch_tokens", 20.0 * f64::powf(2e10, 0.5));
+    assert!(said["extrapolation"]["params"].as_f64() > Some(60.0), "{said}");
+}
+
+/// A loss curve under a schedule, by the annealing law with λ = 0: exact, and simple.
+fn annealed(world: &World, name: &str, rate: impl Fn(u32) -> f64) {
+    let (mut text, mut area) = (String::from("step,lr,loss\n"), 0.0);
+    for step in 1..=2000 {
+        area += rate(step);
+        if step % 10 == 0 {
+            let loss = 2.0 + 1.2 * f64::powf(area, -0.4) - 3.0 * (0.01 - rate(step));
+            writeln!(text, "{step},{},{loss}", rate(step)).expect("text");
+        }
+    }
+    world.write(name, &text);
+}
+
+#[test]
+fn a_law_of_curves_predicts_schedules_and_the_best_decay() {
+    let world = World::new();
+    let decay_from = |from: u32| {
+        move |step: u32| {
+            if step < from {
+                0.01
+            } else {
+                0.01 - 0.009 * f64::from(step - from) / f64::from(2000 - from)
+            }
+        }
+    };
+    annealed(&world, "curves/constant.csv", |_| 0.01);
+    annealed(&world, "curves/long.csv", decay_from(1000));
+    annealed(&world, "curves/short.csv", decay_from(1800));
+    let args = [
+        "fit",
+        "curves",
+        "--law",
+        "multi-power",
+        "--train",
+        "constant.csv,long.csv",
+    ];
+    let law = world
+        .run(&[&args[..], &["--predict", "short.csv", "--json"]].concat())
+        .ok();
+    assert_eq!(law["law"], "multi-power");
+    let score = &law["predict"][0];
+    assert!(score["worst"].as_f64() < Some(0.02), "{score}");
+    let id = law["fit"].as_str().expect("a name");
+    let said = world
+        .run(&["predict", id, "--schedule", "curves/short.csv", "--json"])
+        .ok();
+    assert_eq!(said["losses"].as_array().map(Vec::len), Some(200));
+    let best = world
+        .run(&[
+            "predict", id, "--steps", "2000", "--peak", "0.01", "--floor", "0.1", "--json",
+        ])
+        .ok();
+    assert!(
+        best["best"]["loss"].as_f64() <= best["cosine"]["loss"].as_f64(),
+        "{best}"
+    );
+    let single = world
+        .run(&[
+            "fit",
+            "curves",
+            "--law",
+            "annealing",
+            "--train",
+            "constant.csv",
+            "--json",
+        ])
+        .ok();
+    let id = single["fit"].as_str().expect("a name");
+    let refused = world.run(&["predict", id, "--steps", "2000", "--peak", "0.01", "--json"]);
+    assert_eq!((refused.code, refused.error().as_str()), (4, "single_schedule"));
+}
+
+#[test]
+fn imported_runs_stand_among_the_trials_of_an_export() {
+    let world = World::new();
+    table(&world);
+    let mut args = vec!["import", "runs.csv", "--name", "theirs", "--where", "ok == 1"];
+    args.extend(MAP);
+    args.push("--json");
+    world.run(&args).ok();
+    world
+        .run(&["export", "theirs", "--format", "csv", "--out", "all", "--json"])
+        .ok();
+    let text = fs_err::read_to_string(world.path("all/trials.csv")).expect("written");
+    let row = text.lines().nth(1).expect("a run");
+    assert!(
+        row.starts_with("theirs:0,theirs,r00,complete,imported,,100000000,,"),
+        "{row}"
+    );
+    assert_eq!(text.lines().count(), 21);
+    let condition = [
+        "export",
+        "--where",
+        "tokens > 9e9",
+        "--format",
+        "csv",
+        "--out",
+        "some",
+        "--json",
+    ];
+    world.run(&condition).ok();
+    let some = fs_err::read_to_string(world.path("some/trials.csv")).expect("written");
+    assert_eq!(some.lines().count(), 6, "{some}");
+}

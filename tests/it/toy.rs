@@ -415,3 +415,26 @@ fn conditions_choose_trials_wherever_they_are_listed() {
     let ran = world.run(&["status", "--where", "learning_rate > 1", "--json"]);
     assert_eq!((ran.code, ran.error().as_str()), (2, "invalid_where"));
 }
+
+#[test]
+fn laws_rest_on_the_trials_that_are_chosen_and_on_their_curves() {
+    let world = trained();
+    let all = world.run(&["fit", "toy", "--toy", "--json"]).ok();
+    assert_eq!(
+        all["lr"]["transfer"]["verdict"], "verified",
+        "{}",
+        all["lr"]["transfer"]
+    );
+    let some = world
+        .run(&["fit", "toy", "--toy", "--where", "params < 100K", "--json"])
+        .ok();
+    assert_eq!((&all["n"], &some["n"]), (&15.into(), &12.into()));
+    let args = ["fit", "toy", "--law", "annealing", "--json"];
+    let refused = world.run(&args);
+    assert_eq!((refused.code, refused.error().as_str()), (4, "toy_data"));
+    let mixed = world.run(&[&args[..], &["--toy"]].concat());
+    assert_eq!((mixed.code, mixed.error().as_str()), (2, "mixed_curves"));
+    let chosen = ["--toy", "--where", "model == 24K and lr < 0.02"];
+    let fit = world.run(&[&args[..], &chosen].concat()).ok();
+    assert_eq!(fit["train"].as_array().map(Vec::len), Some(6), "{fit}");
+}

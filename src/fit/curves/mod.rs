@@ -86,13 +86,14 @@ pub struct Schedule {
 
 /// Which law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Law {
     /// `L0 + A·S1^-α − C·S2` with `S1 = Σ η` and `S2 = Σ m`, `m_i = λ·m_{i−1} + η_{i−1} − η_i`
     /// (Tissue et al. 2024, arXiv 2408.11029).
     Annealing,
     /// `L0 + A·S1^-α − B·Σ_k (η_{k−1} − η_k)·G(η_k^-γ·S_k)` with `G(x) = 1 − (1 + C·x)^-β`, `S_k = Σ_{τ≥k} η_τ`,
     /// and the warm-up within `S1` (Luo et al. 2025, arXiv 2503.12811).
+    #[serde(alias = "multi_power")]
     MultiPower,
 }
 

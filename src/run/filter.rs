@@ -51,11 +51,11 @@ const WORDS: [&str; 12] = [
 
 /// A condition on trials; without one, every trial is meant.
 #[derive(Debug)]
-pub(super) struct Filter(Option<Expr>);
+pub struct Filter(Option<Expr>);
 
 impl Filter {
     /// Reads a condition on these trials: on their columns and on the axes that their sweeps vary.
-    pub(super) fn new(text: Option<&str>, rows: &[TrialRow]) -> Result<Self, Failure> {
+    pub fn new(text: Option<&str>, rows: &[TrialRow]) -> Result<Self, Failure> {
         let Some(text) = text else { return Ok(Self(None)) };
         let mut kinds: BTreeMap<&str, Kind<'_>> = BTreeMap::new();
         for (name, value) in rows.iter().flat_map(|row| &row.axes) {
@@ -77,14 +77,19 @@ impl Filter {
     }
 
     /// Whether a trial is meant.
-    pub(super) fn holds(&self, row: &TrialRow) -> bool {
-        let Some(expr) = &self.0 else { return true };
-        let columns = serde_json::to_value(row).unwrap_or_default();
-        expr.holds(&|name| {
-            // The N of `20N`, as in sweep files.
-            let column = if name == "params" { "params_non_embedding" } else { name };
-            let found = columns.get(column).or_else(|| row.axes.get(name));
-            found.and_then(value)
+    pub fn holds(&self, row: &TrialRow) -> bool {
+        self.0.is_none() || self.holds_for(&serde_json::to_value(row).unwrap_or_default(), &row.axes)
+    }
+
+    /// Whether a run with these columns and axes is meant; a column that it lacks holds nothing.
+    pub fn holds_for(&self, columns: &serde_json::Value, axes: &BTreeMap<String, serde_json::Value>) -> bool {
+        self.0.as_ref().is_none_or(|expr| {
+            expr.holds(&|name| {
+                // The N of `20N`, as in sweep files.
+                let column = if name == "params" { "params_non_embedding" } else { name };
+                let found = columns.get(column).or_else(|| axes.get(name));
+                found.and_then(value)
+            })
         })
     }
 }

@@ -1,0 +1,89 @@
+//! Fits and recipes that are kept. Refuses to know what stands in them.
+
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use crate::store::rows::json;
+use crate::store::{Store, StoreError};
+
+/// A fit that was kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FitRow {
+    /// Its name.
+    pub fit: String,
+    /// The sweep that it rests on; none: somebody's file.
+    pub sweep: Option<String>,
+    /// Its law.
+    pub law: String,
+    /// All of it.
+    pub body: serde_json::Value,
+}
+
+impl Store {
+    /// Keeps a fit; the same fit again changes nothing.
+    pub async fn add_fit(&mut self, at: &str, fit: &FitRow) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into fits (fit, made_at, sweep, law, body) values (?, ?, ?, ?, ?)
+                     on conflict (fit) do update set made_at = excluded.made_at",
+        )
+        .bind(&fit.fit)
+        .bind(at)
+        .bind(&fit.sweep)
+        .bind(&fit.law)
+        .bind(fit.body.to_string())
+        .execute(&mut self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps a recipe; the same recipe again changes nothing.
+    pub async fn add_recipe(
+        &mut self,
+        at: &str,
+        recipe: &str,
+        sweep: Option<&str>,
+        body: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        sqlx::query("insert into recipes (recipe, made_at, sweep, body) values (?, ?, ?, ?) on conflict do nothing")
+            .bind(recipe)
+            .bind(at)
+            .bind(sweep)
+            .bind(body.to_string())
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// The fits whose name begins like this.
+    pub async fn fits(&mut self, name: &str) -> Result<Vec<FitRow>, StoreError> {
+        let rows =
+            sqlx::query("select fit, sweep, law, body from fits where substr(fit, 1, length(?1)) = ?1 order by fit")
+                .bind(name)
+                .fetch_all(&mut self.connection)
+                .await?;
+        rows.iter().map(fit_row).collect()
+    }
+
+    /// The newest fit of some laws.
+    pub async fn newest_fit(&mut self, laws: &[&str]) -> Result<Option<FitRow>, StoreError> {
+        let places = vec!["?"; laws.len()].join(", ");
+        let sql = format!(
+            "select fit, sweep, law, body from fits where law in ({places}) order by made_at desc, fit limit 1"
+        );
+        let query = laws
+            .iter()
+            .fold(sqlx::query(AssertSqlSafe(sql)), |query, law| query.bind(*law));
+        let row = query.fetch_optional(&mut self.connection).await?;
+        row.as_ref().map(fit_row).transpose()
+    }
+}
+
+fn fit_row(row: &SqliteRow) -> Result<FitRow, StoreError> {
+    Ok(FitRow {
+        fit: row.try_get(0)?,
+        sweep: row.try_get(1)?,
+        law: row.try_get(2)?,
+        body: json(row, 3)?,
+    })
+}
