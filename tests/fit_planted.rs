@@ -187,6 +187,7 @@ fn coverage(side: i32, objective: Objective, designs: u64) -> (f64, f64) {
 
 /// Checks the coverage of designs of 9, 16 and 25 configurations against the bounds for the design's own points and
 /// for those beyond it.
+#[expect(clippy::print_stdout, reason = "`make coverage` is there to show the shares")]
 fn check_coverage(designs: u64, inside_bounds: [f64; 2], far_bounds: [f64; 2]) {
     let mut wrong = Vec::new();
     for side in [3, 4, 5] {

@@ -10,7 +10,7 @@ use sandbox::draw::{Figure, figures, page};
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
 use sandbox::report::view::Content;
-use sandbox::report::{LawInput, ReportView, Study, build};
+use sandbox::report::{HeldOut, LawInput, ReportView, Study, build};
 use study::{Planted, chinchilla};
 
 fn view_of(trials: &[TrialRow], points: &[PointRow]) -> ReportView {
@@ -35,6 +35,19 @@ fn whole() -> ReportView {
     let warnings = vec!["the target lies 2.1e4\u{d7} beyond the data in compute".to_owned()];
     let constants = Planted::constants();
     let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
+    let held: Vec<HeldOut> = law_points
+        .iter()
+        .filter(|point| point.held_out)
+        .map(|point| HeldOut {
+            trial: point.trial.clone(),
+            model: point.model.clone(),
+            params: point.params,
+            tokens: point.tokens,
+            loss: point.loss,
+            predicted: point.loss + 0.01,
+            ci95: Some([point.loss - 0.05, point.loss + 0.07]),
+        })
+        .collect();
     let law = LawInput {
         law: "chinchilla",
         fit: Some("f3c9a1d2"),
@@ -45,6 +58,7 @@ fn whole() -> ReportView {
         facts: &facts,
         warnings: &warnings,
         points: &law_points,
+        held: &held,
         predict: Some(&predict),
     };
     let bowls = planted.bowls();
@@ -72,6 +86,7 @@ fn a_whole_study_shows_every_figure() {
             "loss-compute",
             "lr-bowls",
             "law",
+            "hold-out",
             "residuals",
             "allocation",
             "schedules",
@@ -115,6 +130,7 @@ fn a_refused_law_is_shown_with_its_reason_and_without_a_curve() {
         facts: &[],
         warnings: &[],
         points: &[],
+        held: &[],
         predict: None,
     };
     let view = build(&Study {
@@ -133,7 +149,7 @@ fn a_refused_law_is_shown_with_its_reason_and_without_a_curve() {
             .all(|figure| figure.name != "residuals" && figure.name != "allocation")
     );
     let html = page(&view, &drawn);
-    assert_eq!(html.matches("2 sizes cannot carry a law in N").count(), 4);
+    assert_eq!(html.matches("2 sizes cannot carry a law in N").count(), 5);
     assert!(html.contains("Final loss by tokens"));
     keep("refused", &html, &[]);
 }
@@ -388,4 +404,37 @@ proptest! {
         }
         prop_assert!(page(&view, &drawn).ends_with("</html>\n"));
     }
+}
+
+#[test]
+fn a_law_of_a_table_has_a_page_of_its_own() {
+    let planted = Planted::new();
+    let points = planted.law_points();
+    let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
+    let law = LawInput {
+        law: "chinchilla",
+        fit: Some("f3c9a1d2"),
+        formula: "L = E + A/N^α + B/D^β",
+        params_are: "as-given",
+        refused: None,
+        constants: &[],
+        facts: &[],
+        warnings: &[],
+        points: &points,
+        held: &[],
+        predict: Some(&predict),
+    };
+    let view = build(&Study {
+        sweep: "theirs.csv",
+        question: None,
+        trials: &[],
+        curves: &Curves::new(&[]),
+        bowls: &[],
+        laws: &[law],
+        recipe: None,
+    });
+    assert!(view.notices.is_empty(), "{:?}", view.notices);
+    let drawn = figures(&view).expect("figures");
+    let names: Vec<&str> = drawn.iter().map(|figure| figure.name.as_str()).collect();
+    assert_eq!(names, ["law", "residuals", "allocation"], "nothing was held out");
 }

@@ -201,3 +201,29 @@ fn a_path_from_the_root_is_seen_too() {
     assert_eq!(names_after("use tch::Tensor;", "tch::").len(), 1);
     assert_eq!(names_after("use sandbox::tch::Tensor; // tch::x", "tch::").len(), 0);
 }
+
+#[test]
+fn every_warning_of_a_fit_is_in_the_readme() {
+    let readme = fs::read_to_string("README.md").expect("a README");
+    let mut codes = Vec::new();
+    for file in sources(Path::new("src/fit"))
+        .into_iter()
+        .chain(sources(Path::new("src/recipe")))
+    {
+        let text = production(&file);
+        for (at, _) in text.match_indices("Warning::new(").chain(text.match_indices("warn(\"")) {
+            // The code is the first text in the call; a variable has none.
+            let call: String = text[at..].chars().take(80).collect();
+            let code = call.split('"').nth(1).unwrap_or_default();
+            if !code.is_empty() && code.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                codes.push(code.to_owned());
+            }
+        }
+    }
+    assert!(codes.len() > 15, "{codes:?}");
+    let missing: Vec<&String> = codes
+        .iter()
+        .filter(|code| !readme.contains(&format!("`{code}`")))
+        .collect();
+    assert!(missing.is_empty(), "say in README.md what these mean: {missing:?}");
+}

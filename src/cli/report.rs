@@ -11,21 +11,25 @@ use crate::run::{fitting, reporting};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// The sweep (default: the one that was planned last)
-    sweep: Option<String>,
-    /// Folder to write to (default: reports/SWEEP)
+    /// The sweep (default: the one that was planned last), or a kept law of loss by its name: `sandbox fit` prints it
+    #[arg(value_name = "SWEEP|FIT")]
+    target: Option<String>,
+    /// Folder to write to (default: reports/SWEEP or reports/FIT)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 pub(super) async fn report(context: &Context, args: &ReportArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
-    let sweep = fitting::sweep_name(&mut store, args.sweep.as_deref()).await?;
-    let folder = args
-        .out
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("reports").join(&sweep));
-    let written = reporting::report(context, &mut store, &sweep, &folder).await?;
+    let folder = |name: &str| args.out.clone().unwrap_or_else(|| PathBuf::from("reports").join(name));
+    let target = args.target.as_deref();
+    let written = match (target, fitting::sweep_name(&mut store, target).await) {
+        (_, Ok(sweep)) => reporting::report(context, &mut store, &sweep, &folder(&sweep)).await?,
+        (Some(fit), Err(_)) if fit == "last" || !store.fits(fit).await?.is_empty() => {
+            reporting::report_law(&mut store, fit, &folder(fit)).await?
+        }
+        (_, Err(failure)) => return Err(failure),
+    };
     output.result(&written, std::slice::from_ref(&written.html), || {
         format!(
             "wrote {} and {} figures beside it as SVG and PNG; {} of {} points are drawn, {} trials left out",

@@ -47,14 +47,18 @@ fn write_page(page: &mut String, view: &ReportView, figures: &[Figure]) -> fmt::
     head(page, view)?;
     header(page, view)?;
     page.push_str("<main>\n");
-    recipe(page, view.recipe.as_ref())?;
+    if !view.is_law_alone {
+        recipe(page, view.recipe.as_ref())?;
+    }
     laws(page, &view.laws)?;
     figure_sections(page, view, figures)?;
     if !view.checklist.is_empty() {
         page.push_str("<h2 id=\"checklist\">Before believing the law</h2>\n");
         facts(page, &view.checklist)?;
     }
-    trials(page, view)?;
+    if !view.is_law_alone {
+        trials(page, view)?;
+    }
     left_out(page, view)?;
     provenance(page, view)?;
     page.push_str("</main>\n");
@@ -110,11 +114,19 @@ fn header(page: &mut String, view: &ReportView) -> fmt::Result {
         }
         page.push_str("</dl>\n");
     }
-    page.push_str(
-        "<nav><a href=\"#recipe\">Recipe</a><a href=\"#laws\">Laws</a><a href=\"#figures\">Figures</a>\
-         <a href=\"#trials\">Trials</a><a href=\"#left-out\">Left out</a>\
-         <a href=\"#provenance\">Provenance</a></nav>\n</header>\n",
-    );
+    let sections = [
+        ("recipe", "Recipe", !view.is_law_alone),
+        ("laws", "Laws", true),
+        ("figures", "Figures", true),
+        ("trials", "Trials", !view.is_law_alone),
+        ("left-out", "Left out", true),
+        ("provenance", "Provenance", true),
+    ];
+    page.push_str("<nav>");
+    for (anchor, name, _) in sections.iter().filter(|(_, _, is_there)| *is_there) {
+        write!(page, "<a href=\"#{anchor}\">{name}</a>")?;
+    }
+    page.push_str("</nav>\n</header>\n");
     Ok(())
 }
 
@@ -213,6 +225,9 @@ fn figure_sections(page: &mut String, view: &ReportView, figures: &[Figure]) -> 
         page.push_str("<h3>What this study cannot show</h3>\n");
         facts(page, &missing)?;
     }
+    if view.points_total == 0 {
+        return Ok(());
+    }
     writeln!(
         page,
         "<h3>How curves are thinned</h3>\n<p>{}</p>",
@@ -294,16 +309,17 @@ fn left_out(page: &mut String, view: &ReportView) -> fmt::Result {
     page.push_str("<h2 id=\"left-out\">Left out, and why</h2>\n");
     let count = view.left_out.len();
     if count == 0 {
-        page.push_str("<p>Every trial has a final loss; none is left out of the laws for want of one.</p>\n");
+        page.push_str("<p>Nothing: every run has a final loss.</p>\n");
         return Ok(());
     }
     let open = if count <= LEFT_OUT_OPEN_MAX { " open" } else { "" };
     let noun = if count == 1 { "trial has" } else { "trials have" };
-    writeln!(
-        page,
-        "<details{open}><summary>{count} {noun} no final loss: none of them is a number in any figure or law.\
-         </summary>\n<ul class=\"list\">"
-    )?;
+    let what = if view.is_law_alone {
+        format!("{count} of the runs did not enter the law.")
+    } else {
+        format!("{count} {noun} no final loss: none of them is a number in any figure or law.")
+    };
+    writeln!(page, "<details{open}><summary>{what}</summary>\n<ul class=\"list\">")?;
     for trial in &view.left_out {
         writeln!(
             page,

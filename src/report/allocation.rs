@@ -19,7 +19,7 @@ const CONTOURS: u32 = 7;
 pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
     let content = match drawable(study) {
         None => Content::Missing(no_law(study)),
-        Some(drawn) => allocation_panel(&drawn, study.recipe, &Roster::of(study.trials)).map_or_else(
+        Some(drawn) => allocation_panel(&drawn, study.recipe, &Roster::of_study(study)).map_or_else(
             || Content::Missing("The law has no loss to draw between its data and the recipe.".to_owned()),
             |panel| Content::Panels(vec![panel]),
         ),

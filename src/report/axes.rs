@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
-use crate::report::text;
 use crate::report::view::{Axis, Ink, Numbers, Omitted, Scale};
+use crate::report::{LawPoint, Study, text};
 
 /// Room around the data, as a share of the range.
 const PADDING: f64 = 0.06;
@@ -94,11 +94,49 @@ impl<'a> Roster<'a> {
         }
     }
 
+    /// The roster of a study: of its trials, or of what its laws rest on.
+    pub(crate) fn of_study(study: &Study<'a>) -> Self {
+        if !study.is_law_alone() {
+            return Self::of(study.trials);
+        }
+        let points = study.laws.iter().flat_map(|law| law.points);
+        let names: BTreeSet<(u64, &str)> = points
+            .map(|point| (point.params as u64, point.model.as_str()))
+            .collect();
+        // Sizes that differ by less than their name says are one.
+        let mut ranks: BTreeMap<(u64, &str), usize> = BTreeMap::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for (params, name) in names {
+            if !seen.contains(&name) {
+                ranks.insert((params, name), seen.len());
+                seen.push(name);
+            }
+        }
+        Self {
+            ranks,
+            by_name: BTreeMap::new(),
+        }
+    }
+
     /// What stands under the pointer at a trial; its bare name if it is not of this study.
     pub(crate) fn hover(&self, name: &str) -> String {
         self.by_name
             .get(name)
             .map_or_else(|| name.to_owned(), |trial| text::trial_hover(trial))
+    }
+
+    /// What stands under the pointer at a run of a law.
+    pub(crate) fn hover_point(&self, point: &LawPoint) -> String {
+        if self.by_name.contains_key(point.trial.as_str()) {
+            return self.hover(&point.trial);
+        }
+        format!(
+            "{}\n{} parameters, {} tokens\nloss {}",
+            point.trial,
+            text::count(point.params),
+            text::count(point.tokens),
+            text::loss(point.loss)
+        )
     }
 
     /// The ink of a trial's size.

@@ -12,6 +12,8 @@ use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, 
 
 /// Points of a drawn curve.
 pub(crate) const CURVE_POINTS: u32 = 96;
+/// Curves of more sizes than this would hide each other's labels.
+const CURVES_MAX: usize = 9;
 /// How far curves reach beyond the data in tokens: enough to see where they go.
 const LOOK_AHEAD: f64 = 2.5;
 
@@ -39,7 +41,7 @@ pub(crate) fn no_law(study: &Study<'_>) -> String {
 
 /// Final loss against tokens with the fitted curves; without a law the measurements alone.
 pub(crate) fn law(study: &Study<'_>) -> FigureView {
-    let sizes = Roster::of(study.trials);
+    let sizes = Roster::of_study(study);
     let drawn = drawable(study);
     let title = match drawn {
         Some(_) => "The scaling law with its data",
@@ -94,12 +96,20 @@ fn rings(law: &LawInput<'_>) -> &'static str {
 
 /// Points of each size, in the order of sizes.
 fn by_size(points: &[LawPoint]) -> Vec<Vec<&LawPoint>> {
-    let mut groups: BTreeMap<(u64, &str), Vec<&LawPoint>> = BTreeMap::new();
-    for point in points {
-        let key = (point.params.to_bits(), point.model.as_str());
-        groups.entry(key).or_default().push(point);
+    let mut ordered: Vec<&LawPoint> = points.iter().collect();
+    ordered.sort_by(|a, b| a.params.total_cmp(&b.params).then_with(|| a.model.cmp(&b.model)));
+    // Sizes of tables are rounded to their names.
+    let is_one = |a: &&LawPoint, b: &&LawPoint| a.model == b.model && b.params <= 1.1 * a.params;
+    ordered.chunk_by(is_one).map(<[&LawPoint]>::to_vec).collect()
+}
+
+/// At most so many of the groups: the smallest, the largest, and others evenly between.
+fn spread<'a, 'b>(groups: &'b [Vec<&'a LawPoint>], most: usize) -> Vec<&'b Vec<&'a LawPoint>> {
+    if groups.len() <= most {
+        return groups.iter().collect();
     }
-    groups.into_values().collect()
+    let last = groups.len() - 1;
+    (0..most).map(|k| &groups[k * last / (most - 1)]).collect()
 }
 
 fn law_panel(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Panel {
@@ -107,7 +117,7 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Panel {
     let [low, high] = positive_range(points.iter().map(|point| point.tokens)).unwrap_or([1.0, 10.0]);
     let end = high * LOOK_AHEAD;
     let mut marks = Vec::new();
-    for group in by_size(points) {
+    for group in spread(&by_size(points), CURVES_MAX) {
         let Some(first) = group.first() else { continue };
         let ink = sizes.ink_named(&first.model);
         let label = text::size_label(&first.model, first.params as u64);
@@ -146,7 +156,7 @@ pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Roster<'_>) -> Mark {
         at,
         ink: sizes.ink_named(&point.model),
         shape: if point.held_out { Shape::Ring } else { Shape::Disc },
-        hover: Some(sizes.hover(&point.trial)),
+        hover: Some(sizes.hover_point(point)),
     }
 }
 
@@ -329,14 +339,14 @@ pub(crate) fn residuals(study: &Study<'_>) -> FigureView {
                 rings(drawn.law)
             );
             omitted = not_in_law(study.trials, drawn.law.points);
-            residual_panels(&drawn, &Roster::of(study.trials))
+            residual_panels(&drawn, &Roster::of_study(study))
         }
     };
     FigureView {
         name: "residuals",
         title: "What the law leaves over".to_owned(),
         caption,
-        key: Roster::of(study.trials).key(),
+        key: Roster::of_study(study).key(),
         content,
         omitted,
     }

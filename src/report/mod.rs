@@ -7,6 +7,7 @@ pub mod allocation;
 pub mod axes;
 pub mod batch;
 pub mod bowls;
+pub mod checked;
 pub mod curves;
 pub mod laws;
 pub mod runs;
@@ -38,6 +39,13 @@ pub struct Study<'a> {
     pub laws: &'a [LawInput<'a>],
     /// The recipe of the big run.
     pub recipe: Option<&'a RecipeInput>,
+}
+
+impl Study<'_> {
+    /// Whether there is nothing but a law.
+    pub(crate) fn is_law_alone(&self) -> bool {
+        self.trials.is_empty() && self.laws.iter().any(|law| !law.points.is_empty())
+    }
 }
 
 /// The losses of one size and budget over the learning rate.
@@ -101,6 +109,8 @@ pub struct LawInput<'a> {
     pub warnings: &'a [String],
     /// The observations it saw and the ones held out.
     pub points: &'a [LawPoint],
+    /// The ones held out, with what a second fit said of them.
+    pub held: &'a [HeldOut],
     /// Its loss at N parameters and D tokens.
     pub predict: Option<Predict<'a>>,
 }
@@ -133,6 +143,25 @@ pub struct LawPoint {
     pub loss: f64,
     /// Whether the fit did not see it.
     pub held_out: bool,
+}
+
+/// A run that a second fit had not seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldOut {
+    /// Name of the trial.
+    pub trial: String,
+    /// Name of the size.
+    pub model: String,
+    /// N as the law counts it.
+    pub params: f64,
+    /// D, tokens.
+    pub tokens: f64,
+    /// Measured loss, nats per token.
+    pub loss: f64,
+    /// Predicted loss.
+    pub predicted: f64,
+    /// The 95 % interval of a new run.
+    pub ci95: Option<[f64; 2]>,
 }
 
 /// The recipe of the big run, as `sandbox recipe` prints it.
@@ -203,6 +232,8 @@ pub struct Gate {
 /// What a report shows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReportView {
+    /// Whether the page is that of a law of somebody's table: no trials, no curves, no recipe.
+    pub is_law_alone: bool,
     /// Name of the sweep.
     pub sweep: String,
     /// What the study asks.
@@ -283,20 +314,30 @@ pub struct LeftOut {
 /// Decides what to show of a study.
 pub fn build(study: &Study<'_>) -> ReportView {
     let (loss_curves, points_shown) = runs::loss_curves(study, Along::Tokens);
-    let (loss_compute, _) = runs::loss_curves(study, Along::Compute);
-    let figures = vec![
-        loss_curves,
-        loss_compute,
-        bowls::lr_bowls(study),
-        batch::equal_loss(study),
+    let of_law = [
         laws::law(study),
+        checked::hold_out(study),
         laws::residuals(study),
         allocation::allocation(study),
-        runs::schedules(study),
-        bowls::wsd_vs_cosine(study),
     ];
+    // Somebody's table has no trials here: there is a law to show, and nothing else.
+    let figures = if study.is_law_alone() {
+        of_law.into()
+    } else {
+        let (loss_compute, _) = runs::loss_curves(study, Along::Compute);
+        let mut figures = vec![
+            loss_curves,
+            loss_compute,
+            bowls::lr_bowls(study),
+            batch::equal_loss(study),
+        ];
+        figures.extend(of_law);
+        figures.extend([runs::schedules(study), bowls::wsd_vs_cosine(study)]);
+        figures
+    };
     let (trials, trials_unlisted) = sections::trials(study.trials);
     ReportView {
+        is_law_alone: study.is_law_alone(),
         sweep: study.sweep.to_owned(),
         question: study.question.map(str::to_owned),
         summary: sections::summary(study.trials),

@@ -56,7 +56,7 @@ fn span(low: f64, high: f64, show: impl Fn(f64) -> String) -> String {
 /// What a reader must know first.
 pub(crate) fn notices(study: &Study<'_>) -> Vec<String> {
     let mut notices = Vec::new();
-    if study.trials.is_empty() {
+    if study.trials.is_empty() && !study.is_law_alone() {
         notices.push("This study has no trials yet: run its sweep, then draw the report again.".to_owned());
     }
     let toys = study.trials.iter().filter(|t| t.trainer == "toy").count();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fit::chinchilla::Objective;
 use crate::fit::learning_rate::{self, LrFit, LrRun};
@@ -52,7 +52,7 @@ impl Default for Request {
 }
 
 /// A law that is kept under a name.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kept<T> {
     /// Its name.
     pub fit: String,
@@ -68,7 +68,7 @@ pub struct Kept<T> {
 }
 
 /// A trial that did not enter a law.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Its name.
     pub trial: String,

@@ -14,7 +14,7 @@ use crate::fit::loss_fit::{Extrapolation, LossFit, Prediction, Sensitivity};
 use crate::fit::lr_batch::LrBatchGroup;
 use crate::run::curve_fitting::{self, KeptCurves};
 use crate::run::failure::Failure;
-use crate::run::fitting::{CHINCHILLA, LR};
+use crate::run::fitting::{CHINCHILLA, Kept, LR};
 use crate::run::lr_batch_fitting::{self, Both};
 use crate::run::three_term_fitting::{self, KeptThreeTerm};
 use crate::store::{FitRow, Store};
@@ -89,10 +89,9 @@ pub async fn place_law(store: &mut Store, name: &str) -> Result<(String, PlaceLa
     Ok((row.fit, law))
 }
 
-/// The one law of loss that is meant.
-pub async fn loss_law(store: &mut Store, name: &str) -> Result<(String, LossFit), Failure> {
-    let row = stored(store, name, &[CHINCHILLA]).await?;
-    Ok((row.fit.clone(), read(&row)?))
+/// The one law of loss in size and tokens that is meant, with all that is kept of it.
+pub async fn kept_loss_law(store: &mut Store, name: &str) -> Result<Kept<LossFit>, Failure> {
+    read(&stored(store, name, &[CHINCHILLA]).await?)
 }
 
 /// The one law of curves that is meant.

@@ -1,5 +1,6 @@
 //! From a sweep and its laws to a page: maps what was fitted to what is shown, and writes the files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,13 +12,16 @@ use crate::recipe::{ITEMS, Item, Recipe};
 use crate::record::TrialRow;
 use crate::report::curves::Curves;
 use crate::report::{
-    self, BestLr, Constant, Gate, ItemValue, LawInput, LawPoint, LrBowl, LrPoint, RecipeInput, RecipeItem, Study,
+    self, BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LeftOut, LrBowl, LrPoint, Predict,
+    RecipeInput, RecipeItem, Study,
 };
 use crate::run::advising;
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 use crate::run::fitting::{self, Kept, Laws, Request};
+use crate::run::predicting;
 use crate::store::Store;
+use crate::units::{human_count, significant};
 use crate::workdir::write_atomic;
 
 /// What was written.
@@ -78,9 +82,55 @@ pub async fn report(context: &Context, store: &mut Store, sweep: &str, folder: &
     };
     let question = row.as_ref().and_then(|row| row.description.as_deref());
     let view = view(sweep, question, &trials, &curves, &laws, recipe.as_ref());
-    let figures = draw::figures(&view)
+    let left_out = view.left_out.iter().map(|it| (it.trial.clone(), it.reason.clone()));
+    write(folder, &view, left_out.collect())
+}
+
+/// Writes the page of one kept law of loss into a folder: of a sweep or of somebody's table.
+pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<Written, Failure> {
+    let kept = predicting::kept_loss_law(store, fit).await?;
+    let left_out = kept
+        .left_out
+        .iter()
+        .map(|it| (it.trial.clone(), it.reason.clone()))
+        .collect();
+    let parts = LossParts::new(&kept, &[]);
+    let point = kept.law.point();
+    let predict = |params: f64, tokens: f64| Some(point.loss(params, tokens));
+    let source = Path::new(&kept.source);
+    let mut view = report::build(&Study {
+        sweep: &source.file_name().unwrap_or_default().to_string_lossy(),
+        question: None,
+        trials: &[],
+        curves: &Curves::new(&[]),
+        bowls: &[],
+        laws: &[parts.input(&predict)],
+        recipe: None,
+    });
+    view.left_out = kept
+        .left_out
+        .iter()
+        .map(|it| LeftOut {
+            trial: String::new(),
+            slug: it.trial.clone(),
+            reason: it.reason.clone(),
+        })
+        .collect();
+    view.provenance = [
+        ("runs", &kept.source),
+        ("hash of the runs", &kept.data_hash),
+        ("fit", &kept.fit),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.clone()))
+    .into();
+    write(folder, &view, left_out)
+}
+
+/// Draws a view and writes its files.
+fn write(folder: &Path, view: &report::ReportView, left_out: Vec<(String, String)>) -> Result<Written, Failure> {
+    let figures = draw::figures(view)
         .map_err(|error| Failure::new(exit::INTERNAL, "draw", error.to_string(), "please report this"))?;
-    let page = draw::page(&view, &figures);
+    let page = draw::page(view, &figures);
     let mut files = Vec::new();
     for figure in &figures {
         let svg = folder.join(format!("{}.svg", figure.name));
@@ -98,13 +148,9 @@ pub async fn report(context: &Context, store: &mut Store, sweep: &str, folder: &
     Ok(Written {
         html: html.display().to_string(),
         figures: files,
-        left_out: view
-            .left_out
+        left_out: left_out
             .into_iter()
-            .map(|it| fitting::LeftOut {
-                trial: it.trial,
-                reason: it.reason,
-            })
+            .map(|(trial, reason)| fitting::LeftOut { trial, reason })
             .collect(),
         points_shown: view.points_shown,
         points_total: view.points_total,
@@ -131,31 +177,11 @@ fn view(
         Ok(Laws { loss: Err(_), .. }) | Err(_) => None,
     };
     let predict = |params: f64, tokens: f64| point.map(|law| law.loss(params, tokens));
-    let law = LawInput {
-        law: "chinchilla",
-        fit: None,
-        formula: "L(N, D) = E + A / N^α + B / D^β",
-        params_are: "params_non_embedding",
-        refused: None,
-        constants: &[],
-        facts: &[],
-        warnings: &[],
-        points: &[],
-        predict: None,
-    };
     let law = match &parts {
-        Ok(parts) => LawInput {
-            fit: Some(&parts.fit),
-            constants: &parts.constants,
-            facts: &parts.facts,
-            warnings: &parts.warnings,
-            points: &parts.points,
-            predict: Some(&predict),
-            ..law
-        },
+        Ok(parts) => parts.input(&predict),
         Err(why) => LawInput {
             refused: Some(why),
-            ..law
+            ..NO_LAW
         },
     };
     report::build(&Study {
@@ -169,9 +195,26 @@ fn view(
     })
 }
 
+/// The law of loss before anything is known of it.
+const NO_LAW: LawInput<'static> = LawInput {
+    law: "chinchilla",
+    fit: None,
+    formula: "L(N, D) = E + A / N^α + B / D^β",
+    params_are: "params_non_embedding",
+    refused: None,
+    constants: &[],
+    facts: &[],
+    warnings: &[],
+    points: &[],
+    held: &[],
+    predict: None,
+};
+
 /// What a page says of a law of loss.
 struct LossParts {
     fit: String,
+    params_are: String,
+    held: Vec<HeldOut>,
     constants: Vec<Constant>,
     facts: Vec<(String, String)>,
     warnings: Vec<String>,
@@ -190,11 +233,14 @@ impl LossParts {
                 unit: unit.to_owned(),
             })
             .collect();
-        let model = |trial: &str| {
-            trials
-                .iter()
-                .find(|row| row.trial == trial)
-                .map_or_else(String::new, |row| row.model.clone())
+        let models: BTreeMap<&str, &str> = trials
+            .iter()
+            .map(|row| (row.trial.as_str(), row.model.as_str()))
+            .collect();
+        // A run of a table is called by its size, to two digits.
+        let model = |trial: &str, params: f64| {
+            let known = models.get(trial).copied();
+            known.map_or_else(|| human_count(significant(params, 2)), str::to_owned)
         };
         let above = law
             .hold_out
@@ -206,14 +252,29 @@ impl LossParts {
             .iter()
             .map(|run| LawPoint {
                 trial: run.label.clone(),
-                model: model(&run.label),
+                model: model(&run.label, run.params),
                 params: run.params,
                 tokens: run.tokens,
                 loss: run.measured,
                 held_out: above.is_some_and(|above| run.params > above * 1.01),
             })
             .collect();
+        let held = law
+            .hold_out
+            .iter()
+            .flat_map(|report| &report.points)
+            .map(|run| HeldOut {
+                trial: run.label.clone(),
+                model: model(&run.label, run.params),
+                params: run.params,
+                tokens: run.tokens,
+                loss: run.loss,
+                predicted: run.predicted,
+                ci95: run.ci95_new_run,
+            });
         Self {
+            held: held.collect(),
+            params_are: law.convention.clone(),
             fit: kept.fit.clone(),
             constants,
             facts: facts(kept),
@@ -223,6 +284,22 @@ impl LossParts {
                 .map(|warning| format!("{}: {}", warning.code, warning.text))
                 .collect(),
             points,
+        }
+    }
+}
+
+impl LossParts {
+    fn input<'a>(&'a self, predict: Predict<'a>) -> LawInput<'a> {
+        LawInput {
+            fit: Some(&self.fit),
+            params_are: &self.params_are,
+            constants: &self.constants,
+            facts: &self.facts,
+            warnings: &self.warnings,
+            points: &self.points,
+            held: &self.held,
+            predict: Some(predict),
+            ..NO_LAW
         }
     }
 }
@@ -257,8 +334,10 @@ fn facts(kept: &Kept<LossFit>) -> Vec<(String, String)> {
         facts.push(fact(
             "hold-out",
             format!(
-                "{} runs of the largest size predicted to {:.2} % from the others",
+                "{} runs above {} {} predicted to {:.2} % from the others",
                 held.n,
+                human_count(held.above),
+                held.by,
                 held.mean_abs_rel_error * 100.0
             ),
         ));
@@ -305,10 +384,11 @@ fn bowls(laws: &Laws, trials: &[TrialRow]) -> Vec<LrBowl> {
                         loss: row.final_loss,
                     })
                     .collect(),
-                best: group
-                    .best
-                    .zip(group.loss)
-                    .map(|(lr, loss)| BestLr { lr, ci95: None, loss }),
+                best: group.best.zip(group.loss).map(|(lr, loss)| BestLr {
+                    lr,
+                    ci95: group.ci95,
+                    loss,
+                }),
             }
         })
         .collect()
