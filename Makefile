@@ -23,8 +23,9 @@ test: libtorch ## run all tests
 	cargo $(TEST)
 	$(if $(NEXTEST),cargo test $(BUILD) --doc --quiet)
 
-coverage: ## how often the intervals of laws hold the truth, and the solver against 4,500 starts of L-BFGS: ten minutes
-	cargo test $(BUILD) --no-default-features --test fit_planted --test fit_solver -- --ignored --nocapture
+coverage: libtorch ## how often the intervals of laws hold the truth, and the solver against 4,500 starts of L-BFGS: ten minutes
+	SANDBOX_COVERAGE=1 cargo test $(BUILD) --test fit_planted intervals_cover -- --nocapture
+	SANDBOX_COVERAGE=1 cargo test $(BUILD) --test fit_solver -- --nocapture
 
 chaos: libtorch ## kill a run KILLS times (120) at random moments, and compare with one that was left alone
 	SANDBOX_CHAOS=$(or $(KILLS),120) cargo test $(BUILD) --test it chaos -- --nocapture
