@@ -1,16 +1,17 @@
 //! The solver of the law of loss against a kept library's quasi-Newton method from many starts.
 
+#[path = "../../full/mod.rs"]
 mod full;
 
 use argmin::core::{CostFunction, Executor, Gradient};
 use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
+use engine::fit::chinchilla::{HUBER_DELTA, Objective};
+use engine::fit::loss_law::{HoldOut, Options, loss_law};
+use engine::fit::observation::Observation;
 use rand::seq::index::sample;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sandbox::fit::chinchilla::{HUBER_DELTA, Objective};
-use sandbox::fit::loss_law::{HoldOut, Options, loss_law};
-use sandbox::fit::observation::Observation;
 
 /// ln E, ln A, alpha, ln B, beta.
 type Constants = Vec<f64>;
