@@ -559,3 +559,49 @@ fn laws_rest_on_the_trials_that_are_chosen_and_on_their_curves() {
     let fit = world.run(&[&args[..], &chosen].concat()).ok();
     assert_eq!(fit["train"].as_array().map(Vec::len), Some(6), "{fit}");
 }
+
+/// The Python blocks of the README that name this library.
+fn snippets(library: &str) -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```python\n").skip(1);
+    blocks
+        .filter_map(|rest| rest.split("```").next())
+        .filter(|code| code.contains(&format!("import {library} ")))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "which Python is the environment's affair")]
+fn the_python_of_the_readme_runs() {
+    const NAME: &str = "the_python_of_the_readme_runs";
+    let python = std::env::var("SANDBOX_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let there = std::process::Command::new(&python)
+        .args(["-c", "import pandas, polars"])
+        .output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        crate::skip::skip(NAME, "no Python with pandas and polars");
+        return;
+    }
+    let world = trained();
+    world
+        .run(&["export", "toy", "--format", "parquet", "--out", "out", "--json"])
+        .ok();
+    std::os::unix::fs::symlink(world.home(), world.path("experiments")).expect("a link");
+    for library in ["pandas", "polars"] {
+        for code in snippets(library) {
+            let ran = std::process::Command::new(&python)
+                .args(["-c", &code])
+                .current_dir(world.path("."))
+                .output()
+                .expect("Python starts");
+            let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+            assert!(
+                ran.status.success() && said.contains("80K"),
+                "{code}\n{said}{}",
+                String::from_utf8_lossy(&ran.stderr)
+            );
+        }
+        assert_eq!(snippets(library).len(), 1, "{library}");
+    }
+}
