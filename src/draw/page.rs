@@ -13,6 +13,9 @@ use crate::report::{LawView, RecipeView, ReportView};
 /// More trials without a number than this are folded away.
 const LEFT_OUT_OPEN_MAX: usize = 30;
 
+/// More than this are not listed at all.
+const LEFT_OUT_LISTED_MAX: usize = 500;
+
 /// The dark screen's words and grounds, beside those of `page.css`.
 const DARK: &str = "--ground:#15181d;--text:#e6e9ed;--muted:#9ea7b2;--line:#2f353d;--soft:#1d2127;\
     --accent:#6cb2f5;--good:#45c48b;--bad:#f0795f;--warn:#e0a93b";
@@ -141,7 +144,7 @@ fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
         escape(&recipe.title),
         badge(&recipe.verdict)
     )?;
-    table(page, &recipe.items, "wide-table")?;
+    table(page, &recipe.items, "")?;
     if !recipe.gates.is_empty() {
         page.push_str("<h3>What was checked</h3>\n<ul class=\"list\">\n");
         for gate in &recipe.gates {
@@ -320,7 +323,7 @@ fn left_out(page: &mut String, view: &ReportView) -> fmt::Result {
         format!("{count} {noun} no final loss: none of them is a number in any figure or law.")
     };
     writeln!(page, "<details{open}><summary>{what}</summary>\n<ul class=\"list\">")?;
-    for trial in &view.left_out {
+    for trial in view.left_out.iter().take(LEFT_OUT_LISTED_MAX) {
         writeln!(
             page,
             "<li>{}: {} <span class=\"muted\">{}</span></li>",
@@ -329,7 +332,15 @@ fn left_out(page: &mut String, view: &ReportView) -> fmt::Result {
             escape(&trial.trial)
         )?;
     }
-    page.push_str("</ul></details>\n");
+    page.push_str("</ul>\n");
+    if count > LEFT_OUT_LISTED_MAX {
+        let more = count - LEFT_OUT_LISTED_MAX;
+        writeln!(
+            page,
+            "<p class=\"muted\">{more} more are not listed here; <code>sandbox report --json</code> names them all.</p>"
+        )?;
+    }
+    page.push_str("</details>\n");
     Ok(())
 }
 

@@ -3,20 +3,26 @@
 //! Refuses to know how they were held out.
 
 use crate::report::allocation::FLOPS_PER_PARAM_TOKEN;
-use crate::report::axes::{Roster, log_axis, loss_axis, positive_range, range};
+use crate::report::axes::{Roster, evenly, log_axis, loss_axis, positive_range, range};
 use crate::report::laws::{drawable, no_law};
-use crate::report::view::{Content, FigureView, Mark, Numbers, Panel, Shape};
+use crate::report::view::{Content, FigureView, Mark, Numbers, Omitted, Panel, Shape};
 use crate::report::{HeldOut, Study, text};
 
 /// Measured losses of the runs held out, in the intervals that a second fit gave them.
 pub(crate) fn hold_out(study: &Study<'_>) -> FigureView {
     let (mut caption, mut content) = (String::new(), Content::Missing(no_law(study)));
+    let mut omitted = Vec::new();
     if let Some(drawn) = drawable(study) {
         let held = drawn.law.held;
         content = match panel(held, &Roster::of_study(study)) {
             Some(panel) => Content::Panels(vec![panel]),
             None => Content::Missing("No run was held out.".to_owned()),
         };
+        let trials = held.len() - evenly(held.iter()).len();
+        if trials > 0 {
+            let reason = "thinned out evenly".to_owned();
+            omitted.push(Omitted { trials, reason });
+        }
         caption = format!(
             "A second fit that had not seen these {} predicted them. Rings are the measured losses, diamonds the \
              predictions, lines the 95 % interval of a new run{}.",
@@ -33,7 +39,7 @@ pub(crate) fn hold_out(study: &Study<'_>) -> FigureView {
         caption,
         key: Vec::new(),
         content,
-        omitted: Vec::new(),
+        omitted,
     }
 }
 
@@ -51,7 +57,7 @@ fn panel(held: &[HeldOut], sizes: &Roster<'_>) -> Option<Panel> {
     let losses = range(values.chain(ends))?;
     let [low, high] = positive_range(held.iter().map(compute))?;
     let mut marks = Vec::new();
-    for run in held {
+    for run in evenly(held.iter()) {
         let x = compute(run);
         let ink = sizes.ink_named(&run.model);
         let hover = format!(
