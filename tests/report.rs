@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use sandbox::draw::{Figure, figures, page};
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
-use sandbox::report::view::Content;
+use sandbox::report::view::{Content, Ink, Mark, Panel};
 use sandbox::report::{ReportView, Study, build};
-use study::{Planted, law_alone, many, refused, whole};
+use study::{Planted, batches, law_alone, many, refused, whole};
 
 fn view_of(trials: &[TrialRow], points: &[PointRow]) -> ReportView {
     let curves = Curves::collect(trials, points);
@@ -89,21 +89,17 @@ fn a_refused_law_is_shown_with_its_reason_and_without_a_curve() {
 
 #[test]
 fn a_study_of_batch_sizes_shows_the_tokens_to_equal_losses() {
-    let mut planted = Planted::new();
-    for (trial, batch) in planted
-        .trials
-        .iter_mut()
-        .zip([4096, 8192, 16_384, 32_768].into_iter().cycle())
-    {
-        trial.batch_tokens = batch;
-    }
-    let view = view_of(&planted.trials, &planted.points);
+    let view = batches();
     let figure = view
         .figures
         .iter()
         .find(|figure| figure.name == "equal-loss")
         .expect("a figure");
     assert_eq!(figure.panels().len(), 4);
+    assert!(figure.caption.contains("batch = 3\u{b7}D^k"), "{}", figure.caption);
+    let is_minimum = |mark: &Mark| matches!(mark, Mark::Dot { ink: Ink::Plain, .. });
+    let minima = |panel: &Panel| panel.marks.iter().filter(|mark| is_minimum(mark)).count();
+    assert_eq!(figure.panels().iter().map(minima).collect::<Vec<_>>(), [2; 4]);
     let drawn = figures(&view).expect("figures");
     keep("batches", &page(&view, &drawn), &drawn);
 }

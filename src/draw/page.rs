@@ -121,6 +121,7 @@ fn header(page: &mut String, view: &ReportView) -> fmt::Result {
         ("recipe", "Recipe", !view.is_law_alone),
         ("laws", "Laws", true),
         ("figures", "Figures", true),
+        ("checklist", "Before believing", !view.checklist.is_empty()),
         ("trials", "Trials", !view.is_law_alone),
         ("left-out", "Left out", true),
         ("provenance", "Provenance", true),
@@ -144,7 +145,7 @@ fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
         escape(&recipe.title),
         badge(&recipe.verdict)
     )?;
-    table(page, &recipe.items, "")?;
+    table(page, &recipe.items, "stack")?;
     if !recipe.gates.is_empty() {
         page.push_str("<h3>What was checked</h3>\n<ul class=\"list\">\n");
         for gate in &recipe.gates {
@@ -269,6 +270,7 @@ fn facts(page: &mut String, facts: &[(String, String)]) -> fmt::Result {
 }
 
 fn table(page: &mut String, table: &Table, class: &str) -> fmt::Result {
+    let is_stack = class == "stack";
     write!(page, "<div class=\"scroll\"><table class=\"{class}\">\n<thead><tr>")?;
     for column in &table.columns {
         let class = if column.numeric { " class=\"n\"" } else { "" };
@@ -279,11 +281,15 @@ fn table(page: &mut String, table: &Table, class: &str) -> fmt::Result {
         page.push_str("<tr>");
         for (cell, column) in row.iter().zip(&table.columns) {
             let class = if column.numeric { " class=\"n\"" } else { "" };
-            let text = escape(&cell.text);
-            match &cell.sort {
-                Some(sort) => write!(page, "<td{class} data-s=\"{}\">{text}</td>", escape(sort))?,
-                None => write!(page, "<td{class}>{text}</td>")?,
+            write!(page, "<td{class}")?;
+            if let Some(sort) = &cell.sort {
+                write!(page, " data-s=\"{}\"", escape(sort))?;
             }
+            // On a narrow screen the rows of such a table stand below each other, each value after its name.
+            if is_stack {
+                write!(page, " data-l=\"{}\"", escape(column.title))?;
+            }
+            write!(page, ">{}</td>", escape(&cell.text))?;
         }
         page.push_str("</tr>\n");
     }

@@ -14,6 +14,8 @@ const PADDING: f64 = 0.06;
 const FARTHEST: f64 = 1e30;
 /// Most panels side by side and below each other in one figure.
 const PANELS_MAX: usize = 6;
+/// Most entries of a key.
+const KEY_MAX: usize = 12;
 /// Most dots of one figure: more hide each other, and make a page heavy.
 pub(crate) const DOTS_MAX: usize = 600;
 /// Budgets within this factor are one: whole steps make `20N` a little more or less than 20.
@@ -164,11 +166,14 @@ impl<'a> Roster<'a> {
             .map_or(Ink::Plain, |(_, &rank)| Ink::Size { rank, of })
     }
 
-    /// Every size with its ink, from small to large.
+    /// Sizes with their inks, from small to large: every one, or as many as tell how the inks run.
     pub(crate) fn key(&self) -> Vec<(Ink, String)> {
         let of = self.ranks.len();
+        let most = of.min(KEY_MAX);
+        let told: BTreeSet<usize> = (0..most).map(|at| at * (of - 1) / (most - 1).max(1)).collect();
         self.ranks
             .iter()
+            .filter(|(_, rank)| told.contains(rank))
             .map(|(&(params, model), &rank)| (Ink::Size { rank, of }, text::size_label(model, params)))
             .collect()
     }

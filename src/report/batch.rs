@@ -59,8 +59,8 @@ fn caption(rule: Option<&BatchRule<'_>>) -> String {
     if let Some(rule) = rule {
         let [by_tokens, by_loss] = &rule.formulas;
         caption.push_str(&format!(
-            " The black line is the law of the batch, {by_tokens} (or {by_loss}); it rests on final losses, whose \
-             own minima are the black diamonds."
+            " The uncoloured line is the law of the batch, {by_tokens} (or {by_loss}); it rests on final losses, \
+             whose own minima are the uncoloured diamonds."
         ));
     }
     caption

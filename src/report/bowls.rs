@@ -74,7 +74,7 @@ fn caption(study: &Study<'_>, thinned: Option<usize>) -> String {
         diverged, triangles are finite losses above the axis."
         .to_owned();
     if study.rates.is_some() {
-        caption.push_str(" The black line joins where the law of the learning rate puts the best rates.");
+        caption.push_str(" The uncoloured line joins where the law of the learning rate puts the best rates.");
     }
     if let Some(runs) = thinned {
         caption.push_str(&format!(

@@ -5,7 +5,7 @@
 use crate::report::allocation::FLOPS_PER_PARAM_TOKEN;
 use crate::report::axes::{Roster, evenly, log_axis, loss_axis, positive_range, range};
 use crate::report::laws::{drawable, no_law};
-use crate::report::view::{Content, FigureView, Mark, Numbers, Omitted, Panel, Shape};
+use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape};
 use crate::report::{HeldOut, Study, text};
 
 /// Measured losses of the runs held out, in the intervals that a second fit gave them.
@@ -37,10 +37,20 @@ pub(crate) fn hold_out(study: &Study<'_>) -> FigureView {
         name: "hold-out",
         title: "What the law said of runs it had not seen".to_owned(),
         caption,
-        key: Vec::new(),
+        key: key(study),
         content,
         omitted,
     }
+}
+
+/// The sizes that were held out, where they are several.
+fn key(study: &Study<'_>) -> Vec<(Ink, String)> {
+    let sizes = Roster::of_study(study);
+    let held: Vec<Ink> = drawable(study).map_or_else(Vec::new, |drawn| {
+        drawn.law.held.iter().map(|run| sizes.ink_named(&run.model)).collect()
+    });
+    let key = sizes.key().into_iter().filter(|(ink, _)| held.contains(ink));
+    key.collect()
 }
 
 /// How many measurements lie in their intervals; none where there are no intervals.

@@ -72,6 +72,7 @@ fn held_out_error(held: &[HeldOut]) -> String {
         plural(held.len(), "run"),
         100.0 * bias
     )
+    .replace('-', "\u{2212}")
 }
 
 /// How many of the held-out runs lie in their intervals.

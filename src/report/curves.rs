@@ -92,6 +92,11 @@ impl Curves {
         self.kept.keys().cloned().collect()
     }
 
+    /// Whether the points of a trial are drawn.
+    pub fn keeps(&self, trial: &str) -> bool {
+        self.kept.get(trial).is_some_and(|curve| !curve.buckets.is_empty())
+    }
+
     /// Says how many points are recorded, where only those that are wanted are added.
     pub fn set_total(&mut self, total: u64) {
         self.total = Some(total);

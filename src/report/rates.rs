@@ -56,9 +56,9 @@ fn caption(law: Option<&RateLaw<'_>>) -> String {
 pub(crate) fn verdict(transfer: &Transfer) -> String {
     let factor = transfer.drift.map_or_else(String::new, |drift| {
         let interval = transfer.ci95.map_or_else(String::new, |[low, high]| {
-            format!(" (95 % interval {} to {})", number(low, 2), number(high, 2))
+            format!(" (95 % interval {} to {})", number(low, 3), number(high, 3))
         });
-        format!(": the best rate changes by a factor of {}{interval}", number(drift, 2))
+        format!(": the best rate changes by a factor of {}{interval}", number(drift, 3))
     });
     let widths = format!(
         "from width {} to {}",
@@ -181,8 +181,8 @@ mod tests {
         };
         assert_eq!(
             verdict(&transfer),
-            "Transfer is verified from width 64 to 256: the best rate changes by a factor of 1 (95 % interval 0.91 \
-             to 1.2), within 1.5."
+            "Transfer is verified from width 64 to 256: the best rate changes by a factor of 1.04 (95 % interval 0.91 \
+             to 1.18), within 1.5."
         );
         transfer.verdict = "not_known".to_owned();
         transfer.verified_to = Some(128.0);

@@ -7,15 +7,16 @@ use std::collections::BTreeSet;
 use crate::record::{TrialRow, TrialState};
 use crate::report::Study;
 use crate::report::axes::{Roster, group, linear_axis, log_axis, loss_axis, positive_range, range};
-use crate::report::curves::{CURVES_MAX, best_by_size, schedule_name, schedule_trials};
+use crate::report::curves::{best_by_size, schedule_name, schedule_trials};
 use crate::report::text;
 use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Scale, Shape, Stroke};
 
 /// How training curves are thinned, in words.
 pub(crate) const THINNING: &str = "Each curve is the mean of the training losses that fall into one of up to 160 \
-    buckets of equal width in log tokens (fewer when there are many curves). Above 400 curves an even choice is \
-    drawn in the order of final loss within each size, and always the best of each size. \
-    sandbox export writes every recorded point.";
+    buckets of equal width in log tokens (fewer when there are many curves); recorded losses are the lowest and the \
+    highest of each. Above 400 curves an even choice is drawn in the order of final loss within each size, and \
+    always the best of each size, and of each batch where batches were tried. Figures of laws and pairs have at most \
+    600 dots, an even choice of all runs. sandbox export writes every recorded point.";
 
 /// Most runs that are drawn with their recorded losses as well; the largest sizes.
 const RAW_MAX: usize = 6;
@@ -114,13 +115,16 @@ fn raw_line(trial: &TrialRow, points: Vec<[f64; 2]>, sizes: &Roster<'_>) -> Mark
 
 /// The curve of a trial, or why it is not drawn.
 fn curve_of(study: &Study<'_>, trial: &TrialRow) -> Result<Vec<[f64; 2]>, String> {
-    let drawable = matches!(trial.state, TrialState::Complete | TrialState::Diverged);
-    match study.curves.losses(&trial.trial) {
-        Some(points) if drawable => Ok(points),
-        None if drawable && study.trials.len() > CURVES_MAX => Err("thinned out".to_owned()),
-        None if drawable => Err("without recorded points".to_owned()),
-        Some(_) | None => Err(text::why_left_out(trial).unwrap_or_else(|| "without recorded points".to_owned())),
+    let is_drawable = matches!(trial.state, TrialState::Complete | TrialState::Diverged);
+    if !is_drawable {
+        return Err(text::why_left_out(trial).unwrap_or_else(|| "without recorded points".to_owned()));
     }
+    let why = match trial.state {
+        _ if !study.curves.keeps(&trial.trial) => "thinned out",
+        TrialState::Diverged => "diverged before a loss was recorded",
+        _ => "without recorded points",
+    };
+    study.curves.losses(&trial.trial).ok_or_else(|| why.to_owned())
 }
 
 impl Drawing {

@@ -95,6 +95,7 @@ pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
             columns: vec![
                 Column::words("item"),
                 Column::numbers("value"),
+                Column::words("unit"),
                 Column::numbers("95 % interval"),
                 Column::words("source"),
                 Column::words("law, fit"),
@@ -119,11 +120,6 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
         ItemValue::Number(value) => show(*value),
         ItemValue::Word(word) => word.clone(),
     };
-    let unit = if item.unit.is_empty() {
-        String::new()
-    } else {
-        format!(" {}", item.unit)
-    };
     let interval = |ci95: [f64; 2]| format!("{} to {}", show(ci95[0]), show(ci95[1]));
     let law = [&item.law, &item.fit].into_iter().flatten();
     let beyond = item.extrapolation.map_or_else(String::new, |[params, tokens]| {
@@ -136,7 +132,8 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
     let name = item_name(&item.name);
     let mut rows = vec![vec![
         name.clone().into(),
-        format!("{value}{unit}").into(),
+        value.into(),
+        item.unit.clone().into(),
         item.ci95.map_or_else(String::new, interval).into(),
         item.source.clone().into(),
         law.cloned().collect::<Vec<_>>().join(" ").into(),
@@ -144,9 +141,9 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
         beyond.into(),
     ]];
     if let Some(ci95) = item.ci95_new_run {
-        let mut row: Vec<Cell> = vec!["".into(); 7];
+        let mut row: Vec<Cell> = vec!["".into(); 8];
         row[0] = format!("{name} of one new run").into();
-        row[2] = interval(ci95).into();
+        row[3] = interval(ci95).into();
         rows.push(row);
     }
     rows

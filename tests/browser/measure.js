@@ -49,6 +49,7 @@ function under(frame) {
 function keyed(frame) {
   const inside = frame.contentDocument;
   const svg = [...inside.querySelectorAll('figure svg')].find((it) => box(it).right > 0);
+  if (!svg) return '';
   svg.focus();
   svg.dispatchEvent(new frame.contentWindow.KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));
   const tip = inside.getElementById('tip');
@@ -65,7 +66,7 @@ function measure(frame) {
     ground: frame.contentWindow.getComputedStyle(inside.body).backgroundColor,
     errors: frame.contentWindow.troubles,
     scrolls: root.scrollWidth - root.clientWidth,
-    clipped: clipped.map((it) => it.querySelector('th').textContent + ' …'),
+    clipped: clipped.map((it) => it.querySelector('th').textContent),
     figures: [...inside.querySelectorAll('figure')].map((found) => figure(found, found.id)),
     hover: under(frame),
     keyed: keyed(frame),

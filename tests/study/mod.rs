@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
 use sandbox::report::{
-    BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LrBowl, LrPoint, RateLaw, RecipeInput, RecipeItem,
-    ReportView, Study, Transfer, build,
+    BatchMinimum, BatchRule, BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LrBowl, LrPoint, RateLaw,
+    RecipeInput, RecipeItem, ReportView, Study, Transfer, build,
 };
 
 const SIZES: [(&str, u64, u64, u64); 4] = [
@@ -370,6 +370,47 @@ pub(crate) fn many() -> ReportView {
         rates: None,
         batch: None,
         laws: &[law],
+        recipe: None,
+    })
+}
+
+/// The study with four batch sizes and a law of them.
+pub(crate) fn batches() -> ReportView {
+    let mut planted = Planted::new();
+    let sizes = [4096, 8192, 16_384, 32_768];
+    for (trial, batch) in planted.trials.iter_mut().zip(sizes.into_iter().cycle()) {
+        trial.batch_tokens = batch;
+    }
+    let curves = Curves::collect(&planted.trials, &planted.points);
+    let at = |tokens: f64| 3.0 * tokens.powf(0.6);
+    let minimum = |params: u64, tokens: f64| BatchMinimum {
+        params: params as f64,
+        loss: chinchilla(params as f64, tokens),
+        batch_tokens: at(tokens) * 1.1,
+        tokens,
+    };
+    let minima = SIZES.iter().flat_map(|&(_, params, _, _)| {
+        let params_of_run = params as f64;
+        [6.0, 12.0].map(|ratio| minimum(params, ratio * params_of_run))
+    });
+    let rule = BatchRule {
+        formulas: [
+            "batch = 3\u{b7}D^k with k = 0.6",
+            "batch = 1e5\u{b7}L^k with k = \u{2212}2",
+        ]
+        .map(str::to_owned),
+        at: &at,
+        minima: minima.collect(),
+    };
+    build(&Study {
+        sweep: "quickstart",
+        question: None,
+        trials: &planted.trials,
+        curves: &curves,
+        bowls: &[],
+        rates: None,
+        batch: Some(&rule),
+        laws: &[],
         recipe: None,
     })
 }
