@@ -266,7 +266,7 @@ fn varied(finished: &[&TrialRow]) -> String {
 
 /// The standard deviation of final losses between seeds, pooled over runs that differ in nothing else.
 fn noise(finished: &[&TrialRow]) -> String {
-    let mut groups: BTreeMap<(u64, u64, u64, u64, String), BTreeMap<u64, f64>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, BTreeMap<u64, f64>> = BTreeMap::new();
     for trial in finished {
         let Some(loss) = trial.final_loss else { continue };
         let key = (
