@@ -1,4 +1,5 @@
-"""How the orchestrator carries a large sweep: 10,000 toy trials of 1,000 points each, and of 10 each.
+"""How the orchestrator carries a large sweep: 10,000 toy trials of 1,000 points each, and of 10 each; and what the
+report of the larger one takes.
 
 Usage: bench_scale.py SANDBOX [TRIALS] [POINTS]. Prints one JSON object; seconds are wall time, memory is the peak of
 the orchestrator alone.
@@ -67,6 +68,10 @@ def main():
         figures["points_per_second"] = round(trials * (points - 10) / more)
         best = min(run(sandbox, home, "status")[1] for _ in range(5))
         figures["status_milliseconds"] = round(1e3 * best, 1)
+        _, seconds, memory = run(sandbox, home, "report", f"scale-{points}", "--out", f"{folder}/report")
+        figures["report_seconds"] = round(seconds, 2)
+        figures["report_peak_bytes"] = memory
+        figures["report_page_bytes"] = os.path.getsize(f"{folder}/report/index.html")
         figures["database_bytes"] = os.path.getsize(f"{home}/sandbox.db")
         print(json.dumps(figures, indent=1))
 

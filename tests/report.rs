@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use sandbox::draw::{Figure, figures, page};
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
-use sandbox::report::view::Content;
-use sandbox::report::{HeldOut, LawInput, ReportView, Study, build};
-use study::{Planted, chinchilla};
+use sandbox::report::view::{Content, Ink, Mark, Panel};
+use sandbox::report::{ReportView, Study, build};
+use study::{Planted, batches, law_alone, many, refused, whole};
 
 fn view_of(trials: &[TrialRow], points: &[PointRow]) -> ReportView {
     let curves = Curves::collect(trials, points);
@@ -21,56 +21,10 @@ fn view_of(trials: &[TrialRow], points: &[PointRow]) -> ReportView {
         trials,
         curves: &curves,
         bowls: &[],
+        rates: None,
+        batch: None,
         laws: &[],
         recipe: None,
-    })
-}
-
-/// The whole study with its law and recipe.
-fn whole() -> ReportView {
-    let planted = Planted::new();
-    let curves = Curves::collect(&planted.trials, &planted.points);
-    let law_points = planted.law_points();
-    let facts = Planted::facts();
-    let warnings = vec!["the target lies 2.1e4\u{d7} beyond the data in compute".to_owned()];
-    let constants = Planted::constants();
-    let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
-    let held: Vec<HeldOut> = law_points
-        .iter()
-        .filter(|point| point.held_out)
-        .map(|point| HeldOut {
-            trial: point.trial.clone(),
-            model: point.model.clone(),
-            params: point.params,
-            tokens: point.tokens,
-            loss: point.loss,
-            predicted: point.loss + 0.01,
-            ci95: Some([point.loss - 0.05, point.loss + 0.07]),
-        })
-        .collect();
-    let law = LawInput {
-        law: "chinchilla",
-        fit: Some("f3c9a1d2"),
-        formula: "L = E + A/N^α + B/D^β",
-        params_are: "params_non_embedding",
-        refused: None,
-        constants: &constants,
-        facts: &facts,
-        warnings: &warnings,
-        points: &law_points,
-        held: &held,
-        predict: Some(&predict),
-    };
-    let bowls = planted.bowls();
-    let recipe = Planted::recipe();
-    build(&Study {
-        sweep: "quickstart",
-        question: Some("Does the best learning rate stay where it is when the model grows?"),
-        trials: &planted.trials,
-        curves: &curves,
-        bowls: &bowls,
-        laws: &[law],
-        recipe: Some(&recipe),
     })
 }
 
@@ -83,8 +37,10 @@ fn a_whole_study_shows_every_figure() {
         names,
         [
             "loss-curves",
+            "loss-steps",
             "loss-compute",
             "lr-bowls",
+            "best-lr",
             "law",
             "hold-out",
             "residuals",
@@ -118,30 +74,7 @@ fn keep(name: &str, html: &str, drawn: &[Figure]) {
 
 #[test]
 fn a_refused_law_is_shown_with_its_reason_and_without_a_curve() {
-    let planted = Planted::new();
-    let curves = Curves::collect(&planted.trials, &planted.points);
-    let refused = LawInput {
-        law: "chinchilla",
-        fit: None,
-        formula: "L = E + A/N^α + B/D^β",
-        params_are: "params_non_embedding",
-        refused: Some("too_few_sizes: 2 sizes cannot carry a law in N; three are the least"),
-        constants: &[],
-        facts: &[],
-        warnings: &[],
-        points: &[],
-        held: &[],
-        predict: None,
-    };
-    let view = build(&Study {
-        sweep: "quickstart",
-        question: None,
-        trials: &planted.trials,
-        curves: &curves,
-        bowls: &[],
-        laws: &[refused],
-        recipe: None,
-    });
+    let view = refused();
     let drawn = figures(&view).expect("figures");
     assert!(
         drawn
@@ -156,23 +89,40 @@ fn a_refused_law_is_shown_with_its_reason_and_without_a_curve() {
 
 #[test]
 fn a_study_of_batch_sizes_shows_the_tokens_to_equal_losses() {
-    let mut planted = Planted::new();
-    for (trial, batch) in planted
-        .trials
-        .iter_mut()
-        .zip([4096, 8192, 16_384, 32_768].into_iter().cycle())
-    {
-        trial.batch_tokens = batch;
-    }
-    let view = view_of(&planted.trials, &planted.points);
+    let view = batches();
     let figure = view
         .figures
         .iter()
         .find(|figure| figure.name == "equal-loss")
         .expect("a figure");
     assert_eq!(figure.panels().len(), 4);
+    assert!(figure.caption.contains("batch = 3\u{b7}D^k"), "{}", figure.caption);
+    let is_minimum = |mark: &Mark| matches!(mark, Mark::Dot { ink: Ink::Plain, .. });
+    let minima = |panel: &Panel| panel.marks.iter().filter(|mark| is_minimum(mark)).count();
+    assert_eq!(figure.panels().iter().map(minima).collect::<Vec<_>>(), [2; 4]);
     let drawn = figures(&view).expect("figures");
     keep("batches", &page(&view, &drawn), &drawn);
+}
+
+#[test]
+fn a_report_of_ten_thousand_trials_is_light_and_says_what_it_leaves_out() {
+    let view = many();
+    let drawn = figures(&view).expect("figures");
+    let html = page(&view, &drawn);
+    assert!(html.len() < 10_000_000, "{} bytes", html.len());
+    assert!(html.contains("of 10000000 recorded points are drawn"));
+    assert!(html.contains("more trials are not listed here"));
+    assert!(html.contains("only the lowest, the middle and the highest loss"));
+    let law = view
+        .figures
+        .iter()
+        .find(|figure| figure.name == "law")
+        .expect("a figure");
+    let omitted = law.omitted_sentence().expect("a sentence");
+    assert!(omitted.contains("thinned out evenly"), "{omitted}");
+    let curves = view.figures[0].omitted_sentence().expect("a sentence");
+    assert!(curves.contains("thinned out"), "{curves}");
+    keep("many", &html, &drawn);
 }
 
 #[test]
@@ -228,6 +178,8 @@ fn names_from_outside_are_never_markup() {
         trials: &planted.trials,
         curves: &curves,
         bowls: &[],
+        rates: None,
+        batch: None,
         laws: &[],
         recipe: None,
     });
@@ -285,7 +237,7 @@ fn a_study_of_one_trial_is_drawn_without_an_empty_axis() {
     let view = view_of(&trials, &planted.points);
     let drawn = figures(&view).expect("figures");
     let names: Vec<&str> = drawn.iter().map(|figure| figure.name.as_str()).collect();
-    assert_eq!(names, ["loss-curves", "loss-compute", "law", "schedules"]);
+    assert_eq!(names, ["loss-curves", "loss-steps", "loss-compute", "law", "schedules"]);
 }
 
 #[test]
@@ -408,31 +360,7 @@ proptest! {
 
 #[test]
 fn a_law_of_a_table_has_a_page_of_its_own() {
-    let planted = Planted::new();
-    let points = planted.law_points();
-    let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
-    let law = LawInput {
-        law: "chinchilla",
-        fit: Some("f3c9a1d2"),
-        formula: "L = E + A/N^α + B/D^β",
-        params_are: "as-given",
-        refused: None,
-        constants: &[],
-        facts: &[],
-        warnings: &[],
-        points: &points,
-        held: &[],
-        predict: Some(&predict),
-    };
-    let view = build(&Study {
-        sweep: "theirs.csv",
-        question: None,
-        trials: &[],
-        curves: &Curves::new(&[]),
-        bowls: &[],
-        laws: &[law],
-        recipe: None,
-    });
+    let view = law_alone();
     assert!(view.notices.is_empty(), "{:?}", view.notices);
     let drawn = figures(&view).expect("figures");
     let names: Vec<&str> = drawn.iter().map(|figure| figure.name.as_str()).collect();

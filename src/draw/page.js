@@ -16,8 +16,8 @@
     return null;
   };
   let lit = null;
-  document.addEventListener('pointermove', (event) => {
-    const group = near(event);
+  // Shows what a group of marks stands for, at a place on the page; nothing without a group.
+  const show = (group, x, y) => {
     if (lit && lit !== group) lit.classList.remove('lit');
     lit = group;
     if (!group) { tip.hidden = true; return; }
@@ -27,9 +27,27 @@
     tip.textContent = group.dataset.tip || '';
     tip.hidden = !tip.textContent;
     const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
-    tip.style.left = Math.max(8, Math.min(event.pageX + 14, room)) + 'px';
-    tip.style.top = event.pageY + 16 + 'px';
-  });
+    tip.style.left = Math.max(8, Math.min(x + 14, room)) + 'px';
+    tip.style.top = y + 16 + 'px';
+  };
+  document.addEventListener('pointermove', (event) => show(near(event), event.pageX, event.pageY));
+  // By keyboard: Tab reaches a figure, the arrows its marks, Escape leaves them.
+  for (const svg of document.querySelectorAll('figure svg')) {
+    svg.tabIndex = 0;
+    let at = -1;
+    svg.addEventListener('keydown', (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (event.key === 'Escape') show(null);
+      if (!step) return;
+      event.preventDefault();
+      const groups = svg.querySelectorAll('g');
+      if (!groups.length) return;
+      at = (at + step + groups.length) % groups.length;
+      const box = groups[at].getBoundingClientRect();
+      show(groups[at], box.right + scrollX - 14, box.bottom + scrollY - 12);
+    });
+    svg.addEventListener('blur', () => show(null));
+  }
   for (const table of document.querySelectorAll('table.sortable')) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {

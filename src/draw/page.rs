@@ -13,6 +13,9 @@ use crate::report::{LawView, RecipeView, ReportView};
 /// More trials without a number than this are folded away.
 const LEFT_OUT_OPEN_MAX: usize = 30;
 
+/// More than this are not listed at all.
+const LEFT_OUT_LISTED_MAX: usize = 500;
+
 /// The dark screen's words and grounds, beside those of `page.css`.
 const DARK: &str = "--ground:#15181d;--text:#e6e9ed;--muted:#9ea7b2;--line:#2f353d;--soft:#1d2127;\
     --accent:#6cb2f5;--good:#45c48b;--bad:#f0795f;--warn:#e0a93b";
@@ -118,6 +121,7 @@ fn header(page: &mut String, view: &ReportView) -> fmt::Result {
         ("recipe", "Recipe", !view.is_law_alone),
         ("laws", "Laws", true),
         ("figures", "Figures", true),
+        ("checklist", "Before believing", !view.checklist.is_empty()),
         ("trials", "Trials", !view.is_law_alone),
         ("left-out", "Left out", true),
         ("provenance", "Provenance", true),
@@ -141,7 +145,7 @@ fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
         escape(&recipe.title),
         badge(&recipe.verdict)
     )?;
-    table(page, &recipe.items, "wide-table")?;
+    table(page, &recipe.items, "stack")?;
     if !recipe.gates.is_empty() {
         page.push_str("<h3>What was checked</h3>\n<ul class=\"list\">\n");
         for gate in &recipe.gates {
@@ -266,6 +270,7 @@ fn facts(page: &mut String, facts: &[(String, String)]) -> fmt::Result {
 }
 
 fn table(page: &mut String, table: &Table, class: &str) -> fmt::Result {
+    let is_stack = class == "stack";
     write!(page, "<div class=\"scroll\"><table class=\"{class}\">\n<thead><tr>")?;
     for column in &table.columns {
         let class = if column.numeric { " class=\"n\"" } else { "" };
@@ -276,11 +281,15 @@ fn table(page: &mut String, table: &Table, class: &str) -> fmt::Result {
         page.push_str("<tr>");
         for (cell, column) in row.iter().zip(&table.columns) {
             let class = if column.numeric { " class=\"n\"" } else { "" };
-            let text = escape(&cell.text);
-            match &cell.sort {
-                Some(sort) => write!(page, "<td{class} data-s=\"{}\">{text}</td>", escape(sort))?,
-                None => write!(page, "<td{class}>{text}</td>")?,
+            write!(page, "<td{class}")?;
+            if let Some(sort) = &cell.sort {
+                write!(page, " data-s=\"{}\"", escape(sort))?;
             }
+            // On a narrow screen the rows of such a table stand below each other, each value after its name.
+            if is_stack {
+                write!(page, " data-l=\"{}\"", escape(column.title))?;
+            }
+            write!(page, ">{}</td>", escape(&cell.text))?;
         }
         page.push_str("</tr>\n");
     }
@@ -320,7 +329,7 @@ fn left_out(page: &mut String, view: &ReportView) -> fmt::Result {
         format!("{count} {noun} no final loss: none of them is a number in any figure or law.")
     };
     writeln!(page, "<details{open}><summary>{what}</summary>\n<ul class=\"list\">")?;
-    for trial in &view.left_out {
+    for trial in view.left_out.iter().take(LEFT_OUT_LISTED_MAX) {
         writeln!(
             page,
             "<li>{}: {} <span class=\"muted\">{}</span></li>",
@@ -329,7 +338,15 @@ fn left_out(page: &mut String, view: &ReportView) -> fmt::Result {
             escape(&trial.trial)
         )?;
     }
-    page.push_str("</ul></details>\n");
+    page.push_str("</ul>\n");
+    if count > LEFT_OUT_LISTED_MAX {
+        let more = count - LEFT_OUT_LISTED_MAX;
+        writeln!(
+            page,
+            "<p class=\"muted\">{more} more are not listed here; <code>sandbox report --json</code> names them all.</p>"
+        )?;
+    }
+    page.push_str("</details>\n");
     Ok(())
 }
 

@@ -355,6 +355,7 @@ fn holds(plot: Rect, [x, y]: [f64; 2]) -> bool {
 fn line<S: Surface>(canvas: &mut Canvas<S>, points: &[[f64; 2]], ink: Ink, stroke: Stroke) -> Drawn<S> {
     match stroke {
         Stroke::Thin => canvas.line(points, Role::tint_of(ink), 1.1),
+        Stroke::Raw => canvas.line(points, Role::tint_of(ink), 0.7),
         Stroke::Strong => canvas.line(points, Role::of(ink), 2.0),
         Stroke::Law => canvas.line(points, Role::of(ink), 1.8),
         Stroke::Beyond => canvas.dashes(points, Role::of(ink), 1.6, [6.0, 4.0]),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::report::axes::{Roster, log_axis, positive_range};
-use crate::report::laws::{CURVE_POINTS, Drawable, curve, dot, drawable, no_law, recipe_tokens};
+use crate::report::laws::{CURVE_POINTS, Drawable, curve, dot, drawable, no_law, recipe_tokens, thinned};
 use crate::report::text;
 use crate::report::view::{Axis, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
 use crate::report::{Predict, RecipeInput, Study};
@@ -17,9 +17,10 @@ const CONTOURS: u32 = 7;
 
 /// Equal-loss lines over parameters and tokens, with the compute-optimal line.
 pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
-    let content = match drawable(study) {
+    let drawn = drawable(study);
+    let content = match &drawn {
         None => Content::Missing(no_law(study)),
-        Some(drawn) => allocation_panel(&drawn, study.recipe, &Roster::of_study(study)).map_or_else(
+        Some(drawn) => allocation_panel(drawn, study.recipe, &Roster::of_study(study)).map_or_else(
             || Content::Missing("The law has no loss to draw between its data and the recipe.".to_owned()),
             |panel| Content::Panels(vec![panel]),
         ),
@@ -33,7 +34,7 @@ pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
             .to_owned(),
         key: Vec::new(),
         content,
-        omitted: Vec::new(),
+        omitted: drawn.as_ref().and_then(thinned).into_iter().collect(),
     }
 }
 
@@ -49,7 +50,8 @@ fn allocation_panel(drawn: &Drawable<'_>, recipe: Option<&RecipeInput>, sizes: &
     let mut marks = contours(drawn.predict, &x, &y);
     marks.push(optimal_line(drawn.predict, &x, &y)?);
     marks.extend(
-        points
+        drawn
+            .dots
             .iter()
             .map(|point| dot(point, [point.params, point.tokens], sizes)),
     );

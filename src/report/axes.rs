@@ -14,6 +14,10 @@ const PADDING: f64 = 0.06;
 const FARTHEST: f64 = 1e30;
 /// Most panels side by side and below each other in one figure.
 const PANELS_MAX: usize = 6;
+/// Most entries of a key.
+const KEY_MAX: usize = 12;
+/// Most dots of one figure: more hide each other, and make a page heavy.
+pub(crate) const DOTS_MAX: usize = 600;
 /// Budgets within this factor are one: whole steps make `20N` a little more or less than 20.
 const SAME_BUDGET: f64 = 1.06;
 /// With more token counts than this, budgets are told apart by tokens for each parameter.
@@ -162,11 +166,14 @@ impl<'a> Roster<'a> {
             .map_or(Ink::Plain, |(_, &rank)| Ink::Size { rank, of })
     }
 
-    /// Every size with its ink, from small to large.
+    /// Sizes with their inks, from small to large: every one, or as many as tell how the inks run.
     pub(crate) fn key(&self) -> Vec<(Ink, String)> {
         let of = self.ranks.len();
+        let most = of.min(KEY_MAX);
+        let told: BTreeSet<usize> = (0..most).map(|at| at * (of - 1) / (most - 1).max(1)).collect();
         self.ranks
             .iter()
+            .filter(|(_, rank)| told.contains(rank))
             .map(|(&(params, model), &rank)| (Ink::Size { rank, of }, text::size_label(model, params)))
             .collect()
     }
@@ -212,6 +219,12 @@ impl Budgets {
             .position(|&start| (start..=start * SAME_BUDGET).contains(&amount))
     }
 
+    /// The tokens of a size in a budget.
+    pub(crate) fn tokens(&self, index: usize, params: f64) -> f64 {
+        let amount = self.kept[index];
+        if self.by_ratio { amount * params } else { amount }
+    }
+
     /// Its heading: `3.1M tokens`, `20 tokens per parameter`.
     pub(crate) fn title(&self, index: usize) -> String {
         let amount = self.kept[index];
@@ -239,6 +252,12 @@ fn clusters(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
         }
     }
     starts
+}
+
+/// At most [`DOTS_MAX`] of the items, evenly among them; the first always.
+pub(crate) fn evenly<T>(items: impl ExactSizeIterator<Item = T>) -> Vec<T> {
+    let stride = items.len().div_ceil(DOTS_MAX).max(1);
+    items.step_by(stride).collect()
 }
 
 /// The trials that a figure does not show, by reason; `otherwise` is that of trials which have a final loss.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::record::TrialRow;
 use crate::report::axes::{Roster, log_axis, omitted, positive_range};
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
-use crate::report::{Study, text};
+use crate::report::{BatchMinimum, BatchRule, Study, text};
 
 /// The fewest batch sizes that show a bend.
 const BATCHES_MIN: usize = 3;
@@ -31,7 +31,10 @@ pub(crate) fn equal_loss(study: &Study<'_>) -> FigureView {
         .collect();
     let omitted = omitted(study.trials, &shown, "not the best of their size and batch");
     let sizes = Roster::of(study.trials);
-    let panels: Vec<Panel> = runs.values().filter_map(|runs| panel(runs, &sizes)).collect();
+    let panels: Vec<Panel> = runs
+        .values()
+        .filter_map(|runs| panel(runs, &sizes, study.batch))
+        .collect();
     let (content, omitted) = if panels.is_empty() {
         let why = "No size has finished runs at three or more batch sizes.";
         (Content::Missing(why.to_owned()), Vec::new())
@@ -41,33 +44,56 @@ pub(crate) fn equal_loss(study: &Study<'_>) -> FigureView {
     FigureView {
         name: "equal-loss",
         title: "Tokens to equal losses by batch size".to_owned(),
-        caption: "Each line joins the tokens after which a smoothed training loss (nats per token, at the right end) \
-            was reached, from the best run of each batch size; diamonds mark the batch that took fewest tokens."
-            .to_owned(),
+        caption: caption(study.batch),
         key: Vec::new(),
         content,
         omitted,
     }
 }
 
-/// The best run of each size and batch, of sizes with enough batches, by batch.
-fn runs_by_size<'a>(study: &Study<'a>) -> BTreeMap<(u64, &'a str), Vec<Run<'a>>> {
-    let mut best: BTreeMap<(u64, &str), BTreeMap<u64, &TrialRow>> = BTreeMap::new();
-    for trial in study.trials {
+fn caption(rule: Option<&BatchRule<'_>>) -> String {
+    let mut caption = "Each line joins the tokens after which a smoothed training loss (nats per token, at the right \
+        end) was reached, from the best run of each batch size; coloured diamonds mark the batch that took fewest \
+        tokens."
+        .to_owned();
+    if let Some(rule) = rule {
+        let [by_tokens, by_loss] = &rule.formulas;
+        caption.push_str(&format!(
+            " The uncoloured line is the law of the batch, {by_tokens} (or {by_loss}); it rests on final losses, \
+             whose own minima are the uncoloured diamonds."
+        ));
+    }
+    caption
+}
+
+/// The best run of each size and batch, as places in `trials`, of the largest sizes with enough batches.
+pub(crate) fn best_by_batch(trials: &[TrialRow]) -> BTreeMap<(u64, &str), BTreeMap<u64, usize>> {
+    let mut best: BTreeMap<(u64, &str), BTreeMap<u64, usize>> = BTreeMap::new();
+    for (at, trial) in trials.iter().enumerate() {
         let Some(loss) = trial.final_loss else {
             continue;
         };
         let size = (trial.params_non_embedding, trial.model.as_str());
-        let slot = best.entry(size).or_default().entry(trial.batch_tokens).or_insert(trial);
-        if slot.final_loss.is_none_or(|held| loss < held) {
-            *slot = trial;
+        let slot = best.entry(size).or_default().entry(trial.batch_tokens).or_insert(at);
+        if trials[*slot].final_loss.is_none_or(|held| loss < held) {
+            *slot = at;
         }
     }
+    best.retain(|_, by_batch| by_batch.len() >= BATCHES_MIN);
+    while best.len() > SIZES_MAX {
+        best.pop_first();
+    }
+    best
+}
+
+/// The same with their curves.
+fn runs_by_size<'a>(study: &Study<'a>) -> BTreeMap<(u64, &'a str), Vec<Run<'a>>> {
     let mut runs: BTreeMap<(u64, &str), Vec<Run<'_>>> = BTreeMap::new();
-    for (size, by_batch) in best {
+    for (size, by_batch) in best_by_batch(study.trials) {
         let of_size: Vec<Run<'_>> = by_batch
             .into_values()
-            .filter_map(|trial| {
+            .filter_map(|at| {
+                let trial = &study.trials[at];
                 let curve = study.curves.losses(&trial.trial)?;
                 Some(Run { trial, curve })
             })
@@ -76,13 +102,10 @@ fn runs_by_size<'a>(study: &Study<'a>) -> BTreeMap<(u64, &'a str), Vec<Run<'a>>>
             runs.insert(size, of_size);
         }
     }
-    while runs.len() > SIZES_MAX {
-        runs.pop_first();
-    }
     runs
 }
 
-fn panel(runs: &[Run<'_>], sizes: &Roster<'_>) -> Option<Panel> {
+fn panel(runs: &[Run<'_>], sizes: &Roster<'_>, rule: Option<&BatchRule<'_>>) -> Option<Panel> {
     let lowest = |run: &Run<'_>| run.curve.iter().map(|point| point[1]).fold(f64::INFINITY, f64::min);
     let floor = runs.iter().map(lowest).fold(f64::NEG_INFINITY, f64::max);
     let mut marks = Vec::new();
@@ -96,12 +119,39 @@ fn panel(runs: &[Run<'_>], sizes: &Roster<'_>) -> Option<Panel> {
     }))?;
     let batches = positive_range(runs.iter().map(|run| run.trial.batch_tokens as f64))?;
     let first = runs.first()?.trial;
+    if let Some(rule) = rule {
+        marks.extend(law_marks(rule, first.params_non_embedding as f64, tokens));
+    }
     Some(Panel {
         title: text::size_label(&first.model, first.params_non_embedding),
         x: log_axis("batch (tokens)", Numbers::Counts, batches),
         y: log_axis("tokens to the loss", Numbers::Counts, tokens),
         marks,
     })
+}
+
+/// The law of the batch over the tokens of a panel, and the minima of this size that it rests on.
+fn law_marks(rule: &BatchRule<'_>, params: f64, [low, high]: [f64; 2]) -> Vec<Mark> {
+    let line = Mark::Line {
+        points: [low, high].map(|tokens| [(rule.at)(tokens), tokens]).into(),
+        ink: Ink::Plain,
+        stroke: Stroke::Law,
+        label: None,
+        hover: Some(rule.formulas[0].clone()),
+    };
+    let is_here = |minimum: &&BatchMinimum| (minimum.params / params - 1.0).abs() < 0.02;
+    let minima = rule.minima.iter().filter(is_here).map(|minimum| Mark::Dot {
+        at: [minimum.batch_tokens, minimum.tokens],
+        ink: Ink::Plain,
+        shape: Shape::Diamond,
+        hover: Some(format!(
+            "final loss {} takes fewest tokens, {}, with batches of {} tokens",
+            text::loss(minimum.loss),
+            text::count(minimum.tokens),
+            text::count(minimum.batch_tokens)
+        )),
+    });
+    [line].into_iter().chain(minima).collect()
 }
 
 /// The line of one loss with its dots; none if fewer than three batches reach it from above.

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
-use crate::report::axes::{Budgets, Roster, linear_axis, log_axis, omitted, positive_range, range};
+use crate::report::axes::{Budgets, DOTS_MAX, Roster, evenly, linear_axis, log_axis, omitted, positive_range, range};
 use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
-use crate::report::{BestLr, LrBowl, LrPoint, Study, text};
+use crate::report::{BestLr, LrBowl, LrPoint, Study, rates, text};
 
 /// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
 /// so many nats. A run beyond is marked above the panel.
@@ -27,9 +27,11 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     let mut panels: Vec<(Vec<Mark>, BTreeSet<String>)> = vec![Default::default(); budgets.len()];
     let rates = positive_range(bowls.iter().flat_map(|bowl| bowl.points.iter().map(|p| p.lr)));
     let top = top_of(bowls);
+    let runs: usize = bowls.iter().map(|bowl| bowl.points.len()).sum();
+    let is_dense = runs > DOTS_MAX;
     for bowl in bowls {
         if let Some(at) = budgets.index(bowl.params, bowl.tokens) {
-            panels[at].0.extend(marks_of(bowl, &sizes, top));
+            panels[at].0.extend(marks_of(bowl, &sizes, top, is_dense));
             let names = bowl.points.iter().map(|point| point.trial.clone());
             panels[at].1.extend(names);
         }
@@ -42,10 +44,13 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
                 .into_iter()
                 .enumerate()
                 .map(|(at, (marks, _))| Panel {
+                    marks: rates::along(study.rates, bowls, at, &budgets)
+                        .into_iter()
+                        .chain(marks)
+                        .collect(),
                     title: budgets.title(at),
                     x: rate_axis(rates),
                     y: linear_axis("final loss (nats per token)", Numbers::Plain, losses),
-                    marks,
                 })
                 .collect(),
         ),
@@ -55,14 +60,48 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     FigureView {
         name: "lr-bowls",
         title: "Final loss against learning rate".to_owned(),
-        caption: "Loss on the held-out set at the end of the schedule, one line a size. Diamonds are the best \
-            learning rates with their 95 % intervals, where they are bracketed. Above the panels: crosses are runs \
-            that diverged, triangles are finite losses above the axis."
-            .to_owned(),
+        caption: caption(study, is_dense.then_some(runs)),
         key: Vec::new(),
         content,
         omitted,
     }
+}
+
+/// How to read the bowls; `thinned` is the number of runs of which not every one has a dot.
+fn caption(study: &Study<'_>, thinned: Option<usize>) -> String {
+    let mut caption = "Loss on the held-out set at the end of the schedule, one line a size. Diamonds are the best \
+        learning rates with their 95 % intervals, where they are bracketed. Above the panels: crosses are runs that \
+        diverged, triangles are finite losses above the axis."
+        .to_owned();
+    if study.rates.is_some() {
+        caption.push_str(" The uncoloured line joins where the law of the learning rate puts the best rates.");
+    }
+    if let Some(runs) = thinned {
+        caption.push_str(&format!(
+            " Lines go through the means of all {runs} runs; of those at one size and rate only the lowest, the \
+             middle and the highest loss have a mark."
+        ));
+    }
+    caption
+}
+
+/// The runs of a bowl that have a mark: where there are many, three at each learning rate.
+fn marked(points: &[LrPoint], is_dense: bool) -> Vec<&LrPoint> {
+    let mut ordered: Vec<&LrPoint> = points.iter().collect();
+    if !is_dense {
+        return ordered;
+    }
+    let loss = |point: &LrPoint| point.loss.unwrap_or(f64::INFINITY);
+    ordered.sort_by(|a, b| {
+        let by_rate = a.lr.total_cmp(&b.lr).then(loss(a).total_cmp(&loss(b)));
+        by_rate.then(a.trial.cmp(&b.trial))
+    });
+    let three = ordered.chunk_by(|a, b| a.lr.total_cmp(&b.lr).is_eq()).flat_map(|runs| {
+        let last = runs.len() - 1;
+        let places = BTreeSet::from([0, last / 2, last]);
+        places.into_iter().map(|at| runs[at])
+    });
+    evenly(three.collect::<Vec<_>>().into_iter())
 }
 
 fn rate_axis(rates: [f64; 2]) -> Axis {
@@ -89,7 +128,7 @@ fn loss_range(bowls: &[LrBowl], top: f64) -> Option<[f64; 2]> {
     )
 }
 
-fn marks_of(bowl: &LrBowl, sizes: &Roster<'_>, top: f64) -> Vec<Mark> {
+fn marks_of(bowl: &LrBowl, sizes: &Roster<'_>, top: f64, is_dense: bool) -> Vec<Mark> {
     let ink = sizes.ink_of(bowl.params, &bowl.model);
     let mut marks = Vec::new();
     let label = text::size_label(&bowl.model, bowl.params);
@@ -109,7 +148,7 @@ fn marks_of(bowl: &LrBowl, sizes: &Roster<'_>, top: f64) -> Vec<Mark> {
             hover: Some(format!("{label}, {} tokens", text::count(bowl.tokens as f64))),
         });
     }
-    for point in &bowl.points {
+    for point in marked(&bowl.points, is_dense) {
         marks.push(match point.loss {
             Some(loss) if loss <= top => Mark::Dot {
                 at: [point.lr, loss],
@@ -205,7 +244,7 @@ pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
 }
 
 /// Everything that sets trials of one size, budget, learning rate and seed apart, as text; the schedule on demand.
-fn settings(trial: &TrialRow, schedule_too: bool) -> String {
+pub(crate) fn settings(trial: &TrialRow, schedule_too: bool) -> String {
     const OF_THE_RUN: [&str; 4] = ["model", "lr", "tokens", "seed"];
     let others: Vec<String> = trial
         .axes
@@ -253,16 +292,23 @@ pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
     FigureView {
         name: "wsd-vs-cosine",
         title: "WSD against cosine".to_owned(),
-        caption: "Final loss of WSD minus that of cosine, at equal size, tokens, learning rate and seed. Below the \
-            line WSD is better."
-            .to_owned(),
+        caption: format!(
+            "Final loss of WSD minus that of cosine, at equal size, tokens, learning rate and seed. Below the line \
+             WSD is better.{}",
+            if pairs.len() > DOTS_MAX {
+                " Lines and means are of all pairs, dots an even choice."
+            } else {
+                ""
+            }
+        ),
         key: Vec::new(),
         content,
         omitted,
     }
 }
 
-fn pairs_of(trials: &[TrialRow]) -> Vec<(&TrialRow, &TrialRow)> {
+/// Finished WSD runs, each with the cosine run that differs from it in nothing else.
+pub fn pairs_of(trials: &[TrialRow]) -> Vec<(&TrialRow, &TrialRow)> {
     let key = |trial: &TrialRow| {
         (
             trial.params_non_embedding,
@@ -326,7 +372,7 @@ fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Roster<'_>) -> Vec<
         });
     }
     for (panel, dots) in panels.iter_mut().zip(dots) {
-        panel.marks.extend(dots);
+        panel.marks.extend(evenly(dots.into_iter()));
     }
     panels
 }
@@ -355,6 +401,20 @@ mod tests {
     }
 
     #[test]
+    fn of_many_runs_at_one_rate_three_have_a_mark() {
+        let points: Vec<LrPoint> = (0..9)
+            .map(|seed| LrPoint {
+                trial: format!("t{seed}"),
+                lr: 0.01,
+                loss: (seed != 4).then(|| 3.0 + f64::from(seed)),
+            })
+            .collect();
+        let losses = |is_dense| -> Vec<Option<f64>> { marked(&points, is_dense).iter().map(|p| p.loss).collect() };
+        assert_eq!(losses(true), [Some(3.0), Some(8.0), None]);
+        assert_eq!(losses(false).len(), 9);
+    }
+
+    #[test]
     fn a_diverged_run_stands_above_the_panel_and_is_no_number() {
         let point = |lr, loss| LrPoint {
             trial: "t".to_owned(),
@@ -369,7 +429,7 @@ mod tests {
             best: None,
         };
         let top = top_of(std::slice::from_ref(&bowl));
-        let marks = marks_of(&bowl, &Roster::of(&[]), top);
+        let marks = marks_of(&bowl, &Roster::of(&[]), top, false);
         let off: Vec<(f64, Beyond)> = marks
             .iter()
             .filter_map(|mark| match mark {

@@ -3,20 +3,26 @@
 //! Refuses to know how they were held out.
 
 use crate::report::allocation::FLOPS_PER_PARAM_TOKEN;
-use crate::report::axes::{Roster, log_axis, loss_axis, positive_range, range};
+use crate::report::axes::{Roster, evenly, log_axis, loss_axis, positive_range, range};
 use crate::report::laws::{drawable, no_law};
-use crate::report::view::{Content, FigureView, Mark, Numbers, Panel, Shape};
+use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape};
 use crate::report::{HeldOut, Study, text};
 
 /// Measured losses of the runs held out, in the intervals that a second fit gave them.
 pub(crate) fn hold_out(study: &Study<'_>) -> FigureView {
     let (mut caption, mut content) = (String::new(), Content::Missing(no_law(study)));
+    let mut omitted = Vec::new();
     if let Some(drawn) = drawable(study) {
         let held = drawn.law.held;
         content = match panel(held, &Roster::of_study(study)) {
             Some(panel) => Content::Panels(vec![panel]),
             None => Content::Missing("No run was held out.".to_owned()),
         };
+        let trials = held.len() - evenly(held.iter()).len();
+        if trials > 0 {
+            let reason = "thinned out evenly".to_owned();
+            omitted.push(Omitted { trials, reason });
+        }
         caption = format!(
             "A second fit that had not seen these {} predicted them. Rings are the measured losses, diamonds the \
              predictions, lines the 95 % interval of a new run{}.",
@@ -31,10 +37,20 @@ pub(crate) fn hold_out(study: &Study<'_>) -> FigureView {
         name: "hold-out",
         title: "What the law said of runs it had not seen".to_owned(),
         caption,
-        key: Vec::new(),
+        key: key(study),
         content,
-        omitted: Vec::new(),
+        omitted,
     }
+}
+
+/// The sizes that were held out, where they are several.
+fn key(study: &Study<'_>) -> Vec<(Ink, String)> {
+    let sizes = Roster::of_study(study);
+    let held: Vec<Ink> = drawable(study).map_or_else(Vec::new, |drawn| {
+        drawn.law.held.iter().map(|run| sizes.ink_named(&run.model)).collect()
+    });
+    let key = sizes.key().into_iter().filter(|(ink, _)| held.contains(ink));
+    key.collect()
 }
 
 /// How many measurements lie in their intervals; none where there are no intervals.
@@ -51,7 +67,7 @@ fn panel(held: &[HeldOut], sizes: &Roster<'_>) -> Option<Panel> {
     let losses = range(values.chain(ends))?;
     let [low, high] = positive_range(held.iter().map(compute))?;
     let mut marks = Vec::new();
-    for run in held {
+    for run in evenly(held.iter()) {
         let x = compute(run);
         let ink = sizes.ink_named(&run.model);
         let hover = format!(

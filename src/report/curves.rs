@@ -3,9 +3,10 @@
 //!
 //! Refuses to know how a curve is drawn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{PointRow, TrialRow, TrialState};
+use crate::report::batch;
 
 /// Most buckets of one curve.
 const BUCKETS_MAX: usize = 160;
@@ -21,11 +22,24 @@ const SCHEDULES_MAX: usize = 8;
 const SCHEDULE_TOLERANCE: f64 = 2e-3;
 
 /// Training losses with nearly the same number of tokens.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Bucket {
     count: u32,
+    /// Sum of tokens.
     tokens: f64,
+    /// Sum of losses.
     loss: f64,
+    /// The points of lowest and of highest loss.
+    ends: [[f64; 2]; 2],
+}
+
+impl Bucket {
+    const EMPTY: Self = Self {
+        count: 0,
+        tokens: 0.0,
+        loss: 0.0,
+        ends: [[0.0, f64::INFINITY], [0.0, f64::NEG_INFINITY]],
+    };
 }
 
 /// The kept curve of one trial.
@@ -46,6 +60,8 @@ pub struct Curves {
     /// By name of the trial.
     kept: BTreeMap<String, Curve>,
     seen: u64,
+    /// Points that are recorded, where more are than were added.
+    total: Option<u64>,
 }
 
 impl Curves {
@@ -64,7 +80,26 @@ impl Curves {
             let curve = kept.entry(trial.trial.clone()).or_insert_with(|| Curve::new(trial, 0));
             curve.rates = Some(Vec::new());
         }
-        Self { kept, seen: 0 }
+        Self {
+            kept,
+            seen: 0,
+            total: None,
+        }
+    }
+
+    /// The trials whose points are drawn, by name: nobody needs to add those of others.
+    pub fn wanted(&self) -> Vec<String> {
+        self.kept.keys().cloned().collect()
+    }
+
+    /// Whether the points of a trial are drawn.
+    pub fn keeps(&self, trial: &str) -> bool {
+        self.kept.get(trial).is_some_and(|curve| !curve.buckets.is_empty())
+    }
+
+    /// Says how many points are recorded, where only those that are wanted are added.
+    pub fn set_total(&mut self, total: u64) {
+        self.total = Some(total);
     }
 
     /// Chooses the curves and adds all `points`.
@@ -87,9 +122,9 @@ impl Curves {
         }
     }
 
-    /// How many points were added, of whatever split.
+    /// How many points are recorded, of whatever split: as many as were added, if nobody said otherwise.
     pub fn points_total(&self) -> u64 {
-        self.seen
+        self.total.unwrap_or(self.seen)
     }
 
     /// The smoothed training curve of a trial as `[tokens, loss]`; none if it was not kept or has no finite loss.
@@ -105,6 +140,23 @@ impl Curves {
             })
             .collect();
         (!points.is_empty()).then_some(points)
+    }
+
+    /// The recorded training losses of a trial as `[tokens, loss]`: of each bucket the lowest and the highest, in
+    /// order, which keeps every spike; none where no bucket holds more than one point.
+    pub fn raw(&self, trial: &str) -> Option<Vec<[f64; 2]>> {
+        let curve = self.kept.get(trial)?;
+        let mut points = Vec::new();
+        for bucket in curve.buckets.iter().filter(|bucket| bucket.count > 0) {
+            let [low, high] = bucket.ends;
+            let (first, second) = if low[0] <= high[0] { (low, high) } else { (high, low) };
+            points.push(first);
+            if bucket.count > 1 {
+                points.push(second);
+            }
+        }
+        let is_raw = curve.buckets.iter().any(|bucket| bucket.count > 1);
+        is_raw.then_some(points)
     }
 
     /// The learning rate of a trial that stands for its schedule, as `[tokens, rate]`, without the points that
@@ -124,7 +176,7 @@ impl Curve {
         Self {
             from,
             density: buckets as f64 / span,
-            buckets: vec![Bucket::default(); buckets],
+            buckets: vec![Bucket::EMPTY; buckets],
             rates: None,
         }
     }
@@ -143,11 +195,19 @@ impl Curve {
         bucket.count += 1;
         bucket.tokens += tokens;
         bucket.loss += point.loss;
+        let [low, high] = &mut bucket.ends;
+        // Of equal losses the one of fewest tokens, whatever the order in which they come.
+        if (point.loss, tokens) < (low[1], low[0]) {
+            *low = [tokens, point.loss];
+        }
+        if (-point.loss, tokens) < (-high[1], high[0]) {
+            *high = [tokens, point.loss];
+        }
     }
 }
 
 /// The trials whose curve a figure may show: finished or diverged. More than [`CURVES_MAX`] are thinned evenly in
-/// the order of size and final loss, which keeps the best of every size.
+/// the order of size and final loss; the best of every size stays, and the best of every size and batch.
 fn choose(trials: &[TrialRow]) -> Vec<usize> {
     let mut drawable: Vec<usize> = (0..trials.len())
         .filter(|&at| matches!(trials[at].state, TrialState::Complete | TrialState::Diverged))
@@ -167,7 +227,12 @@ fn choose(trials: &[TrialRow]) -> Vec<usize> {
             .then(loss_a.total_cmp(&loss_b))
     });
     let stride = drawable.len().div_ceil(CURVES_MAX);
-    let best = best_by_size(trials);
+    let mut best: BTreeSet<usize> = best_by_size(trials).into_iter().collect();
+    best.extend(
+        batch::best_by_batch(trials)
+            .into_values()
+            .flat_map(BTreeMap::into_values),
+    );
     drawable
         .iter()
         .enumerate()

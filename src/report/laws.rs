@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::allocation::{FLOPS_PER_PARAM_TOKEN, best_params};
-use crate::report::axes::{Roster, linear_axis, log_axis, loss_axis, omitted, positive_range, range};
+use crate::report::axes::{Roster, evenly, linear_axis, log_axis, loss_axis, omitted, positive_range, range};
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
 use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, text};
 
@@ -21,13 +21,27 @@ const LOOK_AHEAD: f64 = 2.5;
 pub(crate) struct Drawable<'a> {
     pub(crate) law: &'a LawInput<'a>,
     pub(crate) predict: Predict<'a>,
+    /// The observations that are drawn: all, or an even choice of many.
+    pub(crate) dots: Vec<&'a LawPoint>,
+}
+
+impl<'a> Drawable<'a> {
+    fn of(law: &'a LawInput<'a>, predict: Predict<'a>) -> Self {
+        let mut dots: Vec<&LawPoint> = law.points.iter().collect();
+        dots.sort_by(|a, b| {
+            let by_size = a.params.total_cmp(&b.params).then(a.tokens.total_cmp(&b.tokens));
+            by_size.then(a.loss.total_cmp(&b.loss)).then(a.trial.cmp(&b.trial))
+        });
+        let dots = evenly(dots.into_iter());
+        Self { law, predict, dots }
+    }
 }
 
 /// The first law with a prediction and observations.
 pub(crate) fn drawable<'a>(study: &Study<'a>) -> Option<Drawable<'a>> {
     study.laws.iter().find_map(|law| {
         let predict = law.predict?;
-        (law.refused.is_none() && !law.points.is_empty()).then_some(Drawable { law, predict })
+        (law.refused.is_none() && !law.points.is_empty()).then(|| Drawable::of(law, predict))
     })
 }
 
@@ -62,11 +76,7 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
                 rings(drawn.law),
                 drawn.law.formula
             );
-            (
-                Content::Panels(panels),
-                caption,
-                not_in_law(study.trials, drawn.law.points),
-            )
+            (Content::Panels(panels), caption, not_in_law(study.trials, &drawn))
         }
         None => measured(study, &sizes),
     };
@@ -80,9 +90,19 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
     }
 }
 
-fn not_in_law(trials: &[TrialRow], points: &[LawPoint]) -> Vec<Omitted> {
-    let used: BTreeSet<&str> = points.iter().map(|point| point.trial.as_str()).collect();
-    omitted(trials, &used, "not used by the fit")
+/// Trials that are not in the law, and runs of it that are not drawn.
+fn not_in_law(trials: &[TrialRow], drawn: &Drawable<'_>) -> Vec<Omitted> {
+    let used: BTreeSet<&str> = drawn.law.points.iter().map(|point| point.trial.as_str()).collect();
+    let mut omitted = omitted(trials, &used, "not used by the fit");
+    omitted.extend(thinned(drawn));
+    omitted
+}
+
+/// The runs of a law that are not drawn because there are many.
+pub(crate) fn thinned(drawn: &Drawable<'_>) -> Option<Omitted> {
+    let trials = drawn.law.points.len() - drawn.dots.len();
+    let reason = "thinned out evenly".to_owned();
+    (trials > 0).then_some(Omitted { trials, reason })
 }
 
 /// What rings are, if there are any.
@@ -141,7 +161,12 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Panel {
             hover: Some(format!("{hover}, beyond its data")),
         });
     }
-    marks.extend(points.iter().map(|point| dot(point, [point.tokens, point.loss], sizes)));
+    marks.extend(
+        drawn
+            .dots
+            .iter()
+            .map(|point| dot(point, [point.tokens, point.loss], sizes)),
+    );
     let losses = range_of_marks(&marks, 1).unwrap_or([1.0, 10.0]);
     Panel {
         title: "By tokens".to_owned(),
@@ -216,8 +241,7 @@ fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Roster<'_>)
     ];
     marks.extend(
         drawn
-            .law
-            .points
+            .dots
             .iter()
             .map(|point| dot(point, [compute(point), point.loss], sizes)),
     );
@@ -309,12 +333,16 @@ fn marks_of_best(best: &BestRuns<'_>, sizes: &Roster<'_>) -> Vec<Mark> {
         let Some(trial) = runs.values().next() else {
             continue;
         };
-        dots.extend(points.iter().zip(runs.values()).map(|(&at, trial)| Mark::Dot {
-            at,
-            ink: sizes.ink(trial),
-            shape: Shape::Disc,
-            hover: Some(text::trial_hover(trial)),
-        }));
+        dots.extend(
+            evenly(points.iter().zip(runs.values()))
+                .into_iter()
+                .map(|(&at, trial)| Mark::Dot {
+                    at,
+                    ink: sizes.ink(trial),
+                    shape: Shape::Disc,
+                    hover: Some(text::trial_hover(trial)),
+                }),
+        );
         marks.push(Mark::Line {
             points,
             ink: sizes.ink(trial),
@@ -338,7 +366,7 @@ pub(crate) fn residuals(study: &Study<'_>) -> FigureView {
                 "Measured minus predicted loss{}. A bend or a slope means that the form of the law does not hold.",
                 rings(drawn.law)
             );
-            omitted = not_in_law(study.trials, drawn.law.points);
+            omitted = not_in_law(study.trials, &drawn);
             residual_panels(&drawn, &Roster::of_study(study))
         }
     };
@@ -354,10 +382,9 @@ pub(crate) fn residuals(study: &Study<'_>) -> FigureView {
 
 fn residual_panels(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Content {
     let residuals: Vec<(&LawPoint, f64)> = drawn
-        .law
-        .points
+        .dots
         .iter()
-        .filter_map(|point| {
+        .filter_map(|&point| {
             let predicted = (drawn.predict)(point.params, point.tokens)?;
             Some((point, point.loss - predicted))
         })

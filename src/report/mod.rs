@@ -8,8 +8,10 @@ pub mod axes;
 pub mod batch;
 pub mod bowls;
 pub mod checked;
+pub mod checklist;
 pub mod curves;
 pub mod laws;
+pub mod rates;
 pub mod runs;
 pub mod sections;
 pub mod text;
@@ -35,6 +37,10 @@ pub struct Study<'a> {
     pub curves: &'a Curves,
     /// Loss against learning rate, one a size and budget. Without any, they are read off the trials.
     pub bowls: &'a [LrBowl],
+    /// How the best learning rate moves.
+    pub rates: Option<&'a RateLaw<'a>>,
+    /// How the best batch moves.
+    pub batch: Option<&'a BatchRule<'a>>,
     /// The fitted laws, and the refused ones with their reason; the first with a prediction is drawn.
     pub laws: &'a [LawInput<'a>],
     /// The recipe of the big run.
@@ -83,6 +89,60 @@ pub struct BestLr {
     pub ci95: Option<[f64; 2]>,
     /// The loss there, nats per token.
     pub loss: f64,
+}
+
+/// The law of the best learning rate.
+#[derive(Clone)]
+pub struct RateLaw<'a> {
+    /// In words or letters: `a constant 0.0102`.
+    pub formula: String,
+    /// Whether it is the same everywhere.
+    pub is_constant: bool,
+    /// The best rate at N parameters and D tokens.
+    pub at: &'a dyn Fn(f64, f64) -> f64,
+    /// Whether the rate of narrow models serves wide ones.
+    pub transfer: Option<Transfer>,
+}
+
+/// The verdict on transfer along the width.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transfer {
+    /// `verified`, `drifts` or `not_known`.
+    pub verdict: String,
+    /// The smallest and the largest width with a best rate.
+    pub widths: [f64; 2],
+    /// The largest width up to which it is verified.
+    pub verified_to: Option<f64>,
+    /// By which factor the best rate changes between the widths.
+    pub drift: Option<f64>,
+    /// Its 95 % interval.
+    pub ci95: Option<[f64; 2]>,
+    /// The factor that is tolerated.
+    pub tolerance: f64,
+}
+
+/// The law of the best batch.
+#[derive(Clone)]
+pub struct BatchRule<'a> {
+    /// By tokens and by loss: `batch = 12·D^0.46`.
+    pub formulas: [String; 2],
+    /// The best batch of a run of D tokens, in tokens.
+    pub at: &'a dyn Fn(f64) -> f64,
+    /// The minima that it rests on.
+    pub minima: Vec<BatchMinimum>,
+}
+
+/// The batch that reaches a loss with fewest tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchMinimum {
+    /// Parameters.
+    pub params: f64,
+    /// Loss, nats per token.
+    pub loss: f64,
+    /// The batch, tokens.
+    pub batch_tokens: f64,
+    /// Tokens that it takes.
+    pub tokens: f64,
 }
 
 /// A law's loss at parameters and tokens; none where the law does not speak.
@@ -324,11 +384,14 @@ pub fn build(study: &Study<'_>) -> ReportView {
     let figures = if study.is_law_alone() {
         of_law.into()
     } else {
+        let (loss_steps, _) = runs::loss_curves(study, Along::Steps);
         let (loss_compute, _) = runs::loss_curves(study, Along::Compute);
         let mut figures = vec![
             loss_curves,
+            loss_steps,
             loss_compute,
             bowls::lr_bowls(study),
+            rates::best_rates(study),
             batch::equal_loss(study),
         ];
         figures.extend(of_law);
@@ -345,7 +408,7 @@ pub fn build(study: &Study<'_>) -> ReportView {
         recipe: study.recipe.map(sections::recipe),
         laws: study.laws.iter().map(sections::law).collect(),
         figures,
-        checklist: sections::checklist(study),
+        checklist: checklist::checklist(study),
         trials,
         trials_unlisted,
         left_out: sections::left_out(study.trials),

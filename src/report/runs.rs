@@ -7,21 +7,27 @@ use std::collections::BTreeSet;
 use crate::record::{TrialRow, TrialState};
 use crate::report::Study;
 use crate::report::axes::{Roster, group, linear_axis, log_axis, loss_axis, positive_range, range};
-use crate::report::curves::{CURVES_MAX, best_by_size, schedule_name, schedule_trials};
+use crate::report::curves::{best_by_size, schedule_name, schedule_trials};
 use crate::report::text;
 use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Scale, Shape, Stroke};
 
 /// How training curves are thinned, in words.
 pub(crate) const THINNING: &str = "Each curve is the mean of the training losses that fall into one of up to 160 \
-    buckets of equal width in log tokens (fewer when there are many curves). Above 400 curves an even choice is \
-    drawn in the order of final loss within each size, and always the best of each size. \
-    sandbox export writes every recorded point.";
+    buckets of equal width in log tokens (fewer when there are many curves); recorded losses are the lowest and the \
+    highest of each. Above 400 curves an even choice is drawn in the order of final loss within each size, and \
+    always the best of each size, and of each batch where batches were tried. Figures of laws and pairs have at most \
+    600 dots, an even choice of all runs. sandbox export writes every recorded point.";
+
+/// Most runs that are drawn with their recorded losses as well; the largest sizes.
+const RAW_MAX: usize = 6;
 
 /// What a training curve runs along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Along {
     /// Tokens seen.
     Tokens,
+    /// Steps done.
+    Steps,
     /// FLOPs spent.
     Compute,
 }
@@ -31,6 +37,7 @@ impl Along {
     fn per_token(self, trial: &TrialRow) -> f64 {
         match self {
             Self::Tokens => 1.0,
+            Self::Steps => 1.0 / trial.batch_tokens.max(1) as f64,
             Self::Compute => trial.flops / trial.tokens.max(1) as f64,
         }
     }
@@ -39,6 +46,7 @@ impl Along {
 /// The curves of a figure, before they have axes.
 #[derive(Default)]
 struct Drawing {
+    raw: Vec<Mark>,
     thin: Vec<Mark>,
     strong: Vec<Mark>,
     ends: Vec<Mark>,
@@ -49,7 +57,9 @@ struct Drawing {
 /// Training loss along tokens or compute; and how many points it shows.
 pub(crate) fn loss_curves(study: &Study<'_>, along: Along) -> (FigureView, u64) {
     let sizes = Roster::of(study.trials);
-    let best: BTreeSet<usize> = best_by_size(study.trials).into_iter().collect();
+    let best = best_by_size(study.trials);
+    let spoken: BTreeSet<usize> = best.iter().rev().take(RAW_MAX).copied().collect();
+    let best: BTreeSet<usize> = best.into_iter().collect();
     let mut drawing = Drawing::default();
     let mut omitted = Vec::new();
     let mut shown = 0;
@@ -58,21 +68,33 @@ pub(crate) fn loss_curves(study: &Study<'_>, along: Along) -> (FigureView, u64) 
             Ok(points) => {
                 shown += points.len() as u64 + u64::from(trial.final_loss.is_some());
                 drawing.add(trial, points, along, best.contains(&at), &sizes);
+                if along == Along::Tokens && spoken.contains(&at) {
+                    let raw = study.curves.raw(&trial.trial);
+                    shown += raw.as_ref().map_or(0, Vec::len) as u64;
+                    drawing.raw.extend(raw.map(|points| raw_line(trial, points, &sizes)));
+                }
             }
             Err(reason) => omitted.push(reason),
         }
     }
     let (name, title) = match along {
         Along::Tokens => ("loss-curves", "Training loss by tokens"),
+        Along::Steps => ("loss-steps", "Training loss by steps"),
         Along::Compute => ("loss-compute", "Training loss by compute"),
     };
     let figure = FigureView {
         name,
         title: title.to_owned(),
-        caption: "One thin line a run; strong, the best run of each size at its largest budget. Dots are losses \
-            on the held-out set at the end of a finished schedule; crosses above mark where a loss was no longer \
-            finite."
-            .to_owned(),
+        caption: format!(
+            "One thin line a run, smoothed; strong, the best run of each size at its largest budget{}. Dots are \
+             losses on the held-out set at the end of a finished schedule; crosses above mark where a loss was no \
+             longer finite.",
+            if drawing.raw.is_empty() {
+                ""
+            } else {
+                ", before its recorded losses"
+            }
+        ),
         key: Vec::new(),
         content: drawing.content(along),
         omitted: group(omitted),
@@ -80,15 +102,29 @@ pub(crate) fn loss_curves(study: &Study<'_>, along: Along) -> (FigureView, u64) 
     (figure, shown)
 }
 
+/// The recorded losses of a run, behind its smoothed curve.
+fn raw_line(trial: &TrialRow, points: Vec<[f64; 2]>, sizes: &Roster<'_>) -> Mark {
+    Mark::Line {
+        points,
+        ink: sizes.ink(trial),
+        stroke: Stroke::Raw,
+        label: None,
+        hover: Some(format!("recorded losses\n{}", text::trial_hover(trial))),
+    }
+}
+
 /// The curve of a trial, or why it is not drawn.
 fn curve_of(study: &Study<'_>, trial: &TrialRow) -> Result<Vec<[f64; 2]>, String> {
-    let drawable = matches!(trial.state, TrialState::Complete | TrialState::Diverged);
-    match study.curves.losses(&trial.trial) {
-        Some(points) if drawable => Ok(points),
-        None if drawable && study.trials.len() > CURVES_MAX => Err("thinned out".to_owned()),
-        None if drawable => Err("without recorded points".to_owned()),
-        Some(_) | None => Err(text::why_left_out(trial).unwrap_or_else(|| "without recorded points".to_owned())),
+    let is_drawable = matches!(trial.state, TrialState::Complete | TrialState::Diverged);
+    if !is_drawable {
+        return Err(text::why_left_out(trial).unwrap_or_else(|| "without recorded points".to_owned()));
     }
+    let why = match trial.state {
+        _ if !study.curves.keeps(&trial.trial) => "thinned out",
+        TrialState::Diverged => "diverged before a loss was recorded",
+        _ => "without recorded points",
+    };
+    study.curves.losses(&trial.trial).ok_or_else(|| why.to_owned())
 }
 
 impl Drawing {
@@ -152,13 +188,14 @@ impl Drawing {
         };
         let x = match along {
             Along::Tokens => log_axis("tokens", Numbers::Counts, reach),
+            Along::Steps => log_axis("steps", Numbers::Counts, reach),
             Along::Compute => log_axis("compute (FLOP)", Numbers::Plain, reach),
         };
         Content::Panels(vec![Panel {
             title: String::new(),
             x,
             y: loss_axis("training loss (nats per token)", [lowest, top]),
-            marks: [self.thin, self.strong, self.ends, self.off].concat(),
+            marks: [self.thin, self.raw, self.strong, self.ends, self.off].concat(),
         }])
     }
 }

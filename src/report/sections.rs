@@ -48,7 +48,7 @@ pub(crate) fn summary(trials: &[TrialRow]) -> Vec<(String, String)> {
     rows
 }
 
-fn span(low: f64, high: f64, show: impl Fn(f64) -> String) -> String {
+pub(crate) fn span(low: f64, high: f64, show: impl Fn(f64) -> String) -> String {
     let (low, high) = (show(low), show(high));
     if low == high { low } else { format!("{low} to {high}") }
 }
@@ -95,6 +95,7 @@ pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
             columns: vec![
                 Column::words("item"),
                 Column::numbers("value"),
+                Column::words("unit"),
                 Column::numbers("95 % interval"),
                 Column::words("source"),
                 Column::words("law, fit"),
@@ -119,11 +120,6 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
         ItemValue::Number(value) => show(*value),
         ItemValue::Word(word) => word.clone(),
     };
-    let unit = if item.unit.is_empty() {
-        String::new()
-    } else {
-        format!(" {}", item.unit)
-    };
     let interval = |ci95: [f64; 2]| format!("{} to {}", show(ci95[0]), show(ci95[1]));
     let law = [&item.law, &item.fit].into_iter().flatten();
     let beyond = item.extrapolation.map_or_else(String::new, |[params, tokens]| {
@@ -136,7 +132,8 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
     let name = item_name(&item.name);
     let mut rows = vec![vec![
         name.clone().into(),
-        format!("{value}{unit}").into(),
+        value.into(),
+        item.unit.clone().into(),
         item.ci95.map_or_else(String::new, interval).into(),
         item.source.clone().into(),
         law.cloned().collect::<Vec<_>>().join(" ").into(),
@@ -144,9 +141,9 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
         beyond.into(),
     ]];
     if let Some(ci95) = item.ci95_new_run {
-        let mut row: Vec<Cell> = vec!["".into(); 7];
+        let mut row: Vec<Cell> = vec!["".into(); 8];
         row[0] = format!("{name} of one new run").into();
-        row[2] = interval(ci95).into();
+        row[3] = interval(ci95).into();
         rows.push(row);
     }
     rows
@@ -330,85 +327,4 @@ fn distinct(trials: &[TrialRow], read: fn(&TrialRow) -> Option<String>) -> Strin
         listed.push(format!("{} more", counts.len() - LISTED_MAX));
     }
     listed.join(", ")
-}
-
-/// What a reader asks before believing a law (after the check-list of Li et al. 2025, arXiv 2502.18969).
-pub(crate) fn checklist(study: &Study<'_>) -> Vec<(String, String)> {
-    let finished: Vec<&TrialRow> = study.trials.iter().filter(|trial| trial.final_loss.is_some()).collect();
-    if finished.is_empty() {
-        return Vec::new();
-    }
-    let mut rows = law_answers(study);
-    let mut add = |question: &str, answer: String| rows.push((question.to_owned(), answer));
-    let of = |read: fn(&TrialRow) -> f64| range(finished.iter().map(|trial| read(trial)));
-    let sizes: BTreeSet<u64> = finished.iter().map(|t| t.params_non_embedding).collect();
-    if let Some([low, high]) = of(|t| t.params_non_embedding as f64) {
-        add("Roster", format!("{}: {}", sizes.len(), span(low, high, text::count)));
-    }
-    if let Some([low, high]) = of(|t| t.tokens as f64 / t.params_non_embedding.max(1) as f64) {
-        add("Tokens per parameter", span(low, high, |x| number(x, 2)));
-    }
-    if let Some([low, high]) = of(|t| t.flops) {
-        add("Compute of a run (FLOP)", span(low, high, |x| format!("{x:.1e}")));
-    }
-    add("Learning rates", learning_rates(&finished));
-    if !study.bowls.is_empty() {
-        let inside = study.bowls.iter().filter(|bowl| bowl.best.is_some()).count();
-        add(
-            "Best learning rate inside the grid",
-            format!("in {inside} of {} groups of size and tokens", study.bowls.len()),
-        );
-    }
-    let seeds: BTreeSet<u64> = finished.iter().map(|trial| trial.seed).collect();
-    add("Seeds", seeds.len().to_string());
-    let schedules: BTreeSet<&str> = finished.iter().map(|t| t.schedule.as_str()).collect();
-    add(
-        "Schedules",
-        format!(
-            "{}; losses only from finished schedules",
-            schedules.into_iter().collect::<Vec<_>>().join(", ")
-        ),
-    );
-    add(
-        "Runs without a number",
-        plural(study.trials.len() - finished.len(), "run"),
-    );
-    rows
-}
-
-/// What the first fitted law says of itself.
-fn law_answers(study: &Study<'_>) -> Vec<(String, String)> {
-    let mut rows = Vec::new();
-    let mut add = |question: &str, answer: String| rows.push((question.to_owned(), answer));
-    let law = study
-        .laws
-        .iter()
-        .find(|law| law.refused.is_none() && law.predict.is_some());
-    add(
-        "Form of the law",
-        law.map_or_else(|| "none fitted".to_owned(), |law| law.formula.to_owned()),
-    );
-    if let Some(law) = law {
-        add("What N counts", law.params_are.replace('_', " "));
-        let held_out = law.points.iter().filter(|point| point.held_out).count();
-        let seen = law.points.len() - held_out;
-        add("Observations", format!("{seen} fitted, {held_out} held out"));
-    }
-    rows
-}
-
-/// How many learning rates each size was tried at, and over what range.
-fn learning_rates(finished: &[&TrialRow]) -> String {
-    let mut by_size: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-    for trial in finished {
-        by_size
-            .entry(trial.params_non_embedding)
-            .or_default()
-            .insert(trial.lr.to_bits());
-    }
-    let fewest = by_size.values().map(BTreeSet::len).min().unwrap_or(0);
-    let values = range(finished.iter().map(|trial| trial.lr))
-        .map(|[low, high]| span(low, high, |x| number(x, 3)))
-        .unwrap_or_default();
-    format!("at least {fewest} a size: {values}")
 }

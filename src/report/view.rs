@@ -30,6 +30,8 @@ pub enum Ink {
 pub enum Stroke {
     /// One of many.
     Thin,
+    /// What was recorded, behind what is spoken about.
+    Raw,
     /// One that is spoken about.
     Strong,
     /// A law inside the range of its data.

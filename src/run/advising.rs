@@ -15,6 +15,7 @@ use crate::recipe::build::{self, Ask, EqualLoss, Evidence};
 use crate::recipe::next::{self, Tried, Widening};
 use crate::recipe::{Coordinates, OptimizerItem, Recipe};
 use crate::record::TrialRow;
+use crate::report::bowls::pairs_of;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting::{self, Laws, Request};
@@ -251,30 +252,14 @@ async fn coordinates(store: &mut Store) -> Result<Option<Coordinates>, Failure> 
 
 /// Pairs of a WSD and a cosine run that differ in nothing else, and the mean difference of their losses.
 fn wsd_less_cosine(trials: &[TrialRow]) -> Option<(u64, f64)> {
-    let key = |row: &TrialRow| {
-        (
-            row.params_non_embedding,
-            row.tokens,
-            row.lr.to_bits(),
-            row.batch_tokens,
-            row.seed,
-            row.warmup_tokens,
-            row.parametrization.clone(),
-        )
-    };
-    let mut wsd: BTreeMap<_, f64> = BTreeMap::new();
-    for row in trials.iter().filter(|row| row.schedule == "wsd") {
-        if let Some(loss) = row.final_loss {
-            // Several decays may fit one cosine; the best of them is what WSD can do.
-            let best = wsd.entry(key(row)).or_insert(loss);
-            *best = best.min(loss);
+    // Several decays may fit one cosine; the best of them is what WSD can do.
+    let mut differences: BTreeMap<&str, f64> = BTreeMap::new();
+    for (wsd, cosine) in pairs_of(trials) {
+        if let (Some(wsd), Some(less)) = (wsd.final_loss, cosine.final_loss) {
+            let best = differences.entry(cosine.trial.as_str()).or_insert(wsd - less);
+            *best = best.min(wsd - less);
         }
     }
-    let differences: Vec<f64> = trials
-        .iter()
-        .filter(|row| row.schedule == "cosine")
-        .filter_map(|row| Some(wsd.get(&key(row))? - row.final_loss?))
-        .collect();
     let n = differences.len() as u64;
-    (n > 0).then(|| (n, differences.iter().sum::<f64>() / n as f64))
+    (n > 0).then(|| (n, differences.values().sum::<f64>() / n as f64))
 }

@@ -17,6 +17,7 @@ mod limits;
 pub mod lr_batch_fitting;
 mod orchestra;
 pub mod orchestrate;
+mod page_laws;
 pub mod planning;
 pub mod predicting;
 pub mod recipe_files;

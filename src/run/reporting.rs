@@ -19,6 +19,7 @@ use crate::run::advising;
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 use crate::run::fitting::{self, Kept, Laws, Request};
+use crate::run::page_laws;
 use crate::run::predicting;
 use crate::store::Store;
 use crate::units::{human_count, significant};
@@ -58,7 +59,11 @@ pub async fn report(context: &Context, store: &mut Store, sweep: &str, folder: &
     let row = store.sweeps().await?.into_iter().find(|row| row.sweep == sweep);
     let trials = store.trials(Some(sweep)).await?;
     let mut curves = Curves::new(&trials);
-    store.each_point(Some(sweep), &mut |point| curves.add(&point)).await?;
+    let wanted = curves.wanted();
+    store
+        .each_point_of(sweep, &wanted, &mut |point| curves.add(&point))
+        .await?;
+    curves.set_total(store.count_points(sweep).await?);
     // A law that is refused is shown as such; a sweep that has not finished has a page too.
     let laws = match fitting::fit_sweep(context, store, sweep, &Request::default()).await {
         Ok(laws) => Ok(laws),
@@ -103,6 +108,8 @@ pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<W
         trials: &[],
         curves: &Curves::new(&[]),
         bowls: &[],
+        rates: None,
+        batch: None,
         laws: &[parts.input(&predict)],
         recipe: None,
     });
@@ -183,12 +190,20 @@ fn view(
             ..NO_LAW
         },
     };
+    let lr = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
+    let best_rate = |params: f64, tokens: f64| lr.map_or(f64::NAN, |kept| kept.law.predict(params, tokens).lr.value);
+    let rates = lr.map(|kept| page_laws::rate_law(&kept.law, &best_rate));
+    let batch = laws.as_ref().ok().and_then(|laws| page_laws::batch_law(&laws.trials));
+    let best_batch = |tokens: f64| batch.as_ref().map_or(f64::NAN, |law| law.by_tokens.at(tokens).value);
+    let batch = batch.as_ref().map(|law| page_laws::batch_rule(law, &best_batch));
     report::build(&Study {
         sweep,
         question,
         trials,
         curves,
         bowls: &bowls,
+        rates: rates.as_ref(),
+        batch: batch.as_ref(),
         laws: &[law],
         recipe: recipe.as_ref(),
     })

@@ -5,6 +5,7 @@
 mod fits;
 mod imports;
 mod log;
+mod points;
 mod read;
 mod replay;
 mod rows;

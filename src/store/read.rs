@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::model::config::RunConfig;
 use crate::plan::Known;
-use crate::record::{PointRow, StageRow, TrialRow, count_states};
+use crate::record::{StageRow, TrialRow, count_states};
 use crate::spec::TrialSpec;
 use crate::stage::StageState;
 use crate::store::rows::{
@@ -55,53 +54,6 @@ impl Store {
             .fetch_all(&mut self.connection)
             .await?;
         rows.iter().map(trial_row).collect()
-    }
-
-    /// The points of the trials of a sweep, or of all, ordered by trial, step, split.
-    pub async fn points(&mut self, sweep: Option<&str>) -> Result<Vec<PointRow>, StoreError> {
-        let mut points = Vec::new();
-        self.each_point(sweep, &mut |point| points.push(point)).await?;
-        Ok(points)
-    }
-
-    /// The same, one by one: there may be more of them than memory.
-    pub async fn each_point(&mut self, sweep: Option<&str>, take: &mut dyn FnMut(PointRow)) -> Result<(), StoreError> {
-        let mut rows = sqlx::query(
-            "select trial, stage, step, tokens, flops, lr, split, loss, grad_norm from v_points
-             where ?1 is null or trial in (select trial from trials where sweep = ?1 and asked = 1)
-             order by trial, step, split",
-        )
-        .bind(sweep)
-        .fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await? {
-            take(PointRow {
-                trial: row.try_get(0)?,
-                stage: row.try_get(1)?,
-                step: unsigned(row.try_get(2)?),
-                tokens: unsigned(row.try_get(3)?),
-                flops: row.try_get(4)?,
-                lr: row.try_get(5)?,
-                split: row.try_get(6)?,
-                loss: row.try_get(7)?,
-                grad_norm: row.try_get(8)?,
-            });
-        }
-        Ok(())
-    }
-
-    /// The training curve of a trial: step, learning rate and loss, by step.
-    pub async fn training_curve(&mut self, sweep: &str, trial: &str) -> Result<Vec<(f64, f64, f64)>, StoreError> {
-        let rows = sqlx::query(
-            "select cast(p.step as real), p.lr, p.loss from trial_stages ts join points p on p.stage = ts.stage
-             where ts.sweep = ?1 and ts.trial = ?2 and p.split = 'train' and p.lr is not null order by p.step",
-        )
-        .bind(sweep)
-        .bind(trial)
-        .fetch_all(&mut self.connection)
-        .await?;
-        rows.iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
-            .collect()
     }
 
     /// The stages that the trials of a sweep, or of all, pass through.

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use sandbox::record::{PointRow, TrialRow, TrialState};
-use sandbox::report::{BestLr, Constant, Gate, ItemValue, LawPoint, LrBowl, LrPoint, RecipeInput, RecipeItem};
+use sandbox::report::curves::Curves;
+use sandbox::report::{
+    BatchMinimum, BatchRule, BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LrBowl, LrPoint, RateLaw,
+    RecipeInput, RecipeItem, ReportView, Study, Transfer, build,
+};
 
 const SIZES: [(&str, u64, u64, u64); 4] = [
     ("57k", 57_184, 64, 1),
@@ -17,7 +21,7 @@ const BATCH: u64 = 4096;
 const BEST_RATE: f64 = 1.1e-2;
 
 /// The planted law, nats per token.
-pub(crate) fn chinchilla(params: f64, tokens: f64) -> f64 {
+fn chinchilla(params: f64, tokens: f64) -> f64 {
     0.9 + 18.0 / params.powf(0.28) + 150.0 / tokens.powf(0.37)
 }
 
@@ -210,6 +214,236 @@ impl Planted {
             warnings: vec!["no batch-size law was fitted: the batch is MiniCPM's".to_owned()],
         }
     }
+}
+
+/// The whole study with its law and recipe.
+pub(crate) fn whole() -> ReportView {
+    let planted = Planted::new();
+    let curves = Curves::collect(&planted.trials, &planted.points);
+    let law_points = planted.law_points();
+    let facts = Planted::facts();
+    let warnings = vec!["the target lies 2.1e4\u{d7} beyond the data in compute".to_owned()];
+    let constants = Planted::constants();
+    let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
+    let held: Vec<HeldOut> = law_points
+        .iter()
+        .filter(|point| point.held_out)
+        .map(|point| HeldOut {
+            trial: point.trial.clone(),
+            model: point.model.clone(),
+            params: point.params,
+            tokens: point.tokens,
+            loss: point.loss,
+            predicted: point.loss + 0.01,
+            ci95: Some([point.loss - 0.05, point.loss + 0.07]),
+        })
+        .collect();
+    let law = LawInput {
+        law: "chinchilla",
+        fit: Some("f3c9a1d2"),
+        formula: "L = E + A/N^α + B/D^β",
+        params_are: "params_non_embedding",
+        refused: None,
+        constants: &constants,
+        facts: &facts,
+        warnings: &warnings,
+        points: &law_points,
+        held: &held,
+        predict: Some(&predict),
+    };
+    let bowls = planted.bowls();
+    let best_rate = |_: f64, _: f64| BEST_RATE;
+    let rates = RateLaw {
+        formula: format!("a constant {BEST_RATE} (95 % interval 0.0101 to 0.012)"),
+        is_constant: true,
+        at: &best_rate,
+        transfer: Some(Transfer {
+            verdict: "verified".to_owned(),
+            widths: [64.0, 192.0],
+            verified_to: Some(192.0),
+            drift: Some(1.03),
+            ci95: Some([0.9, 1.2]),
+            tolerance: 1.5,
+        }),
+    };
+    let recipe = Planted::recipe();
+    build(&Study {
+        sweep: "quickstart",
+        question: Some("Does the best learning rate stay where it is when the model grows?"),
+        trials: &planted.trials,
+        curves: &curves,
+        bowls: &bowls,
+        rates: Some(&rates),
+        batch: None,
+        laws: &[law],
+        recipe: Some(&recipe),
+    })
+}
+
+/// The study with a law that was refused.
+pub(crate) fn refused() -> ReportView {
+    let planted = Planted::new();
+    let curves = Curves::collect(&planted.trials, &planted.points);
+    let refused = LawInput {
+        law: "chinchilla",
+        fit: None,
+        formula: "L = E + A/N^α + B/D^β",
+        params_are: "params_non_embedding",
+        refused: Some("too_few_sizes: 2 sizes cannot carry a law in N; three are the least"),
+        constants: &[],
+        facts: &[],
+        warnings: &[],
+        points: &[],
+        held: &[],
+        predict: None,
+    };
+    build(&Study {
+        sweep: "quickstart",
+        question: None,
+        trials: &planted.trials,
+        curves: &curves,
+        bowls: &[],
+        rates: None,
+        batch: None,
+        laws: &[refused],
+        recipe: None,
+    })
+}
+
+/// Ten thousand trials with a law over all of their losses.
+pub(crate) fn many() -> ReportView {
+    let planted = Planted::new();
+    let mut trials = Vec::new();
+    for copy in 0..84_u64 {
+        for trial in &planted.trials {
+            let mut trial = trial.clone();
+            trial.trial = format!("{}-{copy}", trial.trial);
+            trial.slug = format!("{}-seed{copy}", trial.slug);
+            trial.seed = copy;
+            trials.push(trial);
+        }
+    }
+    assert!(trials.len() > 10_000);
+    let mut curves = Curves::new(&trials);
+    assert!(curves.wanted().len() < 450, "{}", curves.wanted().len());
+    for trial in curves.wanted() {
+        let original = trial.split('-').next().unwrap_or_default();
+        for point in planted.points.iter().filter(|point| point.trial == original) {
+            let trial = trial.clone();
+            curves.add(&PointRow { trial, ..point.clone() });
+        }
+    }
+    curves.set_total(10_000_000);
+    let law_points: Vec<LawPoint> = trials
+        .iter()
+        .filter_map(|trial| {
+            Some(LawPoint {
+                trial: trial.trial.clone(),
+                model: trial.model.clone(),
+                params: trial.params_non_embedding as f64,
+                tokens: trial.tokens as f64,
+                loss: trial.final_loss?,
+                held_out: false,
+            })
+        })
+        .collect();
+    let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
+    let law = LawInput {
+        law: "chinchilla",
+        fit: Some("f3c9a1d2"),
+        formula: "L = E + A/N^α + B/D^β",
+        params_are: "params_non_embedding",
+        refused: None,
+        constants: &[],
+        facts: &[],
+        warnings: &[],
+        points: &law_points,
+        held: &[],
+        predict: Some(&predict),
+    };
+    build(&Study {
+        sweep: "many",
+        question: None,
+        trials: &trials,
+        curves: &curves,
+        bowls: &[],
+        rates: None,
+        batch: None,
+        laws: &[law],
+        recipe: None,
+    })
+}
+
+/// The study with four batch sizes and a law of them.
+pub(crate) fn batches() -> ReportView {
+    let mut planted = Planted::new();
+    let sizes = [4096, 8192, 16_384, 32_768];
+    for (trial, batch) in planted.trials.iter_mut().zip(sizes.into_iter().cycle()) {
+        trial.batch_tokens = batch;
+    }
+    let curves = Curves::collect(&planted.trials, &planted.points);
+    let at = |tokens: f64| 3.0 * tokens.powf(0.6);
+    let minimum = |params: u64, tokens: f64| BatchMinimum {
+        params: params as f64,
+        loss: chinchilla(params as f64, tokens),
+        batch_tokens: at(tokens) * 1.1,
+        tokens,
+    };
+    let minima = SIZES.iter().flat_map(|&(_, params, _, _)| {
+        let params_of_run = params as f64;
+        [6.0, 12.0].map(|ratio| minimum(params, ratio * params_of_run))
+    });
+    let rule = BatchRule {
+        formulas: [
+            "batch = 3\u{b7}D^k with k = 0.6",
+            "batch = 1e5\u{b7}L^k with k = \u{2212}2",
+        ]
+        .map(str::to_owned),
+        at: &at,
+        minima: minima.collect(),
+    };
+    build(&Study {
+        sweep: "quickstart",
+        question: None,
+        trials: &planted.trials,
+        curves: &curves,
+        bowls: &[],
+        rates: None,
+        batch: Some(&rule),
+        laws: &[],
+        recipe: None,
+    })
+}
+
+/// A law of runs of a table.
+pub(crate) fn law_alone() -> ReportView {
+    let planted = Planted::new();
+    let points = planted.law_points();
+    let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
+    let law = LawInput {
+        law: "chinchilla",
+        fit: Some("f3c9a1d2"),
+        formula: "L = E + A/N^α + B/D^β",
+        params_are: "as-given",
+        refused: None,
+        constants: &[],
+        facts: &[],
+        warnings: &[],
+        points: &points,
+        held: &[],
+        predict: Some(&predict),
+    };
+    build(&Study {
+        sweep: "theirs.csv",
+        question: None,
+        trials: &[],
+        curves: &Curves::new(&[]),
+        bowls: &[],
+        rates: None,
+        batch: None,
+        laws: &[law],
+        recipe: None,
+    })
 }
 
 fn trial((model, params, width, layers): (&str, u64, u64, u64), ratio: u64, schedule: &str, lr: f64) -> TrialRow {

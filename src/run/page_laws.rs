@@ -1,0 +1,85 @@
+//! What a page says of the laws of the learning rate and of the batch.
+//!
+//! Refuses to fit where a law is kept already, and to draw.
+
+use crate::fit::Estimate;
+use crate::fit::batch_law::{self, BatchLaw};
+use crate::fit::learning_rate::{LrFit, LrRule};
+use crate::fit::transfer::{TOLERANCE, Verdict};
+use crate::record::TrialRow;
+use crate::report::{BatchMinimum, BatchRule, RateLaw, Transfer};
+use crate::run::fitting;
+use crate::units::significant;
+
+/// The law of the learning rate as a page shows it; `at` is its [`LrFit::predict`].
+pub(super) fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64) -> RateLaw<'a> {
+    // The rule is the same everywhere.
+    let is_constant = law.predict(1e6, 1e6).by == LrRule::Constant;
+    let formula = match &law.power {
+        Some(power) if !is_constant => format!(
+            "\u{3b7} = {}\u{b7}N^a\u{b7}D^b with a = {}, b = {}",
+            significant(power.c, 3),
+            with_interval(&power.n_exponent),
+            with_interval(&power.d_exponent)
+        ),
+        Some(_) | None => format!("a constant {}", with_interval(&law.best)),
+    };
+    let transfer = law.transfer.as_ref().map(|it| Transfer {
+        verdict: match it.verdict {
+            Verdict::Verified => "verified",
+            Verdict::Drifts => "drifts",
+            Verdict::NotKnown => "not_known",
+        }
+        .to_owned(),
+        widths: [it.from_width, law.widths[1]],
+        verified_to: it.verified_to_width,
+        drift: it.drift.map(|drift| drift.value),
+        ci95: it.drift.and_then(|drift| drift.ci95),
+        tolerance: TOLERANCE,
+    });
+    RateLaw {
+        formula,
+        is_constant,
+        at,
+        transfer,
+    }
+}
+
+/// The law of the batch from the final losses of a sweep; none where they do not carry one.
+pub(super) fn batch_law(trials: &[TrialRow]) -> Option<BatchLaw> {
+    let runs: Vec<_> = trials.iter().filter_map(fitting::observation).collect();
+    batch_law::fit(&batch_law::curves(&runs)).ok()
+}
+
+/// The same as a page shows it; `at` is its law by tokens.
+pub(super) fn batch_rule<'a>(law: &BatchLaw, at: &'a dyn Fn(f64) -> f64) -> BatchRule<'a> {
+    let formula = |letter: &str, power: &crate::fit::line::Power| {
+        format!(
+            "batch = {}\u{b7}{letter}^k with k = {}",
+            significant(power.c, 3),
+            with_interval(&power.exponent)
+        )
+    };
+    BatchRule {
+        formulas: [formula("D", &law.by_tokens), formula("L", &law.by_loss)],
+        at,
+        minima: law
+            .levels
+            .iter()
+            .map(|level| BatchMinimum {
+                params: level.params,
+                loss: level.loss,
+                batch_tokens: level.batch_tokens,
+                tokens: level.tokens,
+            })
+            .collect(),
+    }
+}
+
+/// `0.31 (95 % interval 0.22 to 0.4)`.
+fn with_interval(estimate: &Estimate) -> String {
+    let interval = estimate.ci95.map_or_else(String::new, |[low, high]| {
+        format!(" (95 % interval {} to {})", significant(low, 3), significant(high, 3))
+    });
+    format!("{}{interval}", significant(estimate.value, 3))
+}
