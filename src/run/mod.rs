@@ -20,6 +20,7 @@ pub mod predicting;
 mod reclaim;
 pub mod reporting;
 pub mod sources;
+pub mod standing;
 pub mod table_runs;
 pub mod three_term_fitting;
 pub mod toy;

@@ -4,6 +4,7 @@
 
 mod fits;
 mod imports;
+mod live;
 mod log;
 mod read;
 mod replay;
@@ -19,6 +20,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 
 pub use fits::FitRow;
 pub use imports::ImportRow;
+pub use live::{AttemptSpan, LeanTrial, PathStage};
 pub use log::{Entry, StageDetail, TrialEntry};
 pub use replay::Problem;
 pub use rows::{RunningRow, StageAttempt, SweepRow, rate_key};
@@ -26,6 +28,9 @@ pub use write::Said;
 
 /// How long a statement waits for another process's short transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The steps to the newest schema.
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// An open database.
 #[derive(Debug)]
@@ -93,7 +98,7 @@ impl Store {
             });
         }
         let mut connection = connect(path, true).await?;
-        sqlx::migrate!("./migrations")
+        MIGRATOR
             .run(&mut connection)
             .await
             .map_err(|error| StoreError::Unreadable {
@@ -111,6 +116,42 @@ impl Store {
             });
         }
         Self::open(path).await
+    }
+}
+
+impl Store {
+    /// Opens a database that must exist and be of this schema, and cannot write to it: not even to bring it up to date.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let missing = || StoreError::Missing {
+            path: path.to_path_buf(),
+        };
+        if !path.exists() {
+            return Err(missing());
+        }
+        if is_network(path) {
+            return Err(StoreError::Network {
+                path: path.to_path_buf(),
+            });
+        }
+        let unreadable = |message: String| StoreError::Unreadable {
+            path: path.to_path_buf(),
+            message,
+        };
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let options = options.busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
+        let connection = options.connect();
+        let mut store = Self {
+            connection: connection.await.map_err(|error| unreadable(error.to_string()))?,
+        };
+        let newest = MIGRATOR.iter().map(|step| step.version).max().unwrap_or_default();
+        match store.schema().await.map_err(|error| unreadable(error.to_string()))? {
+            // Whoever has just created it has not come further yet.
+            None => Err(missing()),
+            Some(version) if version == newest => Ok(store),
+            Some(version) => Err(unreadable(format!(
+                "its schema is {version} and this program reads {newest}; `sandbox status` brings an older one up to date"
+            ))),
+        }
     }
 }
 
