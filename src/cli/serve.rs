@@ -50,8 +50,8 @@ fn token(text: &str) -> Result<String, String> {
 pub(super) async fn serve(context: &Context, args: &ServeArgs, output: &Output) -> Result<u8, Failure> {
     let is_loopback = args.listen.ip().to_canonical().is_loopback();
     let token = args.token.clone().or_else(|| (!is_loopback).then(live::new_token));
-    let listener = live::bind(args.listen).await?;
-    let address = listener.local_addr()?;
+    let port = live::Port::take(args.listen).await?;
+    let address = port.address()?;
     // An address that stands for all is none that a browser can open.
     let host = if address.ip().is_unspecified() {
         format!("{}:{}", context.host, address.port())
@@ -69,5 +69,5 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs, output: &Output) 
     output.result(&serving, std::slice::from_ref(&serving.address), || {
         format!("{} shows {}; Ctrl-C ends it", serving.address, serving.home)
     })?;
-    live::serve(context, listener, live::Guard::new(address, token.as_deref())).await
+    port.serve(context, live::Guard::new(address, token.as_deref())).await
 }

@@ -39,6 +39,8 @@ struct Status {
     now: String,
     /// Workers that fit, a core or a card each.
     slots: u64,
+    /// The questions of the sweeps that ask one.
+    questions: BTreeMap<String, String>,
     /// The trials that run now, by name.
     names: BTreeMap<String, Called>,
     /// How long the rest of a sweep that runs takes, at the speed of the last minutes.
@@ -100,11 +102,11 @@ pub(super) async fn status(State(desk): Desks, headers: HeaderMap) -> Response {
 pub(super) async fn pace(State(desk): Desks, headers: HeaderMap) -> Response {
     let moment = jiff::Timestamp::now().as_second() / PACE_HOLDS;
     answer(&desk, &headers, &moment.to_string(), async {
-        let beats = beats(&desk).await?;
+        let (now, spans) = spans(&desk).await?;
         Ok(Pace {
             window_seconds: pace::WINDOW,
             slots: desk.context.slots(),
-            beats,
+            beats: pace::beats(now, &spans),
         })
     })
     .await
@@ -177,6 +179,7 @@ pub(super) async fn trial_curve(
         Ok(CurvesView {
             sweep: row.sweep,
             drawable: 1,
+            sizes: curves::sizes(&[lean]),
             curves,
         })
     })
@@ -212,7 +215,10 @@ async fn status_now(desk: &Desk) -> Result<Status, Failure> {
     let store = opened.as_mut().map(|opened| &mut opened.store);
     let standing = standing::standing_of(&desk.context, store, None).await?;
     let mut names = BTreeMap::new();
+    let mut questions = BTreeMap::new();
     if let Some(opened) = opened {
+        let sweeps = opened.store.sweeps().await?.into_iter();
+        questions.extend(sweeps.filter_map(|row| Some((row.sweep, row.description?))));
         for running in &standing.running {
             let row = opened.store.trial_named(&running.row.trial, None).await?;
             names.extend(row.map(|row| {
@@ -226,10 +232,12 @@ async fn status_now(desk: &Desk) -> Result<Status, Failure> {
     }
     drop(reader);
     let active: BTreeSet<&str> = names.values().map(|called: &Called| called.sweep.as_str()).collect();
-    let recent = if active.is_empty() {
-        None
-    } else {
-        pace::recent(&beats(desk).await?)
+    let recent = match &standing.orchestrator {
+        Some(holder) if !active.is_empty() => {
+            let (now, spans) = spans(desk).await?;
+            pace::recent(now, seconds(&holder.since).unwrap_or(now), &spans)
+        }
+        Some(_) | None => None,
     };
     let seconds_left_now = standing
         .sweeps
@@ -246,24 +254,22 @@ async fn status_now(desk: &Desk) -> Result<Status, Failure> {
         standing,
         now: desk.context.now(),
         slots: desk.context.slots(),
+        questions,
         names,
         seconds_left_now,
     })
 }
 
-async fn beats(desk: &Desk) -> Result<Vec<Beat>, Failure> {
+/// The seconds now, and the attempts of the last minutes on the same clock.
+async fn spans(desk: &Desk) -> Result<(f64, Vec<Span>), Failure> {
     let is_running = desk.context.workdir.holder()?.is_some();
-    let now = jiff::Timestamp::now();
-    let since = format!("{:.6}", now - jiff::SignedDuration::from_secs_f64(pace::WINDOW));
+    let moment = jiff::Timestamp::now();
+    let now = moment.as_millisecond() as f64 / 1e3;
+    let since = format!("{:.6}", moment - jiff::SignedDuration::from_secs_f64(pace::WINDOW));
     let mut reader = desk.quick().await;
     let Some(opened) = reader.open(desk.context.workdir.database()).await? else {
-        return Ok(pace::beats(0.0, &[]));
+        return Ok((now, Vec::new()));
     };
-    let seconds = |text: &str| {
-        let moment: Option<jiff::Timestamp> = text.parse().ok();
-        moment.map(|moment| moment.as_millisecond() as f64 / 1e3)
-    };
-    let now = now.as_millisecond() as f64 / 1e3;
     let attempts = opened.store.attempts_after(&since).await?;
     let spans = attempts.iter().filter_map(|attempt| {
         Some(Span {
@@ -278,7 +284,12 @@ async fn beats(desk: &Desk) -> Result<Vec<Beat>, Failure> {
             flops: attempt.flops,
         })
     });
-    Ok(pace::beats(now, &spans.collect::<Vec<_>>()))
+    Ok((now, spans.collect()))
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    Some(moment.as_millisecond() as f64 / 1e3)
 }
 
 async fn page(desk: &Desk, sweep: &str, which: &Which) -> Result<Page, Failure> {
@@ -358,6 +369,7 @@ async fn curves_of(desk: &Desk, sweep: &str, which: &Which) -> Result<CurvesView
     let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
     known(&mut opened.store, sweep).await?;
     let mut trials = opened.store.lean_trials(sweep).await?;
+    let sizes = curves::sizes(&trials);
     if let Some(condition) = condition(which) {
         let rows = opened.store.trials(Some(sweep)).await?;
         let filter = Filter::new(Some(condition), &rows)?;
@@ -373,6 +385,7 @@ async fn curves_of(desk: &Desk, sweep: &str, which: &Which) -> Result<CurvesView
     Ok(CurvesView {
         sweep: sweep.to_owned(),
         drawable,
+        sizes,
         curves,
     })
 }
@@ -449,7 +462,7 @@ fn tagged(headers: &HeaderMap, tag: &str, make: impl FnOnce() -> Response) -> Re
 /// What went wrong, in the shape of the command line.
 pub(super) fn refusal(failure: &Failure) -> Response {
     let status = match failure.code {
-        "unknown_trial" | "unknown_sweep" | "no_database" => StatusCode::NOT_FOUND,
+        "unknown_trial" | "unknown_sweep" | "no_database" | "not_found" => StatusCode::NOT_FOUND,
         _ if failure.exit == exit::INVALID => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };

@@ -23,7 +23,7 @@ const PER_STAGE: u64 = 32;
 const KEPT_MAX: usize = 4000;
 
 /// Steps and losses of stages to which nothing will be added.
-pub(super) type Thinned = BTreeMap<String, Arc<Vec<(u64, f64)>>>;
+pub(super) type Thinned = BTreeMap<String, Arc<Vec<(f64, f64)>>>;
 
 /// The curves of a sweep.
 #[derive(Debug, Serialize)]
@@ -31,7 +31,16 @@ pub(super) struct CurvesView {
     pub(super) sweep: String,
     /// Trials that have a curve.
     pub(super) drawable: usize,
+    /// Every size of the sweep, drawn or not, so that each keeps its colour.
+    pub(super) sizes: Vec<SizeView>,
     pub(super) curves: Vec<CurveView>,
+}
+
+/// A size of proxies.
+#[derive(Debug, Serialize)]
+pub(super) struct SizeView {
+    model: String,
+    params: u64,
 }
 
 /// One curve.
@@ -60,21 +69,25 @@ pub(super) fn lean(row: &TrialRow) -> LeanTrial {
         batch_tokens: row.batch_tokens,
         tokens: row.tokens,
         final_loss: row.final_loss,
+        has_begun: true,
     }
 }
 
-/// The trials to draw: all that run, then the finished ones, thinned evenly in the order of size and loss, with the
+/// The sizes of a sweep, the smallest first.
+pub(super) fn sizes(trials: &[LeanTrial]) -> Vec<SizeView> {
+    let sizes: BTreeSet<(u64, &str)> = trials.iter().map(|it| (it.params, it.model.as_str())).collect();
+    let view = |(params, model): (u64, &str)| SizeView {
+        model: model.to_owned(),
+        params,
+    };
+    sizes.into_iter().map(view).collect()
+}
+
+/// The trials to draw: all that run, then the others that have begun, thinned evenly in the order of size and loss, with the
 /// best of every size among them. Also how many there are to choose from.
 pub(super) fn choose(trials: &[LeanTrial], most: usize) -> (Vec<&LeanTrial>, usize) {
-    let (running, mut over): (Vec<&LeanTrial>, Vec<&LeanTrial>) = trials
-        .iter()
-        .filter(|it| {
-            matches!(
-                it.state,
-                TrialState::Running | TrialState::Complete | TrialState::Diverged
-            )
-        })
-        .partition(|it| it.state == TrialState::Running);
+    let begun = trials.iter().filter(|it| it.has_begun);
+    let (running, mut over): (Vec<&LeanTrial>, Vec<&LeanTrial>) = begun.partition(|it| it.state == TrialState::Running);
     let drawable = running.len() + over.len();
     over.sort_by(|a, b| {
         let (loss_a, loss_b) = (
@@ -149,7 +162,12 @@ pub(super) async fn curves(
             lr: it.lr,
             final_loss: it.final_loss,
             points: points
-                .map(|(step, loss)| (step * it.batch_tokens, (loss * 1e5).round() / 1e5))
+                .map(|(step, loss)| {
+                    (
+                        (step * it.batch_tokens as f64).round() as u64,
+                        (loss * 1e5).round() / 1e5,
+                    )
+                })
                 .collect(),
         }
     });
@@ -217,6 +235,7 @@ mod tests {
             batch_tokens: 1,
             tokens: 100,
             final_loss: loss,
+            has_begun: state != TrialState::Pending,
         }
     }
 

@@ -20,7 +20,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use guard::{Guard, TOKEN_MIN, is_good_token};
 
@@ -30,39 +30,64 @@ use crate::live::guard::{Asked, HEADERS, Refusal};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 
-/// Takes the port; whoever wants to look can connect from now on.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => Failure::environment(
-            "port_taken",
-            format!("another program listens at {address}"),
-            "perhaps the page is served already: look there, or choose another port with `--listen`, 0 for any free one",
-        ),
-        std::io::ErrorKind::AddrNotAvailable => Failure::environment(
-            "no_such_address",
-            format!("this machine has no address {}", address.ip()),
-            "`--listen 127.0.0.1:7878` listens to this machine alone, `--listen 0.0.0.0:7878` to every network",
-        ),
-        _ => error.into(),
-    })
+/// A port that was taken, and the signals that give it back.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Port {
+    /// Takes the port; whoever wants to look can connect from now on.
+    pub async fn take(address: SocketAddr) -> Result<Self, Failure> {
+        let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => Failure::environment(
+                "port_taken",
+                format!("another program listens at {address}"),
+                "perhaps the page is served already: look there, or choose another port with `--listen`, 0 for any free one",
+            ),
+            std::io::ErrorKind::AddrNotAvailable => Failure::environment(
+                "no_such_address",
+                format!("this machine has no address {}", address.ip()),
+                "`--listen 127.0.0.1:7878` listens to this machine alone, `--listen 0.0.0.0:7878` to every network",
+            ),
+            _ => error.into(),
+        })?;
+        Ok(Self {
+            listener,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Result<SocketAddr, Failure> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Serves until a signal comes, and gives the exit code that it asks for.
+    pub async fn serve(self, context: &Context, guard: Guard) -> Result<u8, Failure> {
+        let Self {
+            listener,
+            mut interrupt,
+            mut terminate,
+        } = self;
+        // Nothing is written, so whatever is being answered can be dropped.
+        tokio::select! {
+            ended = axum::serve(listener, router(context, guard)).into_future() => {
+                ended.map(|()| 0).map_err(Failure::from)
+            }
+            _ = interrupt.recv() => Ok(exit::SIGINT),
+            _ = terminate.recv() => Ok(exit::SIGTERM),
+        }
+    }
 }
 
 /// A token that nobody guesses.
 pub fn new_token() -> String {
     let random: [u8; 16] = rand::random();
     blake3::hash(&random).to_hex()[..32].to_owned()
-}
-
-/// Serves until a signal comes, and gives the exit code that it asks for.
-pub async fn serve(context: &Context, listener: TcpListener, guard: Guard) -> Result<u8, Failure> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    // Nothing is written, so whatever is being answered can be dropped.
-    tokio::select! {
-        ended = axum::serve(listener, router(context, guard)).into_future() => ended.map(|()| 0).map_err(Failure::from),
-        _ = interrupt.recv() => Ok(exit::SIGINT),
-        _ = terminate.recv() => Ok(exit::SIGTERM),
-    }
 }
 
 fn router(context: &Context, guard: Guard) -> Router {

@@ -8,8 +8,10 @@ use serde::Serialize;
 pub(super) const WINDOW: f64 = 900.0;
 /// Pieces of the window.
 const BEATS: usize = 60;
-/// Pieces that a forecast rests on.
-const RECENT: usize = 20;
+/// Seconds that a forecast rests on.
+const RECENT: f64 = 300.0;
+/// Seconds before which nothing is forecast.
+const SETTLED: f64 = 5.0;
 
 /// An attempt at work: seconds on any clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,16 +62,16 @@ pub(super) fn beats(now: f64, spans: &[Span]) -> Vec<Beat> {
     beats
 }
 
-/// FLOPs per second over the last minutes; none where nothing was done in them.
-pub(super) fn recent(beats: &[Beat]) -> Option<f64> {
-    let worked: Vec<f64> = beats
-        .iter()
-        .rev()
-        .take(RECENT)
-        .filter(|beat| beat.busy > 0.0)
-        .map(|beat| beat.flops_per_second)
-        .collect();
-    (!worked.is_empty()).then(|| worked.iter().sum::<f64>() / worked.len() as f64)
+/// FLOPs per second over the last minutes of a run that began at `began`; none where that says nothing yet.
+pub(super) fn recent(now: f64, began: f64, spans: &[Span]) -> Option<f64> {
+    let from = began.max(now - RECENT);
+    let worked = spans.iter().map(|span| {
+        let length = (span.to - span.from).max(1e-3);
+        let shared = (span.from + length).min(now) - span.from.max(from);
+        span.flops * (shared / length).clamp(0.0, 1.0)
+    });
+    let flops: f64 = worked.sum();
+    (now - from >= SETTLED && flops > 0.0).then(|| flops / (now - from))
 }
 
 #[cfg(test)]
@@ -109,7 +111,21 @@ mod tests {
         };
         let beats = beats(1000.0, &[span, span]);
         assert!((beats[30].busy - 2.0).abs() < 1e-9);
-        assert!((recent(&beats).expect("worked") - 4.0).abs() < 1e-9);
-        assert_eq!(recent(&[]), None);
+        assert!((recent(1000.0, 0.0, &[span, span]).expect("worked") - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_forecast_rests_on_this_run_alone_and_waits_until_it_says_something() {
+        let span = |from, to| Span {
+            from,
+            to,
+            tokens: 0.0,
+            flops: 600.0,
+        };
+        // Before a pause the last run was as fast; it must not count, nor the pause.
+        let spans = [span(700.0, 760.0), span(940.0, 1000.0)];
+        assert!((recent(1000.0, 940.0, &spans).expect("worked") - 10.0).abs() < 1e-9);
+        assert_eq!(recent(1000.0, 998.0, &spans), None);
+        assert_eq!(recent(1000.0, 940.0, &[]), None);
     }
 }

@@ -148,7 +148,7 @@
     const svg = s('svg', { class: 'live', viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-label': y.name || y.label });
     const id = `clip-${host.id}`;
     svg.append(s('clipPath', { id }, s('rect', { x: margin.left, y: margin.top - 4, width: width - margin.left - margin.right + 6, height: height - margin.top - margin.bottom + 8 })));
-    for (const value of ticks(y.from, y.to, y.log, Math.max(2, Math.floor((height - margin.bottom) / 44)))) {
+    for (const value of ticks(y.from, y.to, y.log, Math.max(3, Math.floor((height - margin.bottom) / 44)))) {
       svg.append(s('line', { class: 'axis', x1: margin.left, x2: width - margin.right, y1: sy(value), y2: sy(value) }));
       svg.append(s('text', { x: margin.left - 8, y: sy(value) + 4, 'text-anchor': 'end' }, y.write(value)));
     }
@@ -411,6 +411,7 @@
     const pace = await ask('/api/pace');
     if (pace.fresh || isNew) drawPace(pace.value);
     $('sweep-title').textContent = shown;
+    $('sweep-question').textContent = status.questions[shown] || '';
     if (isOther) for (const id of ['curves', 'rates', 'trials']) { drawn.delete(id); say($(id), 'Looking …'); }
     const where = at.query.get('where') || '';
     if (document.activeElement !== $('where')) $('where').value = where;
@@ -431,7 +432,7 @@
     const rates = await ask(`${base}/rates`);
     const curves = await ask(`${base}/curves?${query}`);
     if (!curves.fresh && !rates.fresh && !isNew && !isOther && drawn.has('curves')) return;
-    const colours = sizes([...curves.value.curves, ...rates.value]);
+    const colours = sizes(curves.value.sizes);
     const redraw = () => draw('curves', () => drawCurves('curves', curves.value, { height: 400, colours, none: 'No curve yet: nothing of this has begun to train.' }));
     redraw();
     switches($('curve-tools'), redraw);
@@ -484,7 +485,7 @@
     }
     const curve = await ask(`${base}/curve${query}`);
     if (curve.fresh || isNew) {
-      const redraw = () => draw('trial-curve', () => drawCurves('trial-curve', curve.value, { height: 320, colours: sizes(curve.value.curves), none: 'No curve yet: it has not begun to train.' }));
+      const redraw = () => draw('trial-curve', () => drawCurves('trial-curve', curve.value, { height: 320, colours: sizes(curve.value.sizes), none: 'No curve yet: it has not begun to train.' }));
       redraw();
       switches($('trial-tools'), redraw);
       $('trial-caption').textContent = curve.value.curves.length ? 'Training loss, nats per token; a point is the mean of up to 12 steps.' : '';
@@ -507,6 +508,7 @@
     const at = place();
     const here = location.hash;
     const isNew = shownPlace !== here || failing !== '';
+    const began = Date.now();
     try {
       const answer = await ask('/api/status');
       status = answer.value;
@@ -519,7 +521,8 @@
       if (isTrial !== (shownPlace || '').startsWith('#/trial')) scrollTo(0, 0);
       shownPlace = here;
       failing = '';
-      patience = status.orchestrator ? 1500 : 3000;
+      // Whoever only looks must not take the machine from what trains: at rest four fifths of the time.
+      patience = Math.max(status.orchestrator ? 1500 : 3000, 4 * (Date.now() - began));
       notice('');
     } catch (error) {
       failing = error instanceof Refused ? error.message : 'away';

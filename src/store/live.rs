@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sqlx::Row as _;
 
 use crate::record::{TrialRow, TrialState};
-use crate::store::rows::{trial_row, trial_state, unsigned};
+use crate::store::rows::{json, trial_row, trial_state, unsigned};
 use crate::store::{Store, StoreError};
 
 /// Measurements of one piece of a curve that enter its mean: enough against noise, few enough for long runs.
@@ -34,6 +34,8 @@ pub struct LeanTrial {
     pub tokens: u64,
     /// Final loss, once it has one.
     pub final_loss: Option<f64>,
+    /// Whether any of its stages has been on a worker, be it for another trial.
+    pub has_begun: bool,
 }
 
 /// A stage on the way of a trial.
@@ -117,8 +119,10 @@ impl Store {
     /// What figures need of the trials of a sweep, in the order of its file.
     pub async fn lean_trials(&mut self, sweep: &str) -> Result<Vec<LeanTrial>, StoreError> {
         let rows = sqlx::query(
-            "select trial, slug, state, model, params_non_embedding, lr, batch_tokens, tokens, final_loss
-             from v_trials where trainer <> 'imported' and sweep = ? order by position",
+            "select trial, slug, state, model, params_non_embedding, lr, batch_tokens, tokens, final_loss,
+               exists (select 1 from trial_stages ts join stages s using (stage)
+                 where ts.sweep = v.sweep and ts.trial = v.trial and s.state <> 'pending')
+             from v_trials v where trainer <> 'imported' and sweep = ? order by position",
         )
         .bind(sweep)
         .fetch_all(&mut self.connection)
@@ -135,6 +139,7 @@ impl Store {
                     batch_tokens: unsigned(row.try_get(6)?),
                     tokens: unsigned(row.try_get(7)?),
                     final_loss: row.try_get(8)?,
+                    has_begun: row.try_get(9)?,
                 })
             })
             .collect()
@@ -168,20 +173,19 @@ impl Store {
         Ok(paths)
     }
 
-    /// The training loss of a stage, a point for each piece between two of these `edges` that has measurements: the
-    /// last step in it, and the mean of its last few losses.
-    pub async fn thinned(&mut self, stage: &str, edges: &[u64]) -> Result<Vec<(u64, f64)>, StoreError> {
+    /// The training loss of a stage: of each piece between two of these `edges` that has measurements, the mean step
+    /// and the mean loss of its last few.
+    pub async fn thinned(&mut self, stage: &str, edges: &[u64]) -> Result<Vec<(f64, f64)>, StoreError> {
         let pieces: Vec<(u64, u64)> = edges.windows(2).map(|edge| (edge[0], edge[1])).collect();
         // Each piece is found by the key of `points`; nothing but its last few rows is read.
         let rows = sqlx::query(
-            "with pieces as (
-               select json_extract(value, '$[0]') as after, json_extract(value, '$[1]') as until from json_each(?2))
-             select
-               (select max(step) from points where stage = ?1 and step > after and step <= until and split = 'train'),
-               (select avg(loss) from (
-                 select loss from points where stage = ?1 and step > after and step <= until and split = 'train'
+            "select (
+               select json_array(avg(step), avg(loss)) from (
+                 select step, loss from points
+                 where stage = ?1 and step > json_extract(piece.value, '$[0]')
+                   and step <= json_extract(piece.value, '$[1]') and split = 'train'
                  order by step desc limit ?3))
-             from pieces",
+             from json_each(?2) piece",
         )
         .bind(stage)
         .bind(serde_json::json!(pieces).to_string())
@@ -190,8 +194,8 @@ impl Store {
         .await?;
         let mut points = Vec::new();
         for row in &rows {
-            let (step, loss): (Option<i64>, Option<f64>) = (row.try_get(0)?, row.try_get(1)?);
-            points.extend(step.zip(loss).map(|(step, loss)| (unsigned(step), loss)));
+            let (step, loss): (Option<f64>, Option<f64>) = json(row, 0)?;
+            points.extend(step.zip(loss));
         }
         Ok(points)
     }
