@@ -97,7 +97,8 @@
   let status = null;
   let shown = '';
   let failing = '';
-  const axes = { x: 'log', y: 'linear' };
+  let mistaken = '';
+  const axes = { x: 'log', y: 'log' };
   const drawn = new Map();
 
   // Charts.
@@ -207,7 +208,7 @@
     const { sx, sy, layer } = frame(host, {
       height: controls.height,
       x: { from: x0, to: x1, log: isLog.x, write: count, label: 'tokens' },
-      y: { from: y0, to: y1, log: isLog.y, write: (value) => String(value), name: 'Loss, nats per token, against tokens' },
+      y: { from: y0, to: y1, log: isLog.y, write: (value) => String(value), name: 'Training loss, nats per token, against tokens' },
     });
     const best = new Map();
     for (const curve of curves) {
@@ -239,8 +240,12 @@
     const lines = [...colours.keys()].map((model) => measured.filter((point) => point.model === model && point.tokens === most.get(model))).filter((line) => line.length);
     const top = lines.flat();
     const diverged = points.filter((point) => point.diverged && !point.complete && colours.has(point.model));
-    const lrs = [...top, ...diverged].map((point) => point.lr);
     const losses = top.map((point) => point.loss);
+    // What diverged far beyond everything else stands at the edge, and says where it belongs.
+    const measuredTo = Math.max(...top.map((point) => point.lr));
+    const measuredFrom = Math.min(...top.map((point) => point.lr));
+    const near = (lr) => Math.max(measuredFrom / 10, Math.min(lr, measuredTo * 10));
+    const lrs = [...top, ...diverged].map((point) => near(point.lr));
     const [x0, x1] = widen(Math.min(...lrs), Math.max(...lrs), true, 0.05);
     const [y0, y1] = widen(Math.min(...losses), Math.max(...losses), false, 0.1);
     const { sx, sy, layer, margin } = frame(host, {
@@ -252,7 +257,7 @@
     for (const point of diverged) {
       if (edges.has(point.lr)) continue;
       edges.add(point.lr);
-      const [x, y] = [sx(point.lr), margin.top + 6];
+      const [x, y] = [sx(near(point.lr)), margin.top + 6];
       layer.append(mark(`${several(diverged.filter((it) => it.lr === point.lr).reduce((sum, it) => sum + it.diverged, 0), 'trial', 'trials')} diverged at lr ${rate(point.lr)}`, '', s('path', { class: 'l q strong', d: `M${x - 4} ${y - 4}L${x + 4} ${y + 4}M${x - 4} ${y + 4}L${x + 4} ${y - 4}` }), s('circle', { class: 'hit', cx: x, cy: y, r: 5 })));
     }
     for (const line of lines) {
@@ -418,6 +423,9 @@
     const base = `/api/sweeps/${encodeURIComponent(shown)}`;
     const query = new URLSearchParams();
     if (where) query.set('where', where);
+    // A condition that was refused is not asked again: it stands there with its mistake until it is changed.
+    if (where && where === mistaken) return;
+    mistaken = '';
     try {
       const rows = new URLSearchParams(query);
       for (const name of ['sort', 'down', 'offset']) if (at.query.get(name)) rows.set(name, at.query.get(name));
@@ -426,7 +434,8 @@
       if (trials.fresh || isNew || isOther) showTrials(trials.value);
     } catch (error) {
       if (error.code !== 'invalid_where' && error.code !== 'unknown_column') throw error;
-      $('where-mistake').textContent = error.message;
+      $('where-mistake').textContent = error.message.replace('--where, ', '');
+      mistaken = where;
       return;
     }
     const rates = await ask(`${base}/rates`);
@@ -470,7 +479,7 @@
       const row = trial.value;
       $('back').href = link('sweep', row.sweep);
       $('back').textContent = `Back to ${row.sweep}`;
-      $('trial-title').replaceChildren(row.slug, ' ', badge(row.state));
+      $('trial-title').replaceChildren(row.slug, badge(row.state));
       const facts = [['trial', row.trial], ['model', row.model], ['parameters', `${count(row.params_non_embedding)}, ${count(row.params_total)} with embedding`],
         ['learning rate', rate(row.lr)], ['batch', `${count(row.batch_tokens)} tokens`], ['tokens', `${count(row.tokens)} in ${row.steps.toLocaleString('en')} steps`],
         ['schedule', row.schedule], ['seed', row.seed], ['final loss', loss(row.final_loss)], ['bits per byte', loss(row.bits_per_byte)],

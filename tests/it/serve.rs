@@ -265,6 +265,8 @@ fn it_ends_at_a_signal_even_while_somebody_is_connected() {
 fn the_answers_are_those_of_the_command_line() {
     let world = trained(2);
     let page = Page::of(&world);
+    let left = &world.run(&["status", "--json"]).ok()["sweeps"][0]["seconds_left"];
+    assert_eq!(left, &0.0, "what would follow after a divergence is not to be trained");
     let (mut said, status) = (world.run(&["status", "--json"]).ok(), page.ok("/api/status"));
     let said = said.as_object_mut().expect("an object");
     for (key, value) in said.iter().filter(|(key, _)| *key != "disk_bytes") {
