@@ -22,9 +22,11 @@ quickstart: build ## train a real grid, fit its laws, print a recipe, draw the r
 test: libtorch ## run all tests
 	cargo $(TEST)
 	$(if $(NEXTEST),cargo test $(BUILD) --doc --quiet)
+	@sh scripts/solver.sh $(TARGET)
 
-coverage: ## how often the intervals of laws hold the truth, and the solver against 4,500 starts of L-BFGS: ten minutes
-	cargo test $(BUILD) --no-default-features --test fit_planted --test fit_solver -- --ignored --nocapture
+coverage: libtorch ## how often the intervals of laws hold the truth, and the solver against 4,500 starts of L-BFGS: ten minutes
+	SANDBOX_COVERAGE=1 cargo test $(BUILD) --test fit_planted intervals_cover -- --nocapture
+	SANDBOX_COVERAGE=1 sh scripts/solver.sh $(TARGET)
 
 chaos: libtorch ## kill a run KILLS times (120) at random moments, and compare with one that was left alone
 	SANDBOX_CHAOS=$(or $(KILLS),120) cargo test $(BUILD) --test it chaos -- --nocapture

@@ -13,7 +13,9 @@ pub mod fit;
 pub mod model;
 pub mod record;
 pub mod stage;
+pub mod tensorboard;
 // 2: what was asked, what to use at scale
+pub mod hugging_face;
 pub mod recipe;
 pub mod spec;
 // 3: what there is to do

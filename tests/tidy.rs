@@ -16,6 +16,8 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("model", 1, &[]),
     ("record", 1, &[]),
     ("stage", 1, &[]),
+    ("tensorboard", 1, &[]),
+    ("hugging_face", 2, &["safetensors"]),
     ("recipe", 2, &[]),
     ("spec", 2, &[]),
     ("wire", 2, &[]),

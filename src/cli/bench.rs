@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use clap::Args;
 
 use crate::cli::output::{Output, table};
+use crate::recipe::Coordinates;
+use crate::run::advising;
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 use crate::units::{human_bytes, human_count};
@@ -32,9 +34,30 @@ pub(super) struct BenchArgs {
     /// Seconds to measure
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Instead: muP's coordinate check, which is kept for the recipe's gate
+    #[arg(long)]
+    coordinates: bool,
 }
 
-pub(super) fn bench(context: &Context, args: &BenchArgs, output: &Output) -> Result<u8, Failure> {
+/// Measures the coordinate check and keeps it.
+pub(super) async fn coordinates(context: &Context, output: &Output) -> Result<u8, Failure> {
+    let value = ask_worker(context, &["coordinates".to_owned()])?;
+    let found: Coordinates = serde_json::from_value(value).map_err(std::io::Error::other)?;
+    let mut store = context.store_or_new().await?;
+    advising::keep_coordinates(context, &mut store, &found).await?;
+    output.result(&found, &[], || {
+        format!(
+            "over widths {} to {}, the change of the residual stream differs by ×{:.2}, that of the logits by ×{:.2}",
+            found.widths[0], found.widths[1], found.stream, found.logits
+        )
+    })?;
+    Ok(0)
+}
+
+pub(super) async fn bench(context: &Context, args: &BenchArgs, output: &Output) -> Result<u8, Failure> {
+    if args.coordinates {
+        return coordinates(context, output).await;
+    }
     let mut flags: Vec<String> = vec!["bench".to_owned(), "--json".to_owned()];
     match (&args.model, &args.shape) {
         (_, Some(shape)) => flags.extend(["--shape".to_owned(), shape.clone()]),

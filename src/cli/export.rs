@@ -1,4 +1,5 @@
-//! `sandbox export`: the tables of trials, points and stages, for pandas and everybody else.
+//! `sandbox export`: the tables of trials, points and stages for pandas, event files for TensorBoard, a proxy for
+//! `transformers`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -6,17 +7,21 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::cli::inspect;
 use crate::cli::output::Output;
+use crate::hugging_face::Form;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::filter::Filter;
+use crate::run::{exporting, fitting};
 use crate::tables::{self, Format, TableError};
 use crate::workdir::write_atomic;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Only this sweep or import
-    sweep: Option<String>,
+    /// Only this sweep or import; the trial, for a proxy (its name, the beginning of it, or its slug)
+    #[arg(value_name = "SWEEP|TRIAL")]
+    target: Option<String>,
     /// Only the trials for which this holds: `--where "lr >= 1e-2 and model == 9M"`
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
@@ -30,8 +35,16 @@ pub(super) struct ExportArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FormatArg {
+    /// Tables as text
     Csv,
+    /// Tables for pandas and polars
     Parquet,
+    /// An event file a trial, with every point
+    Tensorboard,
+    /// One proxy that `transformers` loads as Granite
+    Granite,
+    /// The same with muP's multipliers folded into the weights of a Llama
+    Llama,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,19 +60,64 @@ struct FileView {
 }
 
 pub(super) async fn export(context: &Context, args: &ExportArgs, output: &Output) -> Result<u8, Failure> {
+    match args.format {
+        FormatArg::Csv => export_tables(context, args, Format::Csv, output).await,
+        FormatArg::Parquet => export_tables(context, args, Format::Parquet, output).await,
+        FormatArg::Tensorboard => export_events(context, args, output).await,
+        FormatArg::Granite => export_model(context, args, Form::Granite, output).await,
+        FormatArg::Llama => export_model(context, args, Form::Llama, output).await,
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct PathsView {
+    files: Vec<String>,
+}
+
+fn show_paths(written: &[PathBuf], output: &Output) -> Result<u8, Failure> {
+    let files: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    let text = files.join("\n");
+    output.result(&PathsView { files: files.clone() }, &files, || text)?;
+    Ok(0)
+}
+
+async fn export_model(context: &Context, args: &ExportArgs, form: Form, output: &Output) -> Result<u8, Failure> {
+    let Some(name) = &args.target else {
+        return Err(Failure::invalid(
+            "usage",
+            "name the trial whose weights are to be exported",
+            "`sandbox export TRIAL --format granite --out DIR`",
+        ));
+    };
     let mut store = context.store().await?;
-    if let Some(sweep) = &args.sweep {
+    let trial = inspect::find(&mut store, name).await?;
+    let written = exporting::model(context, &mut store, &trial, form, &args.out).await?;
+    show_paths(&written, output)
+}
+
+async fn export_events(context: &Context, args: &ExportArgs, output: &Output) -> Result<u8, Failure> {
+    let mut store = context.store().await?;
+    let sweep = args.target.as_deref();
+    if sweep.is_some() {
+        fitting::sweep_name(&mut store, sweep).await?;
+    }
+    let mut trials = store.trials(sweep).await?;
+    let filter = Filter::new(args.condition.as_deref(), &trials)?;
+    trials.retain(|trial| filter.holds(trial));
+    let written = exporting::events(&mut store, sweep, &trials, &args.out).await?;
+    show_paths(&written, output)
+}
+
+async fn export_tables(context: &Context, args: &ExportArgs, format: Format, output: &Output) -> Result<u8, Failure> {
+    let mut store = context.store().await?;
+    if let Some(sweep) = &args.target {
         let mut names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
         names.extend(store.imports().await?);
         if !names.contains(sweep) {
             return Err(Failure::unknown_sweep(sweep, &names));
         }
     }
-    let sweep = args.sweep.as_deref();
-    let format = match args.format {
-        FormatArg::Csv => Format::Csv,
-        FormatArg::Parquet => Format::Parquet,
-    };
+    let sweep = args.target.as_deref();
     let mut trials = store.trials(sweep).await?;
     let filter = Filter::new(args.condition.as_deref(), &trials)?;
     trials.retain(|trial| filter.holds(trial));

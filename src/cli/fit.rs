@@ -155,7 +155,7 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
         }
         (LawArg::LrBatch, _) => {
             let mut store = context.store_or_new().await?;
-            let kept = lr_batch_fitting::fit(context, &mut store, source, &args.request()).await?;
+            let (kept, _) = lr_batch_fitting::fit(context, &mut store, source, &args.request()).await?;
             fitting.show(&kept, &kept.fit, || lr_batch_text(&kept))
         }
         (LawArg::Annealing, _) => fitting.curves(Law::Annealing).await,

@@ -12,8 +12,9 @@ use crate::units::human_count;
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    /// The trial: its name, the beginning of it, or its slug
-    trial: String,
+    /// The trial (its name, the beginning of it, or its slug), or a fit or a recipe: what it rests on
+    #[arg(value_name = "TRIAL|FIT|RECIPE")]
+    name: String,
 }
 
 #[derive(Debug, Args)]
@@ -24,9 +25,28 @@ pub(super) struct LogsArgs {
 
 pub(super) async fn show(context: &Context, args: &ShowArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
-    let row = find(&mut store, &args.trial).await?;
+    let row = match find(&mut store, &args.name).await {
+        Err(failure) if failure.code == "unknown_trial" => {
+            return show_kept(&mut store, &args.name, failure, output).await;
+        }
+        found => found?,
+    };
     let view = trial_standing(&mut store, row).await?;
     output.result(&view, std::slice::from_ref(&view.row.trial), || human(&view))?;
+    Ok(0)
+}
+
+/// A fit or a recipe, with everything that is kept of it: a fit names the trials that it rests on, a recipe its fits.
+async fn show_kept(store: &mut Store, name: &str, unknown: Failure, output: &Output) -> Result<u8, Failure> {
+    let fit = store.fits(name).await?.into_iter().next();
+    let body = match fit {
+        Some(fit) => Some(fit.body),
+        None => store.recipe(name).await?,
+    };
+    let Some(body) = body.filter(|_| name.len() >= 4) else {
+        return Err(unknown);
+    };
+    output.result(&body, &[name.to_owned()], || format!("{body:#}"))?;
     Ok(0)
 }
 

@@ -21,8 +21,10 @@ mod plan;
 mod predict;
 mod progress;
 mod recipe;
+mod recipe_text;
 mod report;
 mod run;
+mod score;
 mod serve;
 mod status;
 
@@ -148,9 +150,11 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Say what to use at scale, with the origin of every number
     Recipe(recipe::RecipeArgs),
+    /// Say how a registered forecast did
+    Score(score::ScoreArgs),
     /// Write one page with everything, and the figures beside it
     Report(report::ReportArgs),
-    /// Write the tables of trials, points and stages
+    /// Write the tables of trials, points and stages; event files for TensorBoard; a proxy for `transformers`
     Export(export::ExportArgs),
     /// Measure how fast proxies train here
     Bench(bench::BenchArgs),
@@ -221,9 +225,10 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Fit(args) => block_on(fit::fit(&context, &args, output)),
         Command::Predict(args) => block_on(predict::predict(&context, &args, output)),
         Command::Recipe(args) => block_on(recipe::recipe(&context, &args, output)),
+        Command::Score(args) => block_on(score::score(&context, &args, output)),
         Command::Report(args) => block_on(report::report(&context, &args, output)),
         Command::Export(args) => block_on(export::export(&context, &args, output)),
-        Command::Bench(args) => bench::bench(&context, &args, output),
+        Command::Bench(args) => block_on(bench::bench(&context, &args, output)),
         Command::Doctor => doctor::doctor(&context, output),
         Command::Completions(args) => completions::completions(&args),
         Command::ToyWorker => crate::run::toy::serve().map(|()| 0).map_err(Failure::from),

@@ -1,16 +1,19 @@
 //! `sandbox recipe`: what to use at scale.
 
-use clap::Args;
+use std::path::PathBuf;
 
-use crate::cli::output::{Output, table};
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::output::Output;
 use crate::cli::predict::count;
-use crate::recipe::build::Ask;
-use crate::recipe::{ITEMS, Item, Recipe};
-use crate::run::advising;
+use crate::cli::recipe_text::recipe_text;
+use crate::recipe::Recipe;
+use crate::recipe::build::{Ask, Size};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting::{self, Request};
-use crate::units::{human_count, significant};
+use crate::run::{advising, forecasting, recipe_files};
 
 #[derive(Debug, Args)]
 pub(super) struct RecipeArgs {
@@ -23,9 +26,35 @@ pub(super) struct RecipeArgs {
     /// Its training FLOPs, instead of its tokens
     #[arg(long, value_parser = count)]
     flops: Option<f64>,
+    /// The speed of the machine that will train it, with `--hours`, instead of its tokens
+    #[arg(long, value_name = "R", value_parser = count, requires = "hours", conflicts_with_all = ["tokens", "flops"])]
+    tokens_per_second: Option<f64>,
+    /// Hours on that machine
+    #[arg(long, value_name = "H", value_parser = count, requires = "tokens_per_second")]
+    hours: Option<f64>,
+    /// Also write recipe.yaml, config.json (MiniCPM's keys), parameter_groups.json and sweep.yaml into this folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Freeze the recipe as a forecast, with its hash and date: `sandbox score` compares it with what came out
+    #[arg(long)]
+    register: bool,
     /// The sweep that it rests on (default: the one that was planned last)
     #[arg(long)]
     sweep: Option<String>,
+}
+
+impl RecipeArgs {
+    fn size(&self) -> Size {
+        match (self.tokens, self.flops, self.hours.zip(self.tokens_per_second)) {
+            (Some(tokens), _, _) => Size::Tokens(tokens),
+            (None, Some(flops), _) => Size::Flops(flops),
+            (None, None, Some((hours, tokens_per_second))) => Size::Hours {
+                hours,
+                tokens_per_second,
+            },
+            (None, None, None) => Size::Optimal,
+        }
+    }
 }
 
 pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output) -> Result<u8, Failure> {
@@ -37,97 +66,52 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
     let laws = fitting::fit_sweep(context, &mut store, &sweep, &Request::default()).await?;
     let ask = Ask {
         params: args.params,
-        tokens: args.tokens,
-        flops: args.flops,
+        size: args.size(),
     };
     let recipe = advising::advise(context, &mut store, &sweep, &laws, &ask).await?;
-    output.result(&recipe, std::slice::from_ref(&recipe.recipe), || human(&sweep, &recipe))?;
+    if let Some(folder) = &args.out {
+        let data = advising::data_name(&mut store, &sweep, &laws.trials).await?;
+        for file in recipe_files::write(&recipe, &data, folder)? {
+            output.note(&format!("wrote {}", file.display()));
+        }
+    }
+    let forecast = if args.register {
+        let row = forecasting::register(context, &mut store, &recipe).await?;
+        Some(ForecastView {
+            forecast: row.forecast,
+            registered_at: row.registered_at,
+            hash: row.hash,
+        })
+    } else {
+        None
+    };
+    let view = RecipeView {
+        recipe: &recipe,
+        forecast: forecast.as_ref(),
+    };
+    output.result(&view, std::slice::from_ref(&recipe.recipe), || {
+        let registered = forecast.as_ref().map_or_else(String::new, |it| {
+            format!(
+                "\n\nregistered as forecast {} at {} (hash {})",
+                it.forecast, it.registered_at, it.hash
+            )
+        });
+        recipe_text(&sweep, &recipe) + &registered
+    })?;
     Ok(0)
 }
 
-fn human(sweep: &str, recipe: &Recipe) -> String {
-    let shape = &recipe.shape;
-    let mut text = format!(
-        "recipe {} for {} parameters, from {sweep}: {}\n\n\
-         shape {}: width {}, layers {}, heads {} ({} kv), d_ff {}, vocabulary {}, context {}\n\
-         muP: base width {}, scale_emb {}, scale_depth {}, init_std {}\n\n",
-        recipe.recipe,
-        human_count(recipe.params as f64),
-        recipe.verdict.name().to_uppercase(),
-        shape.model,
-        shape.width,
-        shape.layers,
-        shape.heads,
-        shape.kv_heads,
-        shape.d_ff,
-        shape.vocab,
-        shape.context,
-        recipe.mup.base_width,
-        recipe.mup.scale_emb,
-        recipe.mup.scale_depth,
-        recipe.mup.init_std
-    );
-    let rows: Vec<Vec<String>> = ITEMS
-        .iter()
-        .filter_map(|name| Some(row(name, recipe.items.get(*name)?)))
-        .collect();
-    text.push_str(&table(&["", "value", "95 % interval", "source", "from"], &rows));
-    text.push_str("\n\n");
-    let gates: Vec<Vec<String>> = recipe
-        .gates
-        .iter()
-        .map(|gate| {
-            let next = gate
-                .next
-                .as_ref()
-                .map_or_else(String::new, |next| format!(" — run next: {next}"));
-            vec![
-                if gate.passed { "pass" } else { "FAIL" }.to_owned(),
-                gate.name.clone(),
-                format!("{}{next}", gate.why),
-            ]
-        })
-        .collect();
-    text.push_str(&table(&["gate", "", ""], &gates));
-    for warning in &recipe.warnings {
-        text.push_str(&format!("\nwarning {}: {}", warning.code, warning.text));
-    }
-    text
+#[derive(Debug, Serialize)]
+struct RecipeView<'a> {
+    #[serde(flatten)]
+    recipe: &'a Recipe,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forecast: Option<&'a ForecastView>,
 }
 
-fn row(name: &str, item: &Item) -> Vec<String> {
-    let number = |value: f64| {
-        if value >= 1e4 {
-            human_count(value)
-        } else {
-            significant(value, 4).to_string()
-        }
-    };
-    let number = |value: f64| {
-        if value >= 1e15 {
-            format!("{value:.2e}")
-        } else {
-            number(value)
-        }
-    };
-    let value = item
-        .value
-        .as_f64()
-        .map_or_else(|| item.value.as_str().unwrap_or("–").to_owned(), number);
-    let interval = item
-        .ci95
-        .map_or_else(|| "–".to_owned(), |[a, b]| format!("{} to {}", number(a), number(b)));
-    let reach = item.extrapolation.map_or_else(String::new, |reach| {
-        format!(
-            " ({:.1e}× the parameters, {:.1e}× the tokens seen)",
-            reach.params, reach.tokens
-        )
-    });
-    vec![
-        name.to_owned(),
-        value,
-        interval,
-        item.source.name().to_owned(),
-        format!("{}{reach}", item.law),
-    ]
+#[derive(Debug, Serialize)]
+struct ForecastView {
+    forecast: String,
+    registered_at: String,
+    hash: String,
 }

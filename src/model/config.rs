@@ -108,6 +108,15 @@ pub struct RunConfig {
     pub numerics: Numerics,
 }
 
+/// Added to the mean square in the norms (`MiniCPM`'s configuration).
+pub const RMS_EPS: f64 = 1e-5;
+
+/// Base of the rotary frequencies (`MiniCPM`'s configuration).
+pub const ROPE_THETA: f64 = 1e4;
+
+/// The number that `AdamW` adds to the root of the second moment, in every run here.
+pub const ADAM_EPS: f64 = 1e-8;
+
 impl RunConfig {
     /// muP's table for this run.
     pub fn scaling(&self) -> Scaling {

@@ -11,3 +11,4 @@ pub mod mup;
 pub mod order;
 pub mod schedule;
 pub mod shape;
+pub mod tensors;

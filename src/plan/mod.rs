@@ -118,8 +118,8 @@ impl TrialPlan {
         for id in self.stages.iter().rev() {
             match known.state(id) {
                 StageState::Diverged => return Vec::new(),
-                StageState::Complete if needed.is_empty() => break,
-                StageState::Complete if known.stages.get(id).is_some_and(|stage| stage.has_state) => break,
+                StageState::Complete if needed.is_empty() && !known.keeps_ends => break,
+                StageState::Complete if known.has_state(id) => break,
                 StageState::Complete
                 | StageState::Remaking { .. }
                 | StageState::Pending
@@ -162,12 +162,19 @@ pub struct Known {
     pub trials: BTreeMap<TrialId, TrialSpec>,
     /// Trials of the sweep that the user has taken out.
     pub cancelled: BTreeSet<TrialId>,
+    /// Whether the state at the end of every trial is wanted as well.
+    pub keeps_ends: bool,
 }
 
 impl Known {
     /// Where a stage stands.
     pub fn state(&self, stage: &StageId) -> StageState {
         self.stages.get(stage).map_or(StageState::Pending, |known| known.state)
+    }
+
+    /// Whether the end of a stage can be continued from.
+    fn has_state(&self, stage: &StageId) -> bool {
+        self.stages.get(stage).is_some_and(|known| known.has_state)
     }
 }
 
@@ -265,6 +272,10 @@ fn reason(trial: &TrialPlan, known: &Known) -> (Reason, String) {
         );
     }
     match state {
+        TrialState::Complete if !trial.missing(known).is_empty() => (
+            Reason::Continue,
+            "trained to its end; its weights are made again to be kept".to_owned(),
+        ),
         TrialState::Complete => (Reason::Complete, "trained to its end".to_owned()),
         TrialState::Diverged => (Reason::Complete, "diverged, which is a result".to_owned()),
         TrialState::Failed => (Reason::Retry, "its attempts failed".to_owned()),

@@ -1,6 +1,6 @@
 //! From what was asked to what is trained: units become steps, defaults become numbers.
 
-use crate::model::config::{DeviceKind, Numerics, Optimizer, RunConfig};
+use crate::model::config::{ADAM_EPS, DeviceKind, Numerics, Optimizer, RunConfig};
 use crate::model::data_info::DataInfo;
 use crate::model::schedule::{Form, Schedule};
 use crate::spec::{ScheduleName, Settings};
@@ -14,9 +14,6 @@ pub struct Machine {
     /// Threads of a worker, where the sweep says so.
     pub threads: Option<u64>,
 }
-
-/// `AdamW`'s epsilon (`MiniCPM`'s code).
-const ADAM_EPS: f64 = 1e-8;
 
 /// From this size on a worker gets two threads: below, products are too small to share.
 ///

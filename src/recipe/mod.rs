@@ -2,7 +2,11 @@
 //!
 //! Reads laws, not runs. A number from a paper is `published`, never `fitted`. Refuses to know where fits are kept.
 
+mod alternatives;
 pub mod build;
+mod gates;
+mod items;
+pub mod next;
 pub mod published;
 
 use std::collections::BTreeMap;
@@ -27,8 +31,14 @@ pub struct Recipe {
     pub shape: ShapeItem,
     /// muP's constants.
     pub mup: Mup,
+    /// The optimizer's other constants: those of the proxies.
+    pub optimizer: OptimizerItem,
     /// Its numbers, by name.
     pub items: BTreeMap<String, Item>,
+    /// What else the same compute or the same loss could buy, by the law of loss.
+    pub alternatives: Vec<Alternative>,
+    /// What `MiniCPM-2.4B` was trained with, to compare.
+    pub published: Vec<PublishedItem>,
     /// What was checked.
     pub gates: Vec<Gate>,
     /// What a reader must know.
@@ -80,10 +90,11 @@ pub struct ShapeItem {
 }
 
 /// The items in the order in which people read them.
-pub const ITEMS: [&str; 10] = [
+pub const ITEMS: [&str; 11] = [
     "lr",
     "lr_hidden",
     "batch_tokens",
+    "batch_warmup_tokens",
     "warmup_tokens",
     "schedule",
     "decay_fraction",
@@ -104,6 +115,62 @@ pub struct Mup {
     pub scale_depth: f64,
     /// Standard deviation of the initial weights at the base width.
     pub init_std: f64,
+}
+
+/// The constants of `AdamW` beside its learning rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OptimizerItem {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Weight decay, multiplied by each group's learning rate.
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient.
+    pub clip: f64,
+}
+
+/// A run beside the one that is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// Which.
+    pub name: String,
+    /// Parameters.
+    pub params: f64,
+    /// Tokens.
+    pub tokens: f64,
+    /// FLOPs of its training, as 6ND.
+    pub flops: f64,
+    /// Its predicted loss.
+    pub loss: f64,
+    /// The interval of that mean.
+    pub ci95: Option<[f64; 2]>,
+    /// FLOPs of inference for each token, as 2N.
+    pub inference_flops_per_token: f64,
+}
+
+/// A number of a published recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PublishedItem {
+    /// The item of a recipe that it compares with.
+    pub item: String,
+    /// Its value.
+    pub value: serde_json::Value,
+    /// Where it stands.
+    pub source: String,
+}
+
+/// What a coordinate check has found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Coordinates {
+    /// The narrowest and the widest model.
+    pub widths: [u64; 2],
+    /// How many times more the residual stream changes in a few steps at one width than at another.
+    pub stream: f64,
+    /// The same of the logits.
+    pub logits: f64,
 }
 
 /// Where a number comes from.

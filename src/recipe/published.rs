@@ -1,7 +1,10 @@
 //! Numbers from papers, each with its source and where it was measured.
 
+use serde_json::json;
+
 use crate::model::ladder;
 use crate::model::shape::Shape;
+use crate::recipe::PublishedItem;
 
 /// Peak learning rate of the embedding's group (MiniCPM 2404.06395, section 3.3; sizes 0.04B to 0.5B, verified at 2.1B).
 pub const LR: f64 = 0.01;
@@ -26,6 +29,33 @@ pub fn batch_tokens(tokens: f64) -> f64 {
 }
 /// The paper of [`batch_tokens`].
 pub const BATCH_SOURCE: &str = "Step Law 2503.04715: 0.58 D^0.571";
+
+/// What `MiniCPM-2.4B` was trained with.
+pub fn minicpm() -> Vec<PublishedItem> {
+    let item = |item: &str, value: serde_json::Value, source: &str| PublishedItem {
+        item: item.to_owned(),
+        value,
+        source: source.to_owned(),
+    };
+    vec![
+        item("params", json!(2_442_057_984_u64), "MiniCPM 2404.06395, table 2"),
+        item("lr", json!(LR), LR_SOURCE),
+        item("lr_hidden", json!(LR / 9.0), "MiniCPM's code: lr / (2304 / 256)"),
+        item(
+            "batch_tokens",
+            json!(3_932_160),
+            "MiniCPM 2404.06395, 6.2: 960 sequences of 4,096",
+        ),
+        item("warmup_tokens", json!(11e9), WARMUP_SOURCE),
+        item("schedule", json!("wsd"), SCHEDULE_SOURCE),
+        item(
+            "decay_fraction",
+            json!(0.09),
+            "0.1T of 1.1T tokens, exponential, half-life 5,000 steps",
+        ),
+        item("tokens", json!(1.1e12), "MiniCPM 2404.06395, 6.2"),
+    ]
+}
 
 /// Tokens in a sequence of MiniCPM's released models (table 2).
 pub const CONTEXT: u64 = 4096;

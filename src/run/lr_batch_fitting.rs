@@ -54,13 +54,13 @@ pub struct Both {
     pub batch: PowerLaw,
 }
 
-/// Fits the law and keeps it.
+/// Fits the law and keeps it; also gives it as it was fitted.
 pub async fn fit(
     context: &Context,
     store: &mut Store,
     source: Source<'_>,
     request: &Request,
-) -> Result<KeptLrBatch, Failure> {
+) -> Result<(KeptLrBatch, LrBatchLaw), Failure> {
     let (name, runs, mut left_out) = sources::runs(context, store, source, request).await?;
     let options = Options {
         hold_out: request.hold_out,
@@ -71,6 +71,7 @@ pub async fn fit(
     };
     let law = lr_batch::fit(&runs, &options).map_err(|refusal| fitting::refused(&refusal))?;
     let id = fitting::name(&law);
+    let fitted = law.clone();
     let LrBatchLaw {
         lr,
         batch,
@@ -95,5 +96,5 @@ pub async fn fit(
         warnings,
     };
     fitting::keep(context, store, None, &kept.fit, LAW, &kept).await?;
-    Ok(kept)
+    Ok((kept, fitted))
 }

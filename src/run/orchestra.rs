@@ -381,7 +381,7 @@ impl<'a> Orchestra<'a> {
             parent,
             resume: kept.iter().map(|resume| self.opened(resume)).collect(),
             checkpoint_every: limits::interval(self.planned, &plan),
-            keep_state: plan.kind == StageKind::Trunk,
+            keep_state: plan.kind == StageKind::Trunk || self.planned.sweep.resources.keep_weights,
             data: fs::canonicalize(self.data_folder(&plan))?,
             eval_windows: EVAL_WINDOWS,
             device: self.context.device_name(device),

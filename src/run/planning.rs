@@ -102,10 +102,11 @@ pub fn plan_sweep(
     sweep: Sweep,
     text: String,
     notes: Vec<String>,
-    known: Known,
+    mut known: Known,
     rates: (BTreeMap<String, f64>, Option<f64>),
 ) -> Result<Planned, Failure> {
     let data = data_of(context, &sweep)?;
+    known.keeps_ends = sweep.resources.keep_weights;
     let machine = Machine {
         device: context.device,
         threads: sweep.resources.threads,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::draw;
 use crate::fit::loss_fit::LossFit;
-use crate::recipe::build::Ask;
+use crate::recipe::build::{Ask, Size};
 use crate::recipe::{ITEMS, Item, Recipe};
 use crate::record::TrialRow;
 use crate::report::curves::Curves;
@@ -73,8 +73,7 @@ pub async fn report(context: &Context, store: &mut Store, sweep: &str, folder: &
         Ok(laws) => {
             let ask = Ask {
                 params,
-                tokens: None,
-                flops: None,
+                size: Size::Optimal,
             };
             advising::advise(context, store, sweep, laws, &ask).await.ok()
         }

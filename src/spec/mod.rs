@@ -81,6 +81,9 @@ pub struct Resources {
     pub checkpoint_tokens: Option<u64>,
     /// Seconds that a worker may say nothing before it is taken for hung.
     pub timeout_seconds: Option<f64>,
+    /// Whether the state at the end of every trial is kept, so that it can be exported.
+    #[serde(default)]
+    pub keep_weights: bool,
 }
 
 /// One trial that was asked for.

@@ -106,6 +106,19 @@ fn positive(entry: &Entry, parent: &str, findings: &mut Findings) -> Option<f64>
     read
 }
 
+/// `true` or `false`.
+fn read_flag(node: &Node, key: &str, findings: &mut Findings) -> bool {
+    match node.text() {
+        Some("true") => true,
+        Some("false") => false,
+        Some(_) | None => {
+            let wrong = Wrong::new(format!("expected true or false, found {}", node.found()));
+            findings.mistake(node.place, key, wrong.with("true"));
+            false
+        }
+    }
+}
+
 /// What the sweep may cost.
 pub(crate) fn read_budget(node: &Node, findings: &mut Findings) -> Budget {
     let mut budget = Budget::default();
@@ -149,6 +162,7 @@ pub(crate) fn read_resources(node: &Node, findings: &mut Findings) -> Resources 
         "checkpoint_seconds",
         "checkpoint_tokens",
         "timeout_seconds",
+        "keep_weights",
     ];
     for entry in known(node, "resources", &keys, "resources: {workers: 2}", findings) {
         let key = join("resources", &entry.key);
@@ -157,6 +171,7 @@ pub(crate) fn read_resources(node: &Node, findings: &mut Findings) -> Resources 
             "threads" => resources.threads = read_count(&entry.value, &key, findings),
             "checkpoint_tokens" => resources.checkpoint_tokens = read_count(&entry.value, &key, findings),
             "checkpoint_seconds" => resources.checkpoint_seconds = positive(entry, "resources", findings),
+            "keep_weights" => resources.keep_weights = read_flag(&entry.value, &key, findings),
             "timeout_seconds" => resources.timeout_seconds = positive(entry, "resources", findings),
             _ => resources.gpus = positive(entry, "resources", findings),
         }

@@ -20,6 +20,21 @@ pub struct FitRow {
     pub body: serde_json::Value,
 }
 
+/// A forecast, frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForecastRow {
+    /// Its name: the beginning of its hash.
+    pub forecast: String,
+    /// When it was registered.
+    pub registered_at: String,
+    /// The recipe that it is of.
+    pub recipe: String,
+    /// blake3 of the body.
+    pub hash: String,
+    /// The recipe as it was, JSON.
+    pub body: String,
+}
+
 impl Store {
     /// Keeps a fit; the same fit again changes nothing.
     pub async fn add_fit(&mut self, at: &str, fit: &FitRow) -> Result<(), StoreError> {
@@ -49,6 +64,66 @@ impl Store {
             .bind(recipe)
             .bind(at)
             .bind(sweep)
+            .bind(body.to_string())
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// The newest recipe whose name begins like this.
+    pub async fn recipe(&mut self, name: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        let row = sqlx::query(
+            "select body from recipes where substr(recipe, 1, length(?1)) = ?1 order by made_at desc, recipe limit 1",
+        )
+        .bind(name)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        row.as_ref().map(|row| json(row, 0)).transpose()
+    }
+
+    /// Freezes a forecast; one that is there already stays as it was.
+    pub async fn add_forecast(&mut self, forecast: &ForecastRow) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into forecasts (forecast, registered_at, recipe, hash, body) values (?, ?, ?, ?, ?)
+             on conflict do nothing",
+        )
+        .bind(&forecast.forecast)
+        .bind(&forecast.registered_at)
+        .bind(&forecast.recipe)
+        .bind(&forecast.hash)
+        .bind(&forecast.body)
+        .execute(&mut self.connection)
+        .await?;
+        Ok(())
+    }
+
+    /// The forecasts whose name begins like this; of all, the newest first.
+    pub async fn forecasts(&mut self, name: &str) -> Result<Vec<ForecastRow>, StoreError> {
+        let rows = sqlx::query(
+            "select forecast, registered_at, recipe, hash, body from forecasts
+             where substr(forecast, 1, length(?1)) = ?1 order by registered_at desc, forecast",
+        )
+        .bind(name)
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ForecastRow {
+                    forecast: row.try_get(0)?,
+                    registered_at: row.try_get(1)?,
+                    recipe: row.try_get(2)?,
+                    hash: row.try_get(3)?,
+                    body: row.try_get(4)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Keeps a score beside its forecast.
+    pub async fn add_score(&mut self, at: &str, forecast: &str, body: &serde_json::Value) -> Result<(), StoreError> {
+        sqlx::query("insert into scores (forecast, scored_at, body) values (?, ?, ?) on conflict do nothing")
+            .bind(forecast)
+            .bind(at)
             .bind(body.to_string())
             .execute(&mut self.connection)
             .await?;

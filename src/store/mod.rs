@@ -18,7 +18,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
-pub use fits::FitRow;
+pub use fits::{FitRow, ForecastRow};
 pub use imports::ImportRow;
 pub use live::{AttemptSpan, LeanTrial, PathStage};
 pub use log::{Entry, StageDetail, TrialEntry};

@@ -156,7 +156,17 @@ impl Store {
             stages,
             trials,
             cancelled,
+            keeps_ends: false,
         })
+    }
+
+    /// What a stage trains.
+    pub async fn stage_config(&mut self, stage: &StageId) -> Result<RunConfig, StoreError> {
+        let row = sqlx::query("select config from stages where stage = ?")
+            .bind(&stage.0)
+            .fetch_one(&mut self.connection)
+            .await?;
+        json(&row, 0)
     }
 
     /// The states of a stage that are on disk: inside it and at its end, the last first.

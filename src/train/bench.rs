@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
 use rand_chacha::ChaCha8Rng;
-use sandbox::model::config::{DeviceKind, Numerics, Optimizer, Precision, RunConfig};
+use sandbox::model::config::{ADAM_EPS, DeviceKind, Numerics, Optimizer, Precision, RunConfig};
 use sandbox::model::mup::{Multipliers, Parametrization};
 use sandbox::model::schedule::{Form, Schedule};
 use sandbox::model::shape::Shape;
@@ -174,7 +174,7 @@ fn config(options: &Options, shape: Shape, device: Device) -> Result<RunConfig, 
             weight_decay: 0.1,
             beta1: 0.9,
             beta2: 0.95,
-            eps: 1e-8,
+            eps: ADAM_EPS,
             clip: 1.0,
         },
         batch_tokens: Tokens(options.batch_tokens),

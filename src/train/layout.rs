@@ -6,6 +6,7 @@
 
 use sandbox::model::mup::Group;
 use sandbox::model::shape::Shape;
+use sandbox::model::tensors::{NamedTensor, tensors};
 use tch::Tensor;
 
 /// One named parameter.
@@ -77,46 +78,23 @@ pub(crate) struct Weights {
 impl Layout {
     /// The layout of a shape with a vocabulary.
     pub(crate) fn new(shape: Shape, vocab: u64) -> Self {
-        let (width, d_ff) = (dim(shape.width), dim(shape.d_ff));
-        let queries = dim(shape.heads * shape.head_dim);
-        let keys = dim(shape.kv_heads * shape.head_dim);
-        let mut layout = Self {
-            entries: Vec::new(),
+        let mut offset = 0;
+        let entry = |tensor: NamedTensor| {
+            let size: Vec<i64> = tensor.size.iter().map(|&size| dim(size)).collect();
+            let begin = offset;
+            offset += size.iter().product::<i64>();
+            Entry {
+                name: tensor.name,
+                group: tensor.group,
+                size,
+                offset: begin,
+            }
+        };
+        Self {
+            entries: tensors(shape, vocab).into_iter().map(entry).collect(),
             shape,
             vocab: dim(vocab),
-        };
-        layout.push("model.embed_tokens.weight", Group::Embedding, &[dim(vocab), width]);
-        for layer in 0..shape.layers {
-            for norm in ["input_layernorm", "post_attention_layernorm"] {
-                layout.push(&format!("model.layers.{layer}.{norm}.weight"), Group::Norm, &[width]);
-            }
         }
-        layout.push("model.norm.weight", Group::Norm, &[width]);
-        for layer in 0..shape.layers {
-            for (name, rows, columns) in [
-                ("self_attn.q_proj", queries, width),
-                ("self_attn.k_proj", keys, width),
-                ("self_attn.v_proj", keys, width),
-                ("self_attn.o_proj", width, queries),
-                ("mlp.gate_proj", d_ff, width),
-                ("mlp.up_proj", d_ff, width),
-                ("mlp.down_proj", width, d_ff),
-            ] {
-                let name = format!("model.layers.{layer}.{name}.weight");
-                layout.push(&name, Group::Matrix, &[rows, columns]);
-            }
-        }
-        layout
-    }
-
-    fn push(&mut self, name: &str, group: Group, size: &[i64]) {
-        let offset = self.numel();
-        self.entries.push(Entry {
-            name: name.to_owned(),
-            group,
-            size: size.to_vec(),
-            offset,
-        });
     }
 
     /// The number of all parameters.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod checkpoint;
+mod coordinates;
 mod failure;
 mod feed;
 mod job;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sandbox::model::mup::Multipliers;
 use sandbox::wire::{self, LINES_FILE, Line};
 
 use crate::failure::Failure;
@@ -55,6 +57,8 @@ enum Command {
     },
     /// Measure how fast a shape trains here.
     Bench(bench::Options),
+    /// Measure muP's coordinate check: how the change of activations depends on the width.
+    Coordinates,
     /// Say what this worker can use.
     Info {
         /// As JSON.
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
             Command::Serve => serve(),
             Command::Job { files } => do_jobs(&files),
             Command::Bench(options) => bench(&options),
+            Command::Coordinates => coordinates(),
             Command::Info { json } => say(&info(json)),
         }
     };
@@ -149,6 +154,12 @@ fn bench(options: &bench::Options) -> Result<(), Failure> {
         serde_json::to_string_pretty(&report)
     };
     say(&text.map_err(|error| Failure::from_message(error.to_string()))?)
+}
+
+/// Measures the coordinate check and says the result.
+fn coordinates() -> Result<(), Failure> {
+    let found = coordinates::measure(Multipliers::default())?;
+    say(&serde_json::to_string(&found).map_err(|error| Failure::from_message(error.to_string()))?)
 }
 
 /// What this worker can use.

@@ -5,17 +5,12 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sandbox::model::config::{Precision, RunConfig};
+use sandbox::model::config::{Precision, RMS_EPS, ROPE_THETA, RunConfig};
 use sandbox::model::mup::Scaling;
 use sandbox::model::shape::Shape;
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::layout::{LayerWeights, Layout, Weights, dim};
-
-/// Added to the mean square in the norms (`MiniCPM`'s configuration).
-pub(crate) const RMS_EPS: f64 = 1e-5;
-/// Base of the rotary frequencies (`MiniCPM`'s configuration).
-const ROPE_THETA: f64 = 1e4;
 
 /// A batch of sequences on the device of the model.
 pub(crate) struct Batch {

@@ -130,6 +130,11 @@ impl Workdir {
         self.home.join("workers").join(format!("{worker}.log"))
     }
 
+    /// A sweep file that is to be run next.
+    pub fn next_sweep(&self, name: &str) -> PathBuf {
+        self.home.join("next").join(name)
+    }
+
     fn lock_file(&self) -> PathBuf {
         self.home.join("sandbox.lock")
     }

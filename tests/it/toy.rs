@@ -194,6 +194,127 @@ fn a_recipe_names_the_origin_of_every_number() {
 }
 
 #[test]
+fn a_grid_that_ends_before_its_minimum_gives_the_sweep_to_run_next_and_that_one_a_recipe() {
+    let world = World::new();
+    world.prepare_text();
+    let narrow = SWEEP.replace("[3e-3, 1e-2, 3e-2, 0.5]", "[1e-3, 2e-3]");
+    world.write("toy.yaml", &narrow);
+    world.run(&["run", "toy.yaml", "--toy", "--json"]).ok();
+    let recipe = ["recipe", "--params", "2.4B", "--toy", "--json"];
+    let refused = world.run(&recipe);
+    assert_eq!((refused.code, refused.error().as_str()), (4, "optimum_at_edge"));
+    let json = refused.json();
+    let hints = json["error"]["hints"].as_array().expect("hints");
+    let next = hints
+        .iter()
+        .filter_map(Value::as_str)
+        .find_map(|hint| hint.strip_prefix("run next: "))
+        .expect("the sweep to run next");
+    let plan = world.run(&["plan", next, "--toy", "--json"]).ok();
+    assert_eq!(plan["reasons"]["complete"], 30, "what was trained is not trained again");
+    world.run(&["run", next, "--toy", "--json"]).ok();
+    let recipe = world.run(&recipe).ok();
+    let lr = recipe["items"]["lr"]["value"].as_f64().expect("a number");
+    assert!((lr / 0.01 - 1.0).abs() < 0.1, "{lr}");
+    let gates = recipe["gates"].as_array().expect("gates");
+    let bracketed = gates.iter().find(|gate| gate["name"] == "lr_bracketed");
+    assert_eq!(bracketed.expect("a gate")["passed"], true, "{gates:?}");
+}
+
+#[test]
+fn every_gate_that_fails_names_a_sweep_that_plans() {
+    let world = trained();
+    let recipe = world.run(&["recipe", "--params", "2.4B", "--toy", "--json"]).ok();
+    let mut named = 0;
+    for gate in recipe["gates"].as_array().expect("gates") {
+        if let Some(next) = gate["next"].as_str() {
+            let plan = world.run(&["plan", next, "--toy", "--json"]);
+            assert_eq!(plan.code, 0, "{next}: {}", plan.stderr);
+            named += 1;
+        }
+    }
+    assert!(named >= 3, "{}", recipe["gates"]);
+    for row in recipe["alternatives"].as_array().expect("alternatives") {
+        assert!(
+            row["loss"].as_f64() > Some(0.0) && row["flops"].as_f64() > Some(0.0),
+            "{row}"
+        );
+    }
+    let published = recipe["published"].as_array().expect("a list");
+    let lr = published.iter().find(|it| it["item"] == "lr").expect("MiniCPM's rate");
+    assert_eq!(lr["value"], 0.01);
+    let asked = ["--tokens-per-second", "1M", "--hours", "100", "--toy", "--json"];
+    let timed = world.run(&[&["recipe", "--params", "2.4B"][..], &asked].concat()).ok();
+    assert_eq!(timed["items"]["tokens"]["value"], 3.6e11);
+}
+
+#[test]
+fn a_recipe_is_written_out_and_its_forecast_is_frozen_and_scored() {
+    let world = trained();
+    let mut args = vec!["recipe", "--params", "2.4B", "--tokens", "1T"];
+    args.extend(["--out", "out", "--register", "--toy", "--json"]);
+    let recipe = world.run(&args).ok();
+    let read = |name: &str| -> Value {
+        let text = fs_err::read_to_string(world.path(name)).expect("written");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let groups = read("out/parameter_groups.json");
+    let lr = recipe["items"]["lr"]["value"].as_f64().expect("a number");
+    let near = |value: &Value, wanted: f64| (value.as_f64().expect("a number") / wanted - 1.0).abs() < 1e-9;
+    assert!(
+        near(&groups["groups"][0]["lr"], lr) && near(&groups["groups"][1]["lr"], lr / 9.0),
+        "{groups}"
+    );
+    let config = read("out/config.json");
+    assert_eq!(
+        (&config["model_type"], &config["hidden_size"]),
+        (&"minicpm".into(), &2304.into())
+    );
+    let plan = world.run(&["plan", "out/sweep.yaml", "--json"]);
+    assert_eq!(plan.code, 0, "{}", plan.stderr);
+    assert_eq!(plan.json()["trials"][0]["params_non_embedding"], recipe["params"]);
+    let forecast = recipe["forecast"]["forecast"].as_str().expect("a name");
+    let again = world.run(&args).ok();
+    assert_eq!(again["forecast"], recipe["forecast"], "the first date stands");
+    let predicted = recipe["items"]["loss"]["value"].as_f64().expect("a number");
+    // The toy's law is exact, and so the interval is all but empty.
+    for (off, inside) in [(0.0, true), (0.25, false)] {
+        let actual = (predicted + off).to_string();
+        let score = world.run(&["score", forecast, "--actual", &actual, "--json"]).ok();
+        assert_eq!(score["inside"], inside, "{score}");
+        assert!((score["error"].as_f64().expect("a number") - off).abs() < 1e-9);
+    }
+    let unknown = world.run(&["score", "nothing", "--actual", "2.0", "--json"]);
+    assert_eq!((unknown.code, unknown.error().as_str()), (2, "unknown_forecast"));
+    // Every number leads to a fit, and a fit to its trials.
+    let fit = recipe["items"]["loss"]["fit"].as_str().expect("a fit");
+    let shown = world.run(&["show", fit, "--json"]).ok();
+    let trial = shown["residuals"][0]["label"].as_str().expect("a trial");
+    assert_eq!(world.run(&["show", trial, "--json"]).ok()["state"], "complete");
+    let name = recipe["recipe"].as_str().expect("a name");
+    assert_eq!(world.run(&["show", name, "--json"]).ok()["recipe"], recipe["recipe"]);
+}
+
+#[test]
+fn points_become_event_files_and_weights_that_were_not_kept_are_not_made_up() {
+    let world = trained();
+    let written = world
+        .run(&["export", "toy", "--format", "tensorboard", "--out", "events", "--json"])
+        .ok();
+    let files = written["files"].as_array().expect("files");
+    assert_eq!(files.len(), 45, "a file for each trial that has points");
+    let first = fs_err::read(world.path(files[0].as_str().expect("a path"))).expect("written");
+    assert!(
+        first.windows(10).any(|bytes| bytes == b"loss/train"),
+        "the points are in it"
+    );
+    let trials = world.run(&["status", "--trials", "--json"]).ok();
+    let trial = trials["trials"][0]["trial"].as_str().expect("a trial");
+    let refused = world.run(&["export", trial, "--format", "granite", "--out", "model", "--json"]);
+    assert_eq!((refused.code, refused.error().as_str()), (2, "no_weights"));
+}
+
+#[test]
 fn running_again_trains_nothing_and_a_new_budget_only_the_difference() {
     let world = trained();
     let again = world.run(&["run", "toy.yaml", "--toy", "--json"]).ok();

@@ -172,3 +172,42 @@ fn doctor_finds_the_worker() {
     assert_eq!(doctor.code, 0, "{}", doctor.stdout);
     assert_eq!(doctor.json()["healthy"], true);
 }
+
+#[test]
+fn weights_that_are_kept_are_exported_and_asking_for_them_later_trains_the_last_stages_again() {
+    let world = prepared();
+    let only = ["--set", "parameters.lr=[3e-3]"];
+    world.run(&[&["run", "real.yaml", "--json"][..], &only].concat()).ok();
+    let digest = world.digest();
+    let keep = ["--set", "resources.keep_weights=true"];
+    let plan = world
+        .run(&[&["plan", "real.yaml", "--json"][..], &only, &keep].concat())
+        .ok();
+    assert_eq!(plan["reasons"]["continue"], 8, "{}", plan["reasons"]);
+    world
+        .run(&[&["run", "real.yaml", "--json"][..], &only, &keep].concat())
+        .ok();
+    assert_eq!(world.digest(), digest, "the results stand");
+    let again = world
+        .run(&[&["plan", "real.yaml", "--json"][..], &only, &keep].concat())
+        .ok();
+    assert_eq!(again["totals"]["tokens_to_train"], 0);
+    let trial = plan["trials"][0]["trial"].as_str().expect("a trial");
+    for (form, class) in [("granite", "GraniteForCausalLM"), ("llama", "LlamaForCausalLM")] {
+        world
+            .run(&["export", trial, "--format", form, "--out", form, "--json"])
+            .ok();
+        let text = fs::read_to_string(world.path(form).join("config.json")).expect("written");
+        let config: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(
+            (&config["architectures"][0], &config["vocab_size"]),
+            (&class.into(), &256.into())
+        );
+        assert!(
+            fs::metadata(world.path(form).join("model.safetensors"))
+                .expect("written")
+                .len()
+                > 20_000
+        );
+    }
+}

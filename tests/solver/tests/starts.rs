@@ -1,14 +1,17 @@
 //! The solver of the law of loss against a kept library's quasi-Newton method from many starts.
 
+#[path = "../../full/mod.rs"]
+mod full;
+
 use argmin::core::{CostFunction, Executor, Gradient};
 use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
+use engine::fit::chinchilla::{HUBER_DELTA, Objective};
+use engine::fit::loss_law::{HoldOut, Options, loss_law};
+use engine::fit::observation::Observation;
 use rand::seq::index::sample;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sandbox::fit::chinchilla::{HUBER_DELTA, Objective};
-use sandbox::fit::loss_law::{HoldOut, Options, loss_law};
-use sandbox::fit::observation::Observation;
 
 /// ln E, ln A, alpha, ln B, beta.
 type Constants = Vec<f64>;
@@ -170,24 +173,21 @@ fn compare(designs: std::ops::Range<u64>, starts_of_each: usize) -> Comparison {
 
 #[test]
 fn no_start_of_a_quasi_newton_method_does_better() {
-    let found = compare(0..8, 200);
-    assert!(found.refused == 0 && found.worse.is_empty(), "{found:?}");
-    // The library gets there: there is something to compare with.
-    assert!(found.near >= 6, "{found:?}");
-}
-
-#[test]
-#[ignore = "it takes ten minutes: `make coverage` runs it"]
-fn the_best_of_4500_starts_does_no_better_on_499_of_500_designs() {
+    let (designs, starts) = if full::is_full() { (500, 4500) } else { (8, 200) };
     let halves = std::thread::scope(|scope| {
-        [0..250, 250..500]
-            .map(|half| scope.spawn(|| compare(half, 4500)))
+        [0..designs / 2, designs / 2..designs]
+            .map(|half| scope.spawn(move || compare(half, starts)))
             .map(|half| half.join().expect("a comparison"))
     });
-    println!("500 designs against the best of 4,500 starts of L-BFGS: {halves:?}");
-    let [worse, refused] = [
-        halves.iter().map(|half| half.worse.len()).sum::<usize>(),
-        halves.iter().map(|half| half.refused).sum(),
-    ];
-    assert!(worse <= 1 && refused <= 5, "{halves:?}");
+    println!("{designs} designs against the best of {starts} starts of L-BFGS: {halves:?}");
+    let sum = |of: fn(&Comparison) -> usize| halves.iter().map(of).sum::<usize>();
+    let (worse, refused, near) = (
+        sum(|half| half.worse.len()),
+        sum(|half| half.refused),
+        sum(|half| half.near),
+    );
+    let few = usize::try_from(designs / 500).expect("small");
+    assert!(worse <= few && refused <= 5 * few, "{halves:?}");
+    // The library gets there: there is something to compare with.
+    assert!(4 * near >= 3 * usize::try_from(designs).expect("small"), "{halves:?}");
 }

@@ -1,0 +1,300 @@
+//! The numbers of a recipe, each with its interval and its origin.
+//!
+//! Refuses to judge them: that is what gates do.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::fit::Estimate;
+use crate::fit::learning_rate::LrRule;
+use crate::fit::loss_fit::{Extrapolation, LossFit};
+use crate::fit::lr_batch::LrBatchLaw;
+use crate::fit::statistics::interval95;
+use crate::model::flops;
+use crate::model::mup::{BASE_WIDTH, Group, Parametrization, Scaling};
+use crate::model::shape::Shape;
+use crate::recipe::build::{Ask, Evidence, Size};
+use crate::recipe::published;
+use crate::recipe::{Item, Reach, Source};
+
+/// The numbers, by name.
+pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMap<String, Item> {
+    let params = shape.params_non_embedding();
+    let per_token = flops::per_token(shape, published::vocab(params.0), published::CONTEXT);
+    let scaling = Scaling::new(shape, Parametrization::Mup, evidence.multipliers);
+    let optimal = optimal_item(evidence, params.as_f64());
+    let tokens = tokens_item(ask, optimal.as_ref(), per_token, params.as_f64());
+    let count = tokens.value.as_f64().unwrap_or_default();
+    let lr = lr_item(evidence, params.as_f64(), count);
+    let lr_hidden = scaled(&lr, scaling.lr_factor(Group::Matrix));
+    let warmup = json!((published::WARMUP_FRACTION * count).round());
+    let (decay, schedule_source) = (json!(published::DECAY_FRACTION), published::SCHEDULE_SOURCE);
+    let mut items = vec![
+        ("lr", lr),
+        ("lr_hidden", lr_hidden),
+        ("batch_tokens", batch_item(evidence, params.as_f64(), count)),
+        (
+            "warmup_tokens",
+            plain(warmup, "tokens", Source::Published, published::WARMUP_SOURCE),
+        ),
+        (
+            "decay_fraction",
+            plain(decay, "share of the run", Source::Published, schedule_source),
+        ),
+        ("schedule", schedule_item(evidence)),
+        ("flops", flops_item(&tokens, per_token)),
+        (
+            "tokens_compute_optimal",
+            optimal.unwrap_or_else(|| chinchilla_tokens(params.as_f64())),
+        ),
+        ("tokens", tokens),
+    ];
+    items.extend(loss_item(evidence, params.as_f64(), count).map(|loss| ("loss", loss)));
+    items.extend(batch_warmup_item(evidence, params.as_f64(), count).map(|item| ("batch_warmup_tokens", item)));
+    items.into_iter().map(|(name, item)| (name.to_owned(), item)).collect()
+}
+
+fn flops_item(tokens: &Item, per_token: f64) -> Item {
+    Item {
+        value: json!(tokens.value.as_f64().map(|count| count * per_token)),
+        ci95: tokens.ci95.map(|ends| ends.map(|end| end * per_token)),
+        unit: "FLOP".to_owned(),
+        law: format!("6 (N + V d) + 12 L d T a token, T = {}", published::CONTEXT),
+        ..tokens.clone()
+    }
+}
+
+fn plain(value: serde_json::Value, unit: &str, source: Source, law: &str) -> Item {
+    Item {
+        value,
+        ci95: None,
+        ci95_new_run: None,
+        unit: unit.to_owned(),
+        source,
+        law: law.to_owned(),
+        fit: None,
+        trials: 0,
+        extrapolation: None,
+    }
+}
+
+/// The best rate of the law that also gives the batch; else that of the grid over learning rates alone.
+fn lr_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
+    let unit = "peak, embedding and norms";
+    if let Some((fit, law)) = evidence.lr_batch {
+        return Item {
+            trials: trials_of(law),
+            fit: Some(fit.to_owned()),
+            extrapolation: reach_of(law, params, tokens),
+            ..estimated(law.lr.at(params, tokens), unit, "lr-batch: c N^a D^b")
+        };
+    }
+    let Some((fit, law)) = evidence.lr else {
+        return plain(json!(published::LR), unit, Source::Published, published::LR_SOURCE);
+    };
+    let found = law.predict(params, tokens);
+    let (estimate, rule) = match found.by {
+        LrRule::Constant => (
+            law.best,
+            "mean of ln lr over the minima, which do not drift; muP keeps it over width",
+        ),
+        LrRule::Power => (found.lr, "lr: c N^a D^b, for the minima drift"),
+    };
+    let bracketed = || law.groups.iter().filter(|group| group.best.is_some());
+    Item {
+        fit: Some(fit.to_owned()),
+        trials: bracketed().map(|group| group.points.len() as u64).sum(),
+        extrapolation: beyond(bracketed().map(|group| (group.params, group.tokens)), params, tokens),
+        ..estimated(estimate, unit, rule)
+    }
+}
+
+fn estimated(estimate: Estimate, unit: &str, law: &str) -> Item {
+    Item {
+        ci95: estimate.ci95,
+        ..plain(json!(estimate.value), unit, Source::Fitted, law)
+    }
+}
+
+fn trials_of(law: &LrBatchLaw) -> u64 {
+    let used = law.groups.iter().filter(|group| group.left_out.is_none());
+    used.map(|group| group.points as u64).sum()
+}
+
+fn reach_of(law: &LrBatchLaw, params: f64, tokens: f64) -> Option<Reach> {
+    let used = law.groups.iter().filter(|group| group.left_out.is_none());
+    beyond(used.map(|group| (group.params, group.tokens)), params, tokens)
+}
+
+fn beyond(runs: impl Iterator<Item = (f64, f64)>, params: f64, tokens: f64) -> Option<Reach> {
+    let Extrapolation { params, tokens, .. } = Extrapolation::beyond(runs, params, tokens)?;
+    Some(Reach { params, tokens })
+}
+
+fn scaled(item: &Item, factor: f64) -> Item {
+    Item {
+        value: json!(item.value.as_f64().map(|value| value * factor)),
+        ci95: item.ci95.map(|ends| ends.map(|end| end * factor)),
+        unit: "peak, matrices of the layers".to_owned(),
+        law: format!("lr / (width / {BASE_WIDTH}); {}", item.law),
+        ..item.clone()
+    }
+}
+
+/// The law says how many tokens a size wants; without one, twenty a parameter.
+fn optimal_item(evidence: &Evidence<'_>, params: f64) -> Option<Item> {
+    let (fit, law) = evidence.loss?;
+    let value = law.point().optimal_tokens(params);
+    let draws: Vec<f64> = law
+        .draws
+        .iter()
+        .map(|draw| draw.optimal_tokens(params))
+        .filter(|it| it.is_finite())
+        .collect();
+    value.is_finite().then(|| Item {
+        value: json!(value.round()),
+        ci95: interval95(&draws),
+        fit: Some(fit.to_owned()),
+        trials: law.n as u64,
+        extrapolation: Some(reach(law, params, value)),
+        ..plain(
+            json!(null),
+            "tokens",
+            Source::Fitted,
+            "chinchilla: least loss for 6 N D",
+        )
+    })
+}
+
+fn chinchilla_tokens(params: f64) -> Item {
+    plain(
+        json!((20.0 * params).round()),
+        "tokens",
+        Source::Published,
+        "Chinchilla 2203.15556: about 20 N",
+    )
+}
+
+fn tokens_item(ask: &Ask, optimal: Option<&Item>, per_token: f64, params: f64) -> Item {
+    let asked = |value: f64, law: &str| plain(json!(value.round()), "tokens", Source::Default, law);
+    match ask.size {
+        Size::Tokens(tokens) => asked(tokens, "as asked"),
+        Size::Flops(flops) => asked(flops / per_token, "as the FLOPs that were asked for allow"),
+        Size::Hours {
+            hours,
+            tokens_per_second,
+        } => asked(hours * 3600.0 * tokens_per_second, "as the hours at that speed allow"),
+        Size::Optimal => optimal.cloned().unwrap_or_else(|| chinchilla_tokens(params)),
+    }
+}
+
+/// The best batch of the valley in learning rate and batch, else of curves of equal loss, else the published one.
+fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
+    let unit = "tokens";
+    let item = if let Some((fit, law)) = evidence.lr_batch {
+        Item {
+            fit: Some(fit.to_owned()),
+            trials: trials_of(law),
+            extrapolation: reach_of(law, params, tokens),
+            ..estimated(law.batch.at(params, tokens), unit, "lr-batch: c D^b")
+        }
+    } else if let Some(equal) = &evidence.equal_loss {
+        let levels = || equal.law.levels.iter().map(|level| (level.params, level.tokens));
+        Item {
+            fit: Some(equal.fit.to_owned()),
+            trials: equal.trials,
+            extrapolation: beyond(levels(), params, tokens),
+            ..estimated(
+                equal.law.by_tokens.at(tokens),
+                unit,
+                "minima of curves of equal loss: c D^b",
+            )
+        }
+    } else {
+        let value = json!(published::batch_tokens(tokens));
+        plain(value, unit, Source::Published, published::BATCH_SOURCE)
+    };
+    // Whole sequences.
+    let context = published::CONTEXT as f64;
+    let sequences = item.value.as_f64().map(|batch| (batch / context).round().max(1.0));
+    Item {
+        value: json!(sequences.map(|count| count * context)),
+        ..item
+    }
+}
+
+/// Until when half the batch is enough, where the batch follows the loss: `MiniCPM` doubled its batch that way (2M to
+/// 4M for its 1.2B). None where that is a negligible part of the run, or no law says it.
+fn batch_warmup_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Option<Item> {
+    const NEGLIGIBLE: f64 = 0.01;
+    let (equal, (_, loss)) = (evidence.equal_loss.as_ref()?, evidence.loss?);
+    let batch_at = |tokens: f64| equal.law.by_loss.at(loss.point().loss(params, tokens)).value;
+    let half = batch_at(tokens) / 2.0;
+    let (mut low, mut high) = (0.0, tokens);
+    if !half.is_finite() || batch_at(tokens * NEGLIGIBLE) >= half {
+        return None;
+    }
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if batch_at(middle) < half {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Some(Item {
+        fit: Some(equal.fit.to_owned()),
+        trials: equal.trials,
+        ..plain(
+            json!(high.round()),
+            "tokens with half the batch",
+            Source::Fitted,
+            "batch = c / L^k along the law of loss",
+        )
+    })
+}
+
+fn schedule_item(evidence: &Evidence<'_>) -> Item {
+    match evidence.wsd_less_cosine {
+        Some((pairs, difference)) => Item {
+            trials: 2 * pairs,
+            ..plain(
+                json!("wsd"),
+                "",
+                Source::Measured,
+                &format!(
+                    "WSD less cosine: {difference:+.4} nats, mean of {pairs} pairs; one trunk serves many budgets"
+                ),
+            )
+        },
+        None => plain(json!("wsd"), "", Source::Published, published::SCHEDULE_SOURCE),
+    }
+}
+
+fn loss_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Option<Item> {
+    let (fit, law) = evidence.loss?;
+    let predicted = law.predict(params, tokens);
+    Some(Item {
+        value: json!(predicted.mean),
+        ci95: predicted.ci95_mean,
+        ci95_new_run: predicted.ci95_new_run,
+        fit: Some(fit.to_owned()),
+        trials: law.n as u64,
+        extrapolation: Some(reach(law, params, tokens)),
+        ..plain(
+            json!(null),
+            "nats per token of the proxies' data",
+            Source::Fitted,
+            "chinchilla: E + A/N^alpha + B/D^beta",
+        )
+    })
+}
+
+fn reach(law: &LossFit, params: f64, tokens: f64) -> Reach {
+    let beyond = law.extrapolation(params, tokens);
+    Reach {
+        params: beyond.params,
+        tokens: beyond.tokens,
+    }
+}

@@ -1,0 +1,296 @@
+//! The experiment to run next: a sweep's own file with one of its axes widened, so that only what is missing is trained.
+//!
+//! Refuses to know why it is wanted, and to edit what it does not understand: then there is no file.
+
+use serde_yaml::{Mapping, Value};
+
+use crate::model::ladder::LADDER;
+use crate::units::significant;
+
+/// What is widened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Widening {
+    /// The grid of learning rates, beyond the edges at which the lowest losses lie.
+    LearningRates {
+        /// Below the smallest.
+        below: bool,
+        /// Above the largest.
+        above: bool,
+        /// Between those that there are: the best is the last before the cliff.
+        between: bool,
+    },
+    /// Larger models.
+    Sizes,
+    /// Longer runs.
+    Tokens,
+    /// More batch sizes.
+    Batches,
+    /// More seeds: what is known is too uncertain.
+    Seeds,
+}
+
+impl Widening {
+    /// A word for file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LearningRates { .. } => "wider-lr",
+            Self::Sizes => "larger",
+            Self::Tokens => "longer",
+            Self::Batches => "batches",
+            Self::Seeds => "seeds",
+        }
+    }
+}
+
+/// What the sweep has tried.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tried {
+    /// Learning rates, rising.
+    pub lrs: Vec<f64>,
+    /// The largest size, parameters without the embedding.
+    pub largest: u64,
+    /// Tokens in a batch, rising.
+    pub batches: Vec<u64>,
+    /// Tokens of a run, rising.
+    pub tokens: Vec<u64>,
+    /// Seeds, rising.
+    pub seeds: Vec<u64>,
+}
+
+/// The sweep file `base` with one axis widened, under another name; none where its axes are not plain lists.
+///
+/// What was overridden on the command line stands at the end of a recorded file, as `# --set PATH=VALUE`.
+pub fn widened(base: &str, tried: &Tried, widening: Widening, why: &str) -> Option<String> {
+    let mut root: Mapping = serde_yaml::from_str(base).ok()?;
+    for line in base.lines() {
+        if let Some((path, value)) = line.strip_prefix("# --set ").and_then(|set| set.split_once('=')) {
+            put(&mut root, path, serde_yaml::from_str(value).ok()?)?;
+        }
+    }
+    if root.contains_key("zip") {
+        return None;
+    }
+    let name = root.get("name")?.as_str()?.to_owned();
+    match widening {
+        Widening::LearningRates { below, above, between } => {
+            let mut lrs = wider(&tried.lrs, below, above)?;
+            if between {
+                lrs = finer(&lrs);
+            }
+            set_axis(&mut root, "lr", numbers(&lrs))?;
+        }
+        Widening::Sizes => {
+            let models = larger(&root, tried.largest)?;
+            set_axis(&mut root, "model", models)?;
+        }
+        Widening::Tokens => {
+            let budgets = longer(&root, tried.tokens.last().copied()?)?;
+            set_axis(&mut root, "tokens", budgets)?;
+        }
+        Widening::Batches => set_axis(&mut root, "batch_tokens", counts(&around(&tried.batches)?))?,
+        Widening::Seeds => {
+            let next = tried.seeds.last()? + 1;
+            let seeds: Vec<u64> = tried.seeds.iter().copied().chain(next..next + 2).collect();
+            put(&mut root, "seeds", counts(&seeds))?;
+        }
+    }
+    put(&mut root, "name", Value::from(format!("{name}-{}", widening.name())))?;
+    put(&mut root, "description", Value::from(why))?;
+    let text = serde_yaml::to_string(&root).ok()?;
+    Some(format!(
+        "# {why}\n# The sweep `{name}` with one axis widened: what it has trained already is not trained again.\n{text}"
+    ))
+}
+
+/// Puts a value at a dotted path.
+fn put(root: &mut Mapping, path: &str, value: Value) -> Option<()> {
+    match path.split_once('.') {
+        None => {
+            root.insert(Value::from(path), value);
+            Some(())
+        }
+        Some((first, rest)) => {
+            let inner = root
+                .entry(Value::from(first))
+                .or_insert_with(|| Value::Mapping(Mapping::new()));
+            put(inner.as_mapping_mut()?, rest, value)
+        }
+    }
+}
+
+/// Sets the values of an axis that stands plainly among the parameters.
+fn set_axis(root: &mut Mapping, axis: &str, values: Value) -> Option<()> {
+    let parameters = root.get_mut("parameters")?.as_mapping_mut()?;
+    parameters.insert(Value::from(axis), values);
+    Some(())
+}
+
+/// The values of an axis as the file writes them; none where it has none.
+fn written(root: &Mapping, axis: &str) -> Option<Vec<Value>> {
+    let node = root.get("parameters")?.as_mapping()?.get(axis)?;
+    let node = match node {
+        Value::Mapping(inner) => inner.get("values").or_else(|| inner.get("value"))?,
+        plain => plain,
+    };
+    Some(match node {
+        Value::Sequence(values) => values.clone(),
+        one => vec![one.clone()],
+    })
+}
+
+/// How far a grid is widened beyond its edge: the best rates of neighbouring sizes lie within less.
+const REACH: f64 = 10.0;
+
+/// More learning rates beyond an edge, at about the grid's own step and out to [`REACH`]: the minimum needs a worse value
+/// on each side.
+fn wider(lrs: &[f64], below: bool, above: bool) -> Option<Vec<f64>> {
+    let (first, last) = (*lrs.first()?, *lrs.last()?);
+    let step = match lrs.len() {
+        1 => 3.0,
+        many => (last / first).powf(1.0 / (many - 1) as f64).clamp(2.0, 4.0),
+    };
+    let mut wide = lrs.to_vec();
+    let more = (REACH.ln() / step.ln()).ceil() as i32;
+    for k in 1..=more {
+        if below {
+            wide.insert(0, significant(first / step.powi(k), 3));
+        }
+        if above {
+            wide.push(significant(last * step.powi(k), 3));
+        }
+    }
+    Some(wide)
+}
+
+/// A learning rate more between each two.
+fn finer(lrs: &[f64]) -> Vec<f64> {
+    let middles = lrs.windows(2).map(|pair| significant((pair[0] * pair[1]).sqrt(), 3));
+    let mut all: Vec<f64> = lrs.iter().copied().chain(middles).collect();
+    all.sort_by(f64::total_cmp);
+    all
+}
+
+/// The models of the file and the next rungs, of three and of nine times the largest's size.
+fn larger(root: &Mapping, largest: u64) -> Option<Value> {
+    let mut models = written(root, "model")?;
+    let mut last = largest as f64;
+    for _ in 0..2 {
+        let next = LADDER
+            .iter()
+            .find(|rung| rung.shape.params_non_embedding().as_f64() >= 2.5 * last);
+        let Some(next) = next else { break };
+        models.push(Value::from(next.name));
+        last = next.shape.params_non_embedding().as_f64();
+    }
+    (last > largest as f64).then_some(Value::Sequence(models))
+}
+
+/// The budgets of the file with twice and four times the longest, in the file's own unit: `20N` or tokens.
+fn longer(root: &Mapping, longest: u64) -> Option<Value> {
+    let mut budgets = written(root, "tokens")?;
+    let ratio = |value: &Value| value.as_str()?.strip_suffix('N')?.parse::<f64>().ok();
+    let ratios: Vec<f64> = budgets.iter().filter_map(ratio).collect();
+    let largest = ratios.iter().copied().fold(0.0, f64::max);
+    for factor in [2.0, 4.0] {
+        budgets.push(if largest > 0.0 {
+            Value::from(format!("{}N", largest * factor))
+        } else {
+            Value::from(longest * factor as u64)
+        });
+    }
+    Some(Value::Sequence(budgets))
+}
+
+/// A power of two apart on each side of the batches that were tried: five at least.
+fn around(batches: &[u64]) -> Option<Vec<u64>> {
+    let mut all = batches.to_vec();
+    while all.len() < 5 || all.len() < batches.len() + 2 {
+        let (first, last) = (*all.first()?, *all.last()?);
+        all.push(last * 2);
+        if first % 2 == 0 {
+            all.insert(0, first / 2);
+        }
+    }
+    Some(all)
+}
+
+fn numbers(values: &[f64]) -> Value {
+    Value::Sequence(values.iter().map(|value| Value::from(*value)).collect())
+}
+
+fn counts(values: &[u64]) -> Value {
+    Value::Sequence(values.iter().map(|value| Value::from(*value)).collect())
+}
+
+/// Whether an axis stands in the file: only then can it be widened.
+pub fn has_axis(base: &str, axis: &str) -> bool {
+    serde_yaml::from_str::<Mapping>(base).is_ok_and(|root| written(&root, axis).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+
+    const BASE: &str = "name: first\ndata: text\nparameters:\n  model: [6K, 13K, 24K]\n  lr: {values: [1e-3, 3e-3]}\n  \
+        tokens: [10N, 20N]\n  batch_tokens: 2048\n  context: 128\n  schedule: {name: wsd, warmup: 2k}\nseeds: [0]\n";
+
+    fn tried() -> Tried {
+        Tried {
+            lrs: vec![1e-3, 3e-3],
+            largest: 23_712,
+            batches: vec![2048],
+            tokens: vec![59_680, 474_240],
+            seeds: vec![0],
+        }
+    }
+
+    fn sweep(base: &str, widening: Widening) -> spec::Sweep {
+        let text = widened(base, &tried(), widening, "The best lies at the edge.").expect("a file");
+        let (sweep, _) = spec::read(&text, "next.yaml", &[]).unwrap_or_else(|mistakes| panic!("{mistakes:?}\n{text}"));
+        sweep
+    }
+
+    #[test]
+    fn every_widening_is_a_sweep_that_holds_the_first() {
+        let both = Widening::LearningRates {
+            below: true,
+            above: true,
+            between: true,
+        };
+        for (widening, trials) in [
+            (both, 3 * 15 * 2),
+            (Widening::Sizes, 5 * 2 * 2),
+            (Widening::Tokens, 3 * 2 * 4),
+            (Widening::Batches, 3 * 2 * 2 * 5),
+            (Widening::Seeds, 3 * 2 * 2 * 3),
+        ] {
+            let sweep = sweep(BASE, widening);
+            assert_eq!(sweep.trials.len(), trials, "{widening:?}");
+            assert_eq!(sweep.name, format!("first-{}", widening.name()));
+        }
+    }
+
+    #[test]
+    fn what_was_set_on_the_command_line_is_kept() {
+        let base = format!("{BASE}# --set parameters.tokens=[30N]\n# --set parameters.schedule.warmup=4k");
+        let sweep = sweep(&base, Widening::Sizes);
+        assert_eq!(sweep.trials.len(), 5 * 2);
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_gives_none() {
+        let zipped = format!("{BASE}zip: [[lr, model]]\n");
+        for base in [zipped.as_str(), "name: x\n", "- 1\n"] {
+            assert_eq!(widened(base, &tried(), Widening::Sizes, "why"), None, "{base}");
+        }
+        assert!(has_axis(BASE, "lr") && !has_axis(BASE, "seeds"));
+    }
+
+    #[test]
+    fn new_rates_keep_the_step_of_the_grid() {
+        let wide = wider(&[1e-3, 3e-3, 9e-3], false, true);
+        assert_eq!(wide, Some(vec![1e-3, 3e-3, 9e-3, 0.027, 0.081, 0.243]));
+        assert_eq!(wider(&[], true, true), None);
+    }
+}

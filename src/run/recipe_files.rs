@@ -1,0 +1,126 @@
+//! The files of a recipe: what a team types into its own trainer, and a sweep that trains the recipe here.
+//!
+//! Refuses to know how the recipe was found.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::hugging_face::{self, Architecture};
+use crate::model::config::{Optimizer, Precision};
+use crate::model::mup::{Multipliers, Parametrization};
+use crate::model::shape::Shape;
+use crate::recipe::Recipe;
+use crate::run::failure::{Failure, exit};
+use crate::workdir::write_atomic;
+
+/// The tokens that begin and end a text in `MiniCPM`'s tokenizer.
+const BOS_EOS: (u32, u32) = (1, 2);
+
+/// Writes the files into a folder; `data`: the data that the sweep would train on.
+pub fn write(recipe: &Recipe, data: &str, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let internal = |error: String| Failure::new(exit::INTERNAL, "recipe_files", error, "please report this");
+    let architecture = architecture(recipe).map_err(internal)?;
+    let optimizer = optimizer(recipe);
+    let pretty = |value: serde_json::Value| format!("{value:#}\n");
+    let files = [
+        (
+            "recipe.yaml",
+            serde_yaml::to_string(recipe).map_err(|error| internal(error.to_string()))?,
+        ),
+        (
+            "config.json",
+            pretty(hugging_face::minicpm_config(&architecture, Precision::Bfloat16)),
+        ),
+        (
+            "parameter_groups.json",
+            pretty(hugging_face::parameter_groups(&architecture, &optimizer)),
+        ),
+        (
+            "sweep.yaml",
+            serde_yaml::to_string(&sweep(recipe, data)).map_err(|error| internal(error.to_string()))?,
+        ),
+    ];
+    let mut written = Vec::new();
+    for (name, text) in files {
+        let path = folder.join(name);
+        write_atomic(&path, text.as_bytes())?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn architecture(recipe: &Recipe) -> Result<Architecture, String> {
+    let it = &recipe.shape;
+    let shape = Shape::new(it.width, it.layers, it.heads, it.kv_heads, it.d_ff).map_err(|error| error.to_string())?;
+    Ok(Architecture {
+        shape,
+        vocab: it.vocab,
+        context: it.context,
+        parametrization: Parametrization::Mup,
+        multipliers: Multipliers {
+            scale_emb: recipe.mup.scale_emb,
+            scale_depth: recipe.mup.scale_depth,
+            init_std: recipe.mup.init_std,
+        },
+        bos: Some(BOS_EOS.0),
+        eos: Some(BOS_EOS.1),
+    })
+}
+
+fn optimizer(recipe: &Recipe) -> Optimizer {
+    let it = recipe.optimizer;
+    Optimizer {
+        lr: number(recipe, "lr"),
+        weight_decay: it.weight_decay,
+        beta1: it.beta1,
+        beta2: it.beta2,
+        eps: it.eps,
+        clip: it.clip,
+    }
+}
+
+fn number(recipe: &Recipe, item: &str) -> f64 {
+    recipe.items[item].value.as_f64().unwrap_or_default()
+}
+
+/// A sweep of one trial: the recipe. Its vocabulary is that of the data here.
+fn sweep(recipe: &Recipe, data: &str) -> serde_json::Value {
+    let shape = &recipe.shape;
+    let count = |item: &str| number(recipe, item).round() as u64;
+    let mut parameters = json!({
+        "lr": number(recipe, "lr"),
+        "batch_tokens": count("batch_tokens"),
+        "tokens": count("tokens"),
+        "context": shape.context,
+        "schedule": {
+            "name": recipe.items["schedule"].value,
+            "warmup": count("warmup_tokens"),
+            "decay_fraction": number(recipe, "decay_fraction"),
+        },
+        "weight_decay": recipe.optimizer.weight_decay,
+        "beta1": recipe.optimizer.beta1,
+        "beta2": recipe.optimizer.beta2,
+        "clip": recipe.optimizer.clip,
+        "scale_emb": recipe.mup.scale_emb,
+        "scale_depth": recipe.mup.scale_depth,
+        "init_std": recipe.mup.init_std,
+    });
+    if shape.model == "derived" {
+        parameters["shape"] = json!({
+            "width": shape.width,
+            "layers": shape.layers,
+            "heads": shape.heads,
+            "kv_heads": shape.kv_heads,
+            "d_ff": shape.d_ff,
+        });
+    } else {
+        parameters["model"] = json!(shape.model);
+    }
+    json!({
+        "name": format!("recipe-{}", recipe.recipe),
+        "description": format!("The recipe {} for {} parameters.", recipe.recipe, recipe.params),
+        "data": data,
+        "parameters": parameters,
+    })
+}
