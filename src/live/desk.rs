@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use fs_err as fs;
 use tokio::sync::{Mutex, MutexGuard};
@@ -12,6 +13,10 @@ use crate::live::curves::Thinned;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::store::{Store, StoreError};
+
+/// How often a database that is older than this program is looked at again, and how long after.
+const GROWING_TRIES: u32 = 10;
+const GROWING: Duration = Duration::from_millis(100);
 
 /// What every answer starts from.
 #[derive(Debug)]
@@ -79,6 +84,17 @@ impl Desk {
     }
 }
 
+/// Opens a database, which somebody may just be creating: that goes through every schema.
+async fn open(path: &Path) -> Result<Store, StoreError> {
+    for _ in 0..GROWING_TRIES {
+        match Store::open_to_read(path).await {
+            Err(StoreError::OtherSchema { found, reads, .. }) if found < reads => tokio::time::sleep(GROWING).await,
+            opened => return opened,
+        }
+    }
+    Store::open_to_read(path).await
+}
+
 impl Reader {
     /// The database at `path`; none: there is none yet.
     pub(super) async fn open(&mut self, path: &Path) -> Result<Option<&mut Opened>, Failure> {
@@ -89,7 +105,7 @@ impl Reader {
         let file = (meta.dev(), meta.ino());
         if self.opened.as_ref().is_none_or(|opened| opened.file != file) {
             self.opened = None;
-            let store = match Store::open_to_read(path).await {
+            let store = match open(path).await {
                 Ok(store) => store,
                 Err(StoreError::Missing { .. }) => return Ok(None),
                 Err(error) => return Err(error.into()),

@@ -61,6 +61,16 @@ pub enum StoreError {
         /// What the driver says.
         message: String,
     },
+    /// It is sound, and of another version of this program; who only reads cannot change that.
+    #[error("the database `{}` has schema {found}, and this program reads {reads}", path.display())]
+    OtherSchema {
+        /// Where it lies.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The schema of this program.
+        reads: i64,
+    },
     /// A statement failed.
     #[error("the database refused: {0}")]
     Sql(#[from] sqlx::Error),
@@ -84,7 +94,11 @@ impl StoreError {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => error.message().contains(words),
             Self::Unreadable { message, .. } => message.contains(words),
-            Self::Sql(_) | Self::Missing { .. } | Self::Network { .. } | Self::Damaged(_) => false,
+            Self::Sql(_)
+            | Self::Missing { .. }
+            | Self::Network { .. }
+            | Self::OtherSchema { .. }
+            | Self::Damaged(_) => false,
         }
     }
 }
@@ -148,9 +162,11 @@ impl Store {
             // Whoever has just created it has not come further yet.
             None => Err(missing()),
             Some(version) if version == newest => Ok(store),
-            Some(version) => Err(unreadable(format!(
-                "its schema is {version} and this program reads {newest}; `sandbox status` brings an older one up to date"
-            ))),
+            Some(found) => Err(StoreError::OtherSchema {
+                path: path.to_path_buf(),
+                found,
+                reads: newest,
+            }),
         }
     }
 }
