@@ -34,6 +34,7 @@ pub mod draw;
 pub mod exec;
 pub mod store;
 pub mod tables;
-// 8, 9: carrying out, and the command line
+// 8, 9, 10: carrying out, the live page, and the command line
 pub mod cli;
+pub mod live;
 pub mod run;

@@ -33,12 +33,14 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("tables", 7, &["polars"]),
     ("train", 7, &["clap", "fs_err", "tch"]),
     ("run", 8, &["fs_err", "tokio"]),
-    ("cli", 9, &["clap", "fs_err", "indicatif", "tokio"]),
+    ("live", 9, &["axum", "fs_err", "tokio"]),
+    ("cli", 10, &["clap", "fs_err", "indicatif", "tokio"]),
 ];
 
 /// Outside crates that are not for everyone.
 const GUARDED: &[&str] = &[
     "anyhow",
+    "axum",
     "clap",
     "fs_err",
     "indicatif",

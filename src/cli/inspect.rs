@@ -1,16 +1,13 @@
 //! `sandbox show` and `sandbox logs`: one trial from close by.
 
-use std::path::Path;
-
 use clap::Args;
-use fs_err as fs;
-use serde::Serialize;
 
 use crate::cli::output::{Output, number, table};
-use crate::record::{StageRow, TrialRow};
+use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::store::{StageAttempt, Store};
+use crate::run::standing::{TrialStanding, logs_of, trial_standing, whole};
+use crate::store::Store;
 use crate::units::human_count;
 
 #[derive(Debug, Args)]
@@ -26,29 +23,6 @@ pub(super) struct LogsArgs {
     trial: String,
 }
 
-#[derive(Debug, Serialize)]
-struct ShowView {
-    #[serde(flatten)]
-    row: TrialRow,
-    settings: serde_json::Value,
-    stages: Vec<StageWithAttempts>,
-}
-
-#[derive(Debug, Serialize)]
-struct StageWithAttempts {
-    #[serde(flatten)]
-    row: StageRow,
-    attempts_made: Vec<StageAttempt>,
-}
-
-#[derive(Debug, Serialize)]
-struct LogView {
-    stage: String,
-    attempt: u64,
-    lines: Vec<String>,
-    stderr: Vec<String>,
-}
-
 pub(super) async fn show(context: &Context, args: &ShowArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     let row = match find(&mut store, &args.name).await {
@@ -57,16 +31,7 @@ pub(super) async fn show(context: &Context, args: &ShowArgs, output: &Output) ->
         }
         found => found?,
     };
-    let settings = store.settings(&row.sweep, &row.trial).await?;
-    let mut stages = Vec::new();
-    for stage in store.path(&row.sweep, &row.trial).await? {
-        let attempts_made = store.attempts_at(&stage.stage).await?;
-        stages.push(StageWithAttempts {
-            row: stage,
-            attempts_made,
-        });
-    }
-    let view = ShowView { row, settings, stages };
+    let view = trial_standing(&mut store, row).await?;
     output.result(&view, std::slice::from_ref(&view.row.trial), || human(&view))?;
     Ok(0)
 }
@@ -109,7 +74,7 @@ pub(super) async fn find(store: &mut Store, name: &str) -> Result<TrialRow, Fail
     }
 }
 
-fn human(view: &ShowView) -> String {
+fn human(view: &TrialStanding) -> String {
     let row = &view.row;
     let mut text = format!(
         "{} {} ({}): {}\n{} parameters ({} with the embedding), {} tokens in {} steps, lr {}, batch {}, {}, seed {}\n\
@@ -181,23 +146,7 @@ fn human(view: &ShowView) -> String {
 pub(super) async fn logs(context: &Context, args: &LogsArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     let row = find(&mut store, &args.trial).await?;
-    let mut views = Vec::new();
-    for stage in store.path(&row.sweep, &row.trial).await? {
-        for attempt in store.attempts_at(&stage.stage).await? {
-            let folder = context.workdir.resolved(Path::new(&attempt.folder));
-            let lines = read_lines(&folder.join(crate::wire::LINES_FILE))?;
-            let stderr = match attempt.worker {
-                Some(worker) => read_lines(&context.workdir.worker_log(worker as usize))?,
-                None => Vec::new(),
-            };
-            views.push(LogView {
-                stage: attempt.stage,
-                attempt: attempt.attempt,
-                lines,
-                stderr,
-            });
-        }
-    }
+    let views = logs_of(context, &mut store, &row, whole).await?;
     output.result(&views, &[], || {
         views
             .iter()
@@ -217,13 +166,4 @@ pub(super) async fn logs(context: &Context, args: &LogsArgs, output: &Output) ->
             .collect()
     })?;
     Ok(0)
-}
-
-fn read_lines(path: &Path) -> Result<Vec<String>, Failure> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-        // An attempt that never reached its worker said nothing.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
 }

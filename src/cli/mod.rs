@@ -25,6 +25,7 @@ mod recipe_text;
 mod report;
 mod run;
 mod score;
+mod serve;
 mod status;
 
 use std::ffi::OsString;
@@ -52,6 +53,7 @@ loss in SQLite, fits scaling laws, and extrapolates a recipe for the big run.
   sandbox data prepare rust-sources --name rust-sources --tokenizer byte
   sandbox plan sweep.yaml             what it will cost, and why each trial runs
   sandbox run sweep.yaml              train what is missing; kill it and run it again as you like
+  sandbox serve                       watch it in the browser
   sandbox fit SWEEP                   the law of loss, the best learning rate by size
   sandbox recipe --params 2.4B        what to use at scale, and how sure that is
   sandbox report SWEEP                one page with everything";
@@ -127,6 +129,8 @@ enum Command {
     Run(run::RunArgs),
     /// Show the sweeps of a home and what runs now
     Status(status::StatusArgs),
+    /// Show a home in the browser while its sweeps run
+    Serve(serve::ServeArgs),
     /// Show one trial: its settings, stages and attempts
     Show(inspect::ShowArgs),
     /// Print what the workers of a trial said
@@ -211,6 +215,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Plan(args) => block_on(plan::plan(&context, &args, output)),
         Command::Run(args) => block_on(run::run(&context, &args, output)),
         Command::Status(args) => block_on(status::status(&context, &args, output)),
+        Command::Serve(args) => block_on(serve::serve(&context, &args, output)),
         Command::Show(args) => block_on(inspect::show(&context, &args, output)),
         Command::Logs(args) => block_on(inspect::logs(&context, &args, output)),
         Command::Cancel(args) => block_on(cancel::cancel(&context, &args, output)),

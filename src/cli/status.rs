@@ -1,18 +1,14 @@
 //! `sandbox status`: the sweeps of a home, and what runs now.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
-use serde::Serialize;
 
 use crate::cli::output::{Output, number, table};
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::filter::Filter;
-use crate::store::RunningRow;
+use crate::run::standing::{RunningStage, Standing, SweepStanding, standing};
 use crate::units::{human_bytes, human_count, human_seconds};
-use crate::workdir::Holder;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -26,33 +22,8 @@ pub(super) struct StatusArgs {
     condition: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct StatusView {
-    home: String,
-    orchestrator: Option<Holder>,
-    disk_bytes: u64,
-    sweeps: Vec<SweepView>,
-    running: Vec<RunningView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trials: Option<Vec<TrialRow>>,
-}
-
-#[derive(Debug, Serialize)]
-struct SweepView {
-    sweep: String,
-    counts: BTreeMap<&'static str, u64>,
-    seconds_left: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct RunningView {
-    #[serde(flatten)]
-    row: RunningRow,
-    tokens_per_second: Option<f64>,
-}
-
 pub(super) async fn status(context: &Context, args: &StatusArgs, output: &Output) -> Result<u8, Failure> {
-    let mut view = view(context, args.sweep.as_deref()).await?;
+    let mut view = standing(context, args.sweep.as_deref()).await?;
     if args.trials || args.condition.is_some() {
         let mut trials = context.store().await?.trials(args.sweep.as_deref()).await?;
         let filter = Filter::new(args.condition.as_deref(), &trials)?;
@@ -64,59 +35,7 @@ pub(super) async fn status(context: &Context, args: &StatusArgs, output: &Output
     Ok(0)
 }
 
-async fn view(context: &Context, only: Option<&str>) -> Result<StatusView, Failure> {
-    let orchestrator = context.workdir.holder()?;
-    let mut sweeps = Vec::new();
-    let mut running = Vec::new();
-    let mut stages = 0;
-    if context.workdir.database().exists() {
-        let mut store = context.store().await?;
-        let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
-        if let Some(unknown) = only.filter(|only| names.iter().all(|name| name != only)) {
-            return Err(Failure::unknown_sweep(unknown, &names));
-        }
-        let rate = store.rate().await?;
-        for name in names.into_iter().filter(|name| only.is_none_or(|only| only == name)) {
-            let counts = store.counts(&name).await?;
-            let left = store.flops_left(&name).await?;
-            let seconds_left = if left == 0.0 {
-                Some(0.0)
-            } else {
-                rate.map(|rate| left / rate / context.slots() as f64)
-            };
-            sweeps.push(SweepView {
-                sweep: name,
-                counts,
-                seconds_left,
-            });
-        }
-        stages = store.stage_bytes().await?;
-        // Without an orchestrator nothing runs, whatever a crash left in the table.
-        if orchestrator.is_some() {
-            running = store.running().await?.into_iter().map(running_view).collect();
-        }
-    }
-    let home = context.workdir.home();
-    Ok(StatusView {
-        home: home.display().to_string(),
-        orchestrator,
-        disk_bytes: context.workdir.bytes_beside_stages() + stages,
-        sweeps,
-        running,
-        trials: None,
-    })
-}
-
-fn running_view(row: RunningRow) -> RunningView {
-    let since: Option<jiff::Timestamp> = row.since.parse().ok();
-    let seconds = since.map(|since| (jiff::Timestamp::now().as_millisecond() - since.as_millisecond()) as f64 / 1000.0);
-    let tokens_per_second = seconds
-        .filter(|seconds| *seconds > 0.5)
-        .map(|seconds| row.tokens_made as f64 / seconds);
-    RunningView { row, tokens_per_second }
-}
-
-fn human(view: &StatusView) -> String {
+fn human(view: &Standing) -> String {
     let mut text = format!("home {} ({})\n", view.home, human_bytes(view.disk_bytes as f64));
     match &view.orchestrator {
         Some(holder) => text.push_str(&format!(
@@ -137,11 +56,11 @@ fn human(view: &StatusView) -> String {
     text
 }
 
-fn sweeps_table(sweeps: &[SweepView]) -> String {
+fn sweeps_table(sweeps: &[SweepStanding]) -> String {
     let mut head = vec!["sweep"];
     head.extend(TrialState::ALL.map(TrialState::name));
     head.push("left");
-    let row = |sweep: &SweepView| {
+    let row = |sweep: &SweepStanding| {
         let counts = TrialState::ALL
             .iter()
             .map(|state| sweep.counts[state.name()].to_string());
@@ -152,8 +71,8 @@ fn sweeps_table(sweeps: &[SweepView]) -> String {
     table(&head, &sweeps.iter().map(row).collect::<Vec<_>>())
 }
 
-fn running_table(running: &[RunningView]) -> String {
-    let row = |it: &RunningView| {
+fn running_table(running: &[RunningStage]) -> String {
+    let row = |it: &RunningStage| {
         let row = &it.row;
         let device = row.device.as_deref().unwrap_or_default();
         let left = it.tokens_per_second.filter(|rate| *rate > 0.0);

@@ -77,3 +77,13 @@ fn draw(figure: &FigureView, sweep: &str) -> Result<Figure, DrawError> {
 pub fn page(view: &ReportView, figures: &[Figure]) -> String {
     page::html(view, figures)
 }
+
+/// The page's type: the regular cut and the semi-bold one.
+pub fn fonts() -> [&'static [u8]; 2] {
+    [typeface::REGULAR, typeface::SEMIBOLD]
+}
+
+/// The page's style and the colours of its figures, light and dark.
+pub fn style() -> String {
+    page::style()
+}

@@ -87,13 +87,17 @@ fn head(page: &mut String, view: &ReportView) -> fmt::Result {
             base64(bytes)
         )?;
     }
-    page.push_str(include_str!("page.css"));
+    writeln!(page, "{}\n</style>\n</head>", style())
+}
+
+/// The page's style sheet, light and dark.
+pub(crate) fn style() -> String {
     let (light, dark) = (style_sheet(Role::light), style_sheet(Role::dark));
     // Paper is always light.
-    writeln!(
-        page,
-        "{light}\n@media screen and (prefers-color-scheme:dark){{:root{{{DARK}}}{dark}}}\n\
-         @media print{{:root{{color-scheme:light}}}}\n</style>\n</head>"
+    format!(
+        "{}{light}\n@media screen and (prefers-color-scheme:dark){{:root{{{DARK}}}{dark}}}\n\
+         @media print{{:root{{color-scheme:light}}}}",
+        include_str!("page.css")
     )
 }
 

@@ -184,6 +184,11 @@ impl From<StoreError> for Failure {
                 message,
                 "put the database on a local disk with `--db FILE`; the rest of the home may stay",
             ),
+            StoreError::OtherSchema { .. } => Self::environment(
+                "other_schema",
+                message,
+                "`sandbox status` brings an older one up to date; a newer one needs the program that made it",
+            ),
             StoreError::Unreadable { .. } | StoreError::Damaged(_) => Self::environment(
                 "damaged_database",
                 message,

@@ -24,6 +24,7 @@ pub mod recipe_files;
 mod reclaim;
 pub mod reporting;
 pub mod sources;
+pub mod standing;
 pub mod table_runs;
 pub mod three_term_fitting;
 pub mod toy;

@@ -4,6 +4,7 @@
 
 mod fits;
 mod imports;
+mod live;
 mod log;
 mod points;
 mod read;
@@ -20,6 +21,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 
 pub use fits::{FitRow, ForecastRow};
 pub use imports::ImportRow;
+pub use live::{AttemptSpan, LeanTrial, PathStage};
 pub use log::{Entry, StageDetail, TrialEntry};
 pub use replay::Problem;
 pub use rows::{RunningRow, StageAttempt, SweepRow, rate_key};
@@ -27,6 +29,9 @@ pub use write::Said;
 
 /// How long a statement waits for another process's short transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The steps to the newest schema.
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// An open database.
 #[derive(Debug)]
@@ -57,6 +62,16 @@ pub enum StoreError {
         /// What the driver says.
         message: String,
     },
+    /// It is sound, and of another version of this program; who only reads cannot change that.
+    #[error("the database `{}` has schema {found}, and this program reads {reads}", path.display())]
+    OtherSchema {
+        /// Where it lies.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The schema of this program.
+        reads: i64,
+    },
     /// A statement failed.
     #[error("the database refused: {0}")]
     Sql(#[from] sqlx::Error),
@@ -80,7 +95,11 @@ impl StoreError {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => error.message().contains(words),
             Self::Unreadable { message, .. } => message.contains(words),
-            Self::Sql(_) | Self::Missing { .. } | Self::Network { .. } | Self::Damaged(_) => false,
+            Self::Sql(_)
+            | Self::Missing { .. }
+            | Self::Network { .. }
+            | Self::OtherSchema { .. }
+            | Self::Damaged(_) => false,
         }
     }
 }
@@ -94,7 +113,7 @@ impl Store {
             });
         }
         let mut connection = connect(path, true).await?;
-        sqlx::migrate!("./migrations")
+        MIGRATOR
             .run(&mut connection)
             .await
             .map_err(|error| StoreError::Unreadable {
@@ -112,6 +131,44 @@ impl Store {
             });
         }
         Self::open(path).await
+    }
+}
+
+impl Store {
+    /// Opens a database that must exist and be of this schema, and cannot write to it: not even to bring it up to date.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let missing = || StoreError::Missing {
+            path: path.to_path_buf(),
+        };
+        if !path.exists() {
+            return Err(missing());
+        }
+        if is_network(path) {
+            return Err(StoreError::Network {
+                path: path.to_path_buf(),
+            });
+        }
+        let unreadable = |message: String| StoreError::Unreadable {
+            path: path.to_path_buf(),
+            message,
+        };
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let options = options.busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
+        let connection = options.connect();
+        let mut store = Self {
+            connection: connection.await.map_err(|error| unreadable(error.to_string()))?,
+        };
+        let newest = MIGRATOR.iter().map(|step| step.version).max().unwrap_or_default();
+        match store.schema().await.map_err(|error| unreadable(error.to_string()))? {
+            // Whoever has just created it has not come further yet.
+            None => Err(missing()),
+            Some(version) if version == newest => Ok(store),
+            Some(found) => Err(StoreError::OtherSchema {
+                path: path.to_path_buf(),
+                found,
+                reads: newest,
+            }),
+        }
     }
 }
 

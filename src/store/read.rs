@@ -192,7 +192,7 @@ impl Store {
         Ok(unsigned(row.try_get(0)?))
     }
 
-    /// FLOPs that a sweep has still to be trained for.
+    /// FLOPs that a sweep has still to be trained for; what would follow after a divergence is not trained.
     pub async fn flops_left(&mut self, sweep: &str) -> Result<f64, StoreError> {
         let row = sqlx::query(
             "select total(flops) from (
@@ -201,7 +201,10 @@ impl Store {
                cross join trials t indexed by trials_standing
                  on t.sweep = ts.sweep and t.trial = ts.trial and t.asked = 1 and t.cancelled = 0
                join stages s indexed by stages_standing on s.stage = ts.stage and s.state in ('pending', 'running')
-               where ts.sweep = ?)",
+               where ts.sweep = ? and not exists (
+                 select 1 from trial_stages d
+                 join stages ds indexed by stages_standing on ds.stage = d.stage and ds.state = 'diverged'
+                 where d.sweep = ts.sweep and d.trial = ts.trial))",
         )
         .bind(sweep)
         .fetch_one(&mut self.connection)

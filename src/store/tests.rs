@@ -333,3 +333,28 @@ fn a_database_that_another_program_holds_is_told_from_a_damaged_one() {
         assert!(error.is_locked() && !error.is_disk_full(), "{error}");
     });
 }
+
+#[tokio::test]
+async fn who_only_reads_neither_writes_nor_takes_another_schema() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sandbox.db");
+    assert!(matches!(
+        Store::open_to_read(&path).await,
+        Err(StoreError::Missing { .. })
+    ));
+    assert!(!path.exists());
+    let mut writer = Store::open(&path).await.expect("created");
+    let mut reader = Store::open_to_read(&path).await.expect("the newest schema");
+    assert!(reader.sweeps().await.expect("readable").is_empty());
+    let written = sqlx::query("delete from sweeps").execute(&mut reader.connection).await;
+    assert!(written.is_err(), "the connection cannot write");
+    let older = "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)";
+    sqlx::query(older)
+        .execute(&mut writer.connection)
+        .await
+        .expect("made older");
+    match Store::open_to_read(&path).await {
+        Err(StoreError::OtherSchema { found, reads, .. }) => assert_eq!(found + 1, reads),
+        other => panic!("an older schema must be refused: {other:?}"),
+    }
+}

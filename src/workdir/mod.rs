@@ -28,6 +28,16 @@ pub struct Holder {
     pub since: String,
 }
 
+impl Holder {
+    /// Whether it was a process of this machine that is no longer there.
+    fn is_gone(&self) -> bool {
+        let here = rustix::system::uname();
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        let is_there = |pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH);
+        here.nodename().to_string_lossy() == self.host.as_str() && pid.is_none_or(|pid| !is_there(pid))
+    }
+}
+
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkdirError {
@@ -158,6 +168,11 @@ impl Workdir {
         if !self.lock_file().exists() {
             return Ok(None);
         }
+        // To try the lock is to hold it for a moment, in which no orchestrator can begin: not where its process is gone.
+        let note = self.read_holder();
+        if note.is_some_and(|note| note.is_gone()) {
+            return Ok(None);
+        }
         // The lock is the truth; the note beside it only says who.
         let free = Lock::try_take(&self.lock_file())?;
         Ok(if free.is_some() { None } else { self.read_holder() })
@@ -257,6 +272,25 @@ mod tests {
         }
         drop(lock);
         assert_eq!(workdir.holder().expect("readable"), None);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_holds_nothing_and_its_lock_is_not_even_tried() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let workdir = Workdir::new(folder.path(), None);
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let note = |pid| Holder {
+            pid,
+            host: host.clone(),
+            since: String::new(),
+        };
+        let lock = workdir.lock(&note(std::process::id())).expect("free");
+        assert!(workdir.holder().expect("readable").is_some(), "this process is there");
+        // No process has this number: Linux gives none above 2^22.
+        drop(lock);
+        let lock = workdir.lock(&note(4_194_400)).expect("free");
+        assert_eq!(workdir.holder().expect("readable"), None, "whatever its lock says");
+        drop(lock);
     }
 
     #[test]

@@ -14,6 +14,7 @@ fn the_help_texts_are_known() {
         "plan",
         "run",
         "status",
+        "serve",
         "show",
         "logs",
         "fit",

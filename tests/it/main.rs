@@ -7,6 +7,7 @@ mod errors;
 #[cfg(feature = "torch")]
 mod faults;
 mod help;
+mod serve;
 mod skip;
 mod tables;
 mod toy;

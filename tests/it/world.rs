@@ -75,7 +75,8 @@ impl World {
             .current_dir(self.folder.path())
             .args(args)
             .env_remove("SANDBOX_HOME")
-            .env_remove("SANDBOX_DB");
+            .env_remove("SANDBOX_DB")
+            .env_remove("SANDBOX_TOKEN");
         command.env("COLUMNS", "100").arg("--home").arg(self.home());
         command
     }

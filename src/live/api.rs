@@ -1,0 +1,470 @@
+//! What the page asks, answered as JSON: the views of the command line where it has them.
+//!
+//! Reads only. Refuses to know who may ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path as Named, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::live::curves::{self, CurvesView, RateView, SHOWN, SHOWN_MAX};
+use crate::live::desk::{Desk, Opened};
+use crate::live::pace::{self, Beat, Span};
+use crate::live::tail;
+use crate::record::TrialRow;
+use crate::run::failure::{Failure, exit};
+use crate::run::filter::Filter;
+use crate::run::standing::{self, AttemptLog, Standing, TrialStanding};
+use crate::store::Store;
+
+/// Trials on a page where nobody asks for another number.
+const PAGE: usize = 50;
+/// The most that can be asked for.
+const PAGE_MAX: usize = 1000;
+/// Seconds for which an answer about the last minutes holds.
+const PACE_HOLDS: i64 = 5;
+
+type Desks = State<Arc<Desk>>;
+
+/// How the home stands, and what the page shows beside it.
+#[derive(Debug, Serialize)]
+struct Status {
+    #[serde(flatten)]
+    standing: Standing,
+    /// When this was so.
+    now: String,
+    /// Workers that fit, a core or a card each.
+    slots: u64,
+    /// The questions of the sweeps that ask one.
+    questions: BTreeMap<String, String>,
+    /// The trials that run now, by name.
+    names: BTreeMap<String, Called>,
+    /// How long the rest of a sweep that runs takes, at the speed of the last minutes.
+    seconds_left_now: BTreeMap<String, f64>,
+}
+
+/// What a trial is called.
+#[derive(Debug, Serialize)]
+struct Called {
+    sweep: String,
+    slug: String,
+}
+
+/// What the last minutes were like.
+#[derive(Debug, Serialize)]
+struct Pace {
+    window_seconds: f64,
+    slots: u64,
+    beats: Vec<Beat>,
+}
+
+/// Which trials of a sweep are meant.
+#[derive(Debug, Deserialize)]
+pub(super) struct Which {
+    #[serde(rename = "where")]
+    condition: Option<String>,
+    sort: Option<String>,
+    #[serde(default)]
+    down: bool,
+    #[serde(default)]
+    offset: usize,
+    limit: Option<usize>,
+}
+
+/// Some trials of a sweep.
+#[derive(Debug, Serialize)]
+struct Page {
+    sweep: String,
+    /// Trials of the sweep.
+    total: usize,
+    /// Trials for which the condition holds.
+    matching: usize,
+    offset: usize,
+    trials: Vec<TrialRow>,
+}
+
+/// Of which sweep a trial is meant.
+#[derive(Debug, Deserialize)]
+pub(super) struct Of {
+    sweep: Option<String>,
+}
+
+/// `GET /api/status`: as `sandbox status --json`, with more.
+pub(super) async fn status(State(desk): Desks, headers: HeaderMap) -> Response {
+    answer(&desk, &headers, "", status_now(&desk)).await
+}
+
+/// `GET /api/pace`: tokens per second and workers at work over the last minutes.
+pub(super) async fn pace(State(desk): Desks, headers: HeaderMap) -> Response {
+    let moment = jiff::Timestamp::now().as_second() / PACE_HOLDS;
+    answer(&desk, &headers, &moment.to_string(), async {
+        let (now, spans) = spans(&desk).await?;
+        Ok(Pace {
+            window_seconds: pace::WINDOW,
+            slots: desk.context.slots(),
+            beats: pace::beats(now, &spans),
+        })
+    })
+    .await
+}
+
+/// `GET /api/sweeps/{sweep}/trials?where=…&sort=…&down=true&offset=…&limit=…`.
+pub(super) async fn trials(
+    State(desk): Desks,
+    headers: HeaderMap,
+    Named(sweep): Named<String>,
+    Query(which): Query<Which>,
+) -> Response {
+    let about = format!("{sweep} {which:?}");
+    answer(&desk, &headers, &about, page(&desk, &sweep, &which)).await
+}
+
+/// `GET /api/sweeps/{sweep}/curves?where=…&limit=…`: loss against tokens.
+pub(super) async fn sweep_curves(
+    State(desk): Desks,
+    headers: HeaderMap,
+    Named(sweep): Named<String>,
+    Query(which): Query<Which>,
+) -> Response {
+    let about = format!("{sweep} {which:?}");
+    answer(&desk, &headers, &about, curves_of(&desk, &sweep, &which)).await
+}
+
+/// `GET /api/sweeps/{sweep}/rates`: final loss against learning rate.
+pub(super) async fn sweep_rates(State(desk): Desks, headers: HeaderMap, Named(sweep): Named<String>) -> Response {
+    answer(&desk, &headers, &sweep, async {
+        let mut reader = desk.slow().await;
+        let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+        known(&mut opened.store, &sweep).await?;
+        let rates: Vec<RateView> = curves::rates(&opened.store.lean_trials(&sweep).await?);
+        Ok(rates)
+    })
+    .await
+}
+
+/// `GET /api/trials/{trial}?sweep=…`: as `sandbox show --json`.
+pub(super) async fn trial(
+    State(desk): Desks,
+    headers: HeaderMap,
+    Named(name): Named<String>,
+    Query(of): Query<Of>,
+) -> Response {
+    answer(&desk, &headers, &format!("{name} {of:?}"), async {
+        let mut reader = desk.quick().await;
+        let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+        let row = find(&mut opened.store, &name, &of).await?;
+        let standing: TrialStanding = standing::trial_standing(&mut opened.store, row).await?;
+        Ok(standing)
+    })
+    .await
+}
+
+/// `GET /api/trials/{trial}/curve?sweep=…`: the curve of one trial.
+pub(super) async fn trial_curve(
+    State(desk): Desks,
+    headers: HeaderMap,
+    Named(name): Named<String>,
+    Query(of): Query<Of>,
+) -> Response {
+    answer(&desk, &headers, &format!("{name} {of:?}"), async {
+        let mut reader = desk.quick().await;
+        let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+        let row = find(&mut opened.store, &name, &of).await?;
+        let lean = curves::lean(&row);
+        let curves = curves::curves(&mut opened.store, &mut opened.thinned, &row.sweep, &[&lean]).await?;
+        Ok(CurvesView {
+            sweep: row.sweep,
+            drawable: 1,
+            sizes: curves::sizes(&[lean]),
+            curves,
+        })
+    })
+    .await
+}
+
+/// `GET /api/trials/{trial}/logs?sweep=…`: the ends of what `sandbox logs --json` prints.
+pub(super) async fn logs(
+    State(desk): Desks,
+    headers: HeaderMap,
+    Named(name): Named<String>,
+    Query(of): Query<Of>,
+) -> Response {
+    let logs: Result<Vec<AttemptLog>, Failure> = async {
+        let mut reader = desk.quick().await;
+        let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+        let row = find(&mut opened.store, &name, &of).await?;
+        standing::logs_of(&desk.context, &mut opened.store, &row, tail::last_lines).await
+    }
+    .await;
+    // Files grow without the database: the answer itself tells whether it is new.
+    match logs.and_then(|logs| Ok(serde_json::to_string(&logs).map_err(std::io::Error::other)?)) {
+        Ok(text) => tagged(&headers, &blake3::hash(text.as_bytes()).to_hex()[..16], || {
+            ([(header::CONTENT_TYPE, "application/json")], text.clone()).into_response()
+        }),
+        Err(failure) => refusal(&failure),
+    }
+}
+
+async fn status_now(desk: &Desk) -> Result<Status, Failure> {
+    let mut reader = desk.quick().await;
+    let mut opened = reader.open(desk.context.workdir.database()).await?;
+    let store = opened.as_mut().map(|opened| &mut opened.store);
+    let standing = standing::standing_of(&desk.context, store, None).await?;
+    let mut names = BTreeMap::new();
+    let mut questions = BTreeMap::new();
+    if let Some(opened) = opened {
+        let sweeps = opened.store.sweeps().await?.into_iter();
+        questions.extend(sweeps.filter_map(|row| Some((row.sweep, row.description?))));
+        for running in &standing.running {
+            let row = opened.store.trial_named(&running.row.trial, None).await?;
+            names.extend(row.map(|row| {
+                let called = Called {
+                    sweep: row.sweep,
+                    slug: row.slug,
+                };
+                (row.trial, called)
+            }));
+        }
+    }
+    drop(reader);
+    let active: BTreeSet<&str> = names.values().map(|called: &Called| called.sweep.as_str()).collect();
+    let recent = match &standing.orchestrator {
+        Some(holder) if !active.is_empty() => {
+            let (now, spans) = spans(desk).await?;
+            pace::recent(now, seconds(&holder.since).unwrap_or(now), &spans)
+        }
+        Some(_) | None => None,
+    };
+    let seconds_left_now = standing
+        .sweeps
+        .iter()
+        .filter(|sweep| active.contains(sweep.sweep.as_str()))
+        .filter_map(|sweep| {
+            Some((
+                sweep.sweep.clone(),
+                sweep.flops_left / recent.filter(|flops| *flops > 0.0)?,
+            ))
+        })
+        .collect();
+    Ok(Status {
+        standing,
+        now: desk.context.now(),
+        slots: desk.context.slots(),
+        questions,
+        names,
+        seconds_left_now,
+    })
+}
+
+/// The seconds now, and the attempts of the last minutes on the same clock.
+async fn spans(desk: &Desk) -> Result<(f64, Vec<Span>), Failure> {
+    let is_running = desk.context.workdir.holder()?.is_some();
+    let moment = jiff::Timestamp::now();
+    let now = moment.as_millisecond() as f64 / 1e3;
+    let since = format!("{:.6}", moment - jiff::SignedDuration::from_secs_f64(pace::WINDOW));
+    let mut reader = desk.quick().await;
+    let Some(opened) = reader.open(desk.context.workdir.database()).await? else {
+        return Ok((now, Vec::new()));
+    };
+    let attempts = opened.store.attempts_after(&since).await?;
+    let spans = attempts.iter().filter_map(|attempt| {
+        Some(Span {
+            from: seconds(&attempt.started_at)?,
+            // What a crash left open is not at work.
+            to: match &attempt.ended_at {
+                Some(ended) => seconds(ended)?,
+                None if is_running => now,
+                None => return None,
+            },
+            tokens: attempt.tokens,
+            flops: attempt.flops,
+        })
+    });
+    Ok((now, spans.collect()))
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    Some(moment.as_millisecond() as f64 / 1e3)
+}
+
+async fn page(desk: &Desk, sweep: &str, which: &Which) -> Result<Page, Failure> {
+    let limit = which.limit.unwrap_or(PAGE).min(PAGE_MAX);
+    let mut reader = desk.slow().await;
+    let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+    known(&mut opened.store, sweep).await?;
+    let condition = condition(which);
+    if condition.is_none() && which.sort.is_none() {
+        let total = opened.store.trial_count(sweep).await? as usize;
+        let trials = opened
+            .store
+            .trial_page(sweep, which.offset as u64, limit as u64)
+            .await?;
+        return Ok(Page {
+            sweep: sweep.to_owned(),
+            total,
+            matching: total,
+            offset: which.offset,
+            trials,
+        });
+    }
+    let mut trials = opened.store.trials(Some(sweep)).await?;
+    let total = trials.len();
+    let filter = Filter::new(condition, &trials)?;
+    trials.retain(|trial| filter.holds(trial));
+    let matching = trials.len();
+    if let Some(sort) = &which.sort {
+        order(&mut trials, sort, which.down)?;
+    }
+    Ok(Page {
+        sweep: sweep.to_owned(),
+        total,
+        matching,
+        offset: which.offset,
+        trials: trials.into_iter().skip(which.offset).take(limit).collect(),
+    })
+}
+
+fn condition(which: &Which) -> Option<&str> {
+    which
+        .condition
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+}
+
+/// Orders trials by a column; what has no value comes last, either way.
+fn order(trials: &mut [TrialRow], column: &str, down: bool) -> Result<(), Failure> {
+    let number: fn(&TrialRow) -> Option<f64> = match column {
+        "state" => |row| Some(f64::from(row.state as u8)),
+        "params" => |row| Some(row.params_non_embedding as f64),
+        "lr" => |row| Some(row.lr),
+        "batch_tokens" => |row| Some(row.batch_tokens as f64),
+        "tokens" => |row| Some(row.tokens as f64),
+        "final_loss" => |row| row.final_loss,
+        "seconds" => |row| row.seconds,
+        other => {
+            return Err(Failure::invalid(
+                "unknown_column",
+                format!("trials cannot be sorted by `{other}`"),
+                "by state, params, lr, batch_tokens, tokens, final_loss or seconds",
+            ));
+        }
+    };
+    trials.sort_by(|a, b| match (number(a), number(b)) {
+        (Some(a), Some(b)) if down => b.total_cmp(&a),
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        (a, b) => b.is_some().cmp(&a.is_some()),
+    });
+    Ok(())
+}
+
+async fn curves_of(desk: &Desk, sweep: &str, which: &Which) -> Result<CurvesView, Failure> {
+    let most = which.limit.unwrap_or(SHOWN).min(SHOWN_MAX);
+    let mut reader = desk.slow().await;
+    let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+    known(&mut opened.store, sweep).await?;
+    let mut trials = opened.store.lean_trials(sweep).await?;
+    let sizes = curves::sizes(&trials);
+    if let Some(condition) = condition(which) {
+        let rows = opened.store.trials(Some(sweep)).await?;
+        let filter = Filter::new(Some(condition), &rows)?;
+        let meant: BTreeSet<&str> = rows
+            .iter()
+            .filter(|row| filter.holds(row))
+            .map(|row| row.trial.as_str())
+            .collect();
+        trials.retain(|it| meant.contains(it.trial.as_str()));
+    }
+    let (chosen, drawable) = curves::choose(&trials, most);
+    let curves = curves::curves(&mut opened.store, &mut opened.thinned, sweep, &chosen).await?;
+    Ok(CurvesView {
+        sweep: sweep.to_owned(),
+        drawable,
+        sizes,
+        curves,
+    })
+}
+
+/// The database, which must be there by now.
+fn opened(opened: Option<&mut Opened>) -> Result<&mut Opened, Failure> {
+    opened.ok_or_else(|| Failure::invalid("no_database", "nothing was run here yet", "`sandbox run sweep.yaml`"))
+}
+
+async fn known(store: &mut Store, sweep: &str) -> Result<(), Failure> {
+    let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
+    if names.iter().any(|name| name == sweep) {
+        return Ok(());
+    }
+    Err(Failure::unknown_sweep(sweep, &names))
+}
+
+async fn find(store: &mut Store, name: &str, of: &Of) -> Result<TrialRow, Failure> {
+    let row = store.trial_named(name, of.sweep.as_deref()).await?;
+    row.ok_or_else(|| {
+        Failure::invalid(
+            "unknown_trial",
+            format!("there is no trial `{name}`"),
+            "names are whole here",
+        )
+    })
+}
+
+/// Answers what holds for a version of the database, or says that it still holds.
+async fn answer<T: Serialize>(
+    desk: &Desk,
+    headers: &HeaderMap,
+    about: &str,
+    make: impl Future<Output = Result<T, Failure>>,
+) -> Response {
+    let version = match desk.version().await {
+        Ok(version) => version,
+        Err(failure) => return refusal(&failure),
+    };
+    let tag = blake3::hash(format!("{version} {about}").as_bytes()).to_hex()[..16].to_owned();
+    if asked_for(headers, &tag) {
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    match make.await {
+        Ok(value) => tagged(headers, &tag, || Json(&value).into_response()),
+        Err(failure) => {
+            // Whatever went wrong, the next question starts afresh.
+            if failure.exit == exit::ENVIRONMENT {
+                desk.quick().await.close();
+                desk.slow().await.close();
+            }
+            refusal(&failure)
+        }
+    }
+}
+
+/// Whether the asker has this version already.
+fn asked_for(headers: &HeaderMap, tag: &str) -> bool {
+    let has = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    has.is_some_and(|has| has.trim_matches('"') == tag)
+}
+
+fn tagged(headers: &HeaderMap, tag: &str, make: impl FnOnce() -> Response) -> Response {
+    if asked_for(headers, tag) {
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    let mut response = make();
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{tag}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// What went wrong, in the shape of the command line.
+pub(super) fn refusal(failure: &Failure) -> Response {
+    let status = match failure.code {
+        "unknown_trial" | "unknown_sweep" | "no_database" | "not_found" => StatusCode::NOT_FOUND,
+        _ if failure.exit == exit::INVALID => StatusCode::BAD_REQUEST,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(serde_json::json!({ "error": failure }))).into_response()
+}
