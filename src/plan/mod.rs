@@ -305,7 +305,7 @@ fn changed(trial: &TrialPlan, known: &Known) -> Option<String> {
         .map(|(key, value)| format!("{key}: {} → {value}", old.get(key).unwrap_or(&serde_json::Value::Null)))
         .collect();
     Some(if differences.is_empty() {
-        "the data or the machine is another".to_owned()
+        "the training code, the data or the machine is another".to_owned()
     } else {
         differences.join(", ")
     })

@@ -8,7 +8,7 @@ use sandbox::model::config::{DeviceKind, Precision, RunConfig};
 use sandbox::model::shape::Shape;
 use sandbox::units::Steps;
 use sandbox::wire::{CHECKPOINT_FILE, Cause, Checkpoint, Job, Line, PROTOCOL, Point, Resume, Split};
-use tch::{Cuda, Device, no_grad};
+use tch::{Cuda, Device};
 
 use crate::failure::Failure;
 use crate::feed::{Feed, TrainingFeed};
@@ -78,7 +78,7 @@ pub(crate) fn perform(
     let last = match train(&mut trainer, job, &training, lines, &mut keeper, stopped)? {
         End::Diverged { step } => Line::Diverged { step },
         End::Stopped => hand_back(&trainer, lines, &mut keeper)?,
-        End::Complete { seconds } => match evaluate(&trainer, feed, job.eval_windows, lines, stopped)? {
+        End::Complete { seconds } => match evaluate(&mut trainer, feed, job.eval_windows, lines, stopped)? {
             Evaluated::NotFinite => Line::Diverged { step: trainer.done.0 },
             Evaluated::Stopped => hand_back(&trainer, lines, &mut keeper)?,
             Evaluated::Complete => Line::Finished {
@@ -215,7 +215,7 @@ fn train(
 
 /// Loss on the first `windows` windows of each held-out set.
 fn evaluate(
-    trainer: &Trainer,
+    trainer: &mut Trainer,
     feed: &Feed,
     windows: u64,
     lines: &mut Lines,
@@ -247,7 +247,7 @@ fn evaluate(
 
 /// Mean loss in nats per token over the first windows of a set; none if it was stopped.
 fn held_out_loss(
-    trainer: &Trainer,
+    trainer: &mut Trainer,
     feed: &Feed,
     set: &Split,
     windows: u64,
@@ -261,7 +261,7 @@ fn held_out_loss(
         }
         let end = windows.min(first + numerics.micro_batch);
         let batch = feed.held_out_batch(set, first..end, context, trainer.model.device())?;
-        sum += no_grad(|| trainer.model.loss_sum(&batch)).double_value(&[]);
+        sum += trainer.loss_sum(&batch);
         first = end;
     }
     Ok(Some(sum / (windows * context) as f64))

@@ -8,6 +8,8 @@ mod checkpoint;
 mod coordinates;
 mod failure;
 mod feed;
+mod fused;
+mod hand;
 mod job;
 mod keeper;
 mod layout;

@@ -18,6 +18,8 @@ pub(crate) struct Batch {
     pub(crate) inputs: Tensor,
     /// The tokens that follow them: `(B, T)`, int64.
     pub(crate) targets: Tensor,
+    /// The windows that both are cut from, one after another.
+    pub(crate) windows: Vec<i64>,
 }
 
 impl Batch {
@@ -28,6 +30,7 @@ impl Batch {
         Self {
             inputs: windows.narrow(1, 0, context).contiguous(),
             targets: windows.narrow(1, 1, context).contiguous(),
+            windows: tokens.to_vec(),
         }
     }
 }
@@ -93,13 +96,13 @@ impl Model {
     }
 
     /// Summed cross-entropy in nats of the targets, float32.
-    pub(crate) fn loss_sum(&self, batch: &Batch) -> Tensor {
-        let logits = self.trace(&batch.inputs, &mut |_| {});
+    pub(crate) fn loss_sum(&self, inputs: &Tensor, targets: &Tensor) -> Tensor {
+        let logits = self.trace(inputs, &mut |_| {});
         let vocab = logits.size().last().copied().expect("logits have a last dimension");
         logits
             .view([-1, vocab])
             .to_kind(Kind::Float)
-            .cross_entropy_loss::<&Tensor>(&batch.targets.view([-1]), None, Reduction::Sum, -100, 0.0)
+            .cross_entropy_loss::<&Tensor>(&targets.view([-1]), None, Reduction::Sum, -100, 0.0)
     }
 
     /// One layer: attention and feed-forward, each a residual branch scaled by `scale_depth / √L`.

@@ -15,7 +15,7 @@ pub(crate) struct AdamW {
     pub(crate) exp_avg: Tensor,
     /// Second moment, flat.
     pub(crate) exp_avg_sq: Tensor,
-    settings: Optimizer,
+    pub(crate) settings: Optimizer,
     /// The groups' spans with the factor on the learning rate.
     spans: Vec<(Span, f64)>,
 }

@@ -4,8 +4,9 @@
 
 use sandbox::model::config::RunConfig;
 use sandbox::units::Steps;
-use tch::{Device, Tensor};
+use tch::{Device, Tensor, no_grad};
 
+use crate::hand::Hand;
 use crate::model::{Batch, Model};
 use crate::optim::AdamW;
 
@@ -34,6 +35,8 @@ pub(crate) struct Trainer {
     pub(crate) optimizer: AdamW,
     /// Steps done.
     pub(crate) done: Steps,
+    /// The passes by hand; none: libtorch's.
+    hand: Option<Hand>,
 }
 
 impl Trainer {
@@ -47,8 +50,18 @@ impl Trainer {
         Self {
             optimizer: AdamW::new(config.optimizer, &model.layout, config.scaling(), &model.flat),
             config: config.clone(),
+            hand: Hand::new(config, &model.layout, model.device()),
             model,
             done: Steps(0),
+        }
+    }
+
+    /// The same, trained by libtorch's gradient wherever it is: the reference that the passes by hand must meet.
+    #[cfg(test)]
+    pub(crate) fn reference(config: &RunConfig) -> Self {
+        Self {
+            hand: None,
+            ..Self::new(config, Device::Cpu)
         }
     }
 
@@ -56,21 +69,52 @@ impl Trainer {
     ///
     /// After [`NotFinite`] the parameters are those before the step.
     pub(crate) fn step(&mut self, batch: &Batch) -> Result<Measured, NotFinite> {
+        let lr = self.config.lr_at(self.done);
+        let number = self.done.0 + 1;
+        let (loss, grad_norm) = if self.hand.is_some() {
+            self.by_hand(batch, lr, number)?
+        } else {
+            self.by_libtorch(batch, lr, number)?
+        };
+        if !grad_norm.is_finite() {
+            return Err(NotFinite);
+        }
+        self.done.0 = number;
+        Ok(Measured { loss, lr, grad_norm })
+    }
+
+    /// Loss, gradient and update by hand; gives the loss and the norm. Without a finite norm nothing is updated.
+    fn by_hand(&mut self, batch: &Batch, lr: f64, number: u64) -> Result<(f64, f64), NotFinite> {
+        let hand = self.hand.as_mut().ok_or(NotFinite)?;
+        let loss = hand.loss_and_gradient(&self.model.flat, batch);
+        if !loss.is_finite() {
+            return Err(NotFinite);
+        }
+        Ok((loss, hand.update(&self.model.flat, &self.optimizer, lr, number)))
+    }
+
+    /// The same by libtorch's gradient.
+    fn by_libtorch(&mut self, batch: &Batch, lr: f64, number: u64) -> Result<(f64, f64), NotFinite> {
         let (loss, mut gradient) = self.loss_and_gradient(batch);
         if !loss.is_finite() {
             return Err(NotFinite);
         }
         let grad_norm = self.optimizer.clip(&mut gradient);
-        if !grad_norm.is_finite() {
-            return Err(NotFinite);
+        if grad_norm.is_finite() {
+            self.optimizer.update(&self.model.flat, &gradient, lr, number);
         }
-        let lr = self.config.lr_at(self.done);
-        self.done.0 += 1;
-        self.optimizer.update(&self.model.flat, &gradient, lr, self.done.0);
-        Ok(Measured { loss, lr, grad_norm })
+        Ok((loss, grad_norm))
     }
 
-    /// Mean loss over all tokens of the batch, and its gradient.
+    /// Summed loss of a batch in nats, nothing learnt.
+    pub(crate) fn loss_sum(&mut self, batch: &Batch) -> f64 {
+        match &mut self.hand {
+            Some(hand) => hand.loss_sum(&self.model.flat, batch),
+            None => no_grad(|| self.model.loss_sum(&batch.inputs, &batch.targets)).double_value(&[]),
+        }
+    }
+
+    /// Mean loss over all tokens of the batch and its gradient, both libtorch's.
     pub(crate) fn loss_and_gradient(&mut self, batch: &Batch) -> (f64, Tensor) {
         self.model.flat.zero_grad();
         let tokens = batch.inputs.numel() as f64;
@@ -79,7 +123,7 @@ impl Trainer {
         let targets = batch.targets.split(micro_batch, 0);
         let mut loss = 0.0;
         for (inputs, targets) in inputs.into_iter().zip(targets) {
-            let mean = self.model.loss_sum(&Batch { inputs, targets }) / tokens;
+            let mean = self.model.loss_sum(&inputs, &targets) / tokens;
             mean.backward();
             loss += mean.double_value(&[]);
         }

@@ -1,7 +1,9 @@
 //! Tests of the whole training: small models on random tokens, on the CPU.
 
 mod coordinates;
+mod fused;
 mod granite;
+mod hand;
 mod jobs;
 mod training;
 
