@@ -9,10 +9,8 @@ use crate::fit::loss_fit::LossFit;
 use crate::fit::transfer::{TOLERANCE, Verdict as Transfers};
 use crate::recipe::build::Evidence;
 use crate::recipe::next::Widening;
-use crate::recipe::{Gate, Verdict};
+use crate::recipe::{Gate, REACH_MAX, Verdict};
 
-/// Beyond this many times the largest proxy nothing counts as verified: MiniCPM went from 0.5B to 2.4B, five times.
-const REACH_MAX: f64 = 10.0;
 /// The largest held-out error that passes, relative.
 const HOLD_OUT_MAX: f64 = 0.01;
 /// How many times more activations may change at one width than at another: under muP they do not grow, and with the

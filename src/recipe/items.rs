@@ -16,7 +16,7 @@ use crate::model::mup::{BASE_WIDTH, Group, Parametrization, Scaling};
 use crate::model::shape::Shape;
 use crate::recipe::build::{Ask, Evidence, Size};
 use crate::recipe::published;
-use crate::recipe::{Item, Reach, Source};
+use crate::recipe::{Item, REACH_MAX, Reach, Source};
 
 /// The numbers, by name.
 pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMap<String, Item> {
@@ -94,19 +94,35 @@ fn lr_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
         return plain(json!(published::LR), unit, Source::Published, published::LR_SOURCE);
     };
     let found = law.predict(params, tokens);
+    let bracketed = || law.groups.iter().filter(|group| group.best.is_some());
+    let extrapolation = beyond(bracketed().map(|group| (group.params, group.tokens)), params, tokens);
+    let is_far = extrapolation.is_some_and(|reach| reach.params.max(reach.tokens) > REACH_MAX);
     let (estimate, rule) = match found.by {
+        // A drift between tiny widths is no ground for a factor of a hundred at scale; it does widen the interval.
+        LrRule::Power if is_far => (
+            spanning(law.best, found.lr),
+            "mean of ln lr over the minima; they drift, and the interval holds that drift, too",
+        ),
         LrRule::Constant => (
             law.best,
             "mean of ln lr over the minima, which do not drift; muP keeps it over width",
         ),
         LrRule::Power => (found.lr, "lr: c N^a D^b, for the minima drift"),
     };
-    let bracketed = || law.groups.iter().filter(|group| group.best.is_some());
     Item {
         fit: Some(fit.to_owned()),
         trials: bracketed().map(|group| group.points.len() as u64).sum(),
-        extrapolation: beyond(bracketed().map(|group| (group.params, group.tokens)), params, tokens),
+        extrapolation,
         ..estimated(estimate, unit, rule)
+    }
+}
+
+/// The first estimate with an interval that holds those of both.
+fn spanning(first: Estimate, second: Estimate) -> Estimate {
+    let both = first.ci95.zip(second.ci95);
+    Estimate {
+        ci95: both.map(|([a, b], [c, d])| [a.min(c), b.max(d)]),
+        ..first
     }
 }
 

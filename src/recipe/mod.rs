@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::fit::Warning;
 use crate::model::shape::Shape;
 
+/// Beyond this many times the largest proxy nothing counts as verified: MiniCPM went from 0.5B to 2.4B, five times.
+const REACH_MAX: f64 = 10.0;
+
 /// A recipe, as `sandbox recipe --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
