@@ -233,6 +233,23 @@ pub fn cause_of_exit(code: i32) -> Option<Cause> {
     (code == i32::from(EXIT_DISK_FULL)).then_some(Cause::DiskFull)
 }
 
+/// Where the time of a job went, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Spent {
+    /// Opening the data and the state to start from.
+    pub load: f64,
+    /// Putting batches together.
+    pub data: f64,
+    /// Forward, backward and update.
+    pub step: f64,
+    /// Writing states, those inside the stage too.
+    pub checkpoint: f64,
+    /// Held-out losses.
+    pub evaluation: f64,
+    /// Writing lines.
+    pub lines: f64,
+}
+
 /// What a worker says, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -275,6 +292,8 @@ pub enum Line {
         seconds: f64,
         /// Peak memory of the worker in bytes, where the system tells.
         peak_bytes: Option<u64>,
+        /// Where the time went; none: the worker does not tell.
+        spent: Option<Spent>,
     },
     /// The attempt ended without a result.
     Failed {

@@ -16,7 +16,7 @@ struct Check {
 }
 
 pub(super) fn doctor(context: &Context, output: &Output) -> Result<u8, Failure> {
-    let checks = [worker(context), home(context), orchestrator(context)];
+    let checks = [worker(context), home(context), orchestrator(context), cards(context)];
     let healthy = checks.iter().all(|check| check.ok);
     let view = serde_json::json!({ "version": VERSION, "healthy": healthy, "checks": checks });
     output.result(&view, &[], || {
@@ -81,4 +81,17 @@ fn orchestrator(context: &Context) -> Check {
         Err(error) => (false, error.to_string()),
     };
     Check { name: "lock", ok, text }
+}
+
+/// What is promised of GPUs, which is little: no machine with one has run the tests.
+fn cards(context: &Context) -> Check {
+    let text = match context.gpus {
+        0 => "none here: proxies train on the processor".to_owned(),
+        count => format!("{count} NVIDIA GPUs; training on CUDA is written and has not been tried: check a small run"),
+    };
+    Check {
+        name: "GPUs",
+        ok: true,
+        text,
+    }
 }

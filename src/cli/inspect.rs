@@ -9,6 +9,7 @@ use crate::run::failure::Failure;
 use crate::run::standing::{TrialStanding, logs_of, trial_standing, whole};
 use crate::store::Store;
 use crate::units::human_count;
+use crate::wire::Spent;
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
@@ -125,6 +126,7 @@ fn human(view: &TrialStanding) -> String {
                         .message
                         .clone()
                         .or_else(|| attempt.cause.clone())
+                        .or_else(|| attempt.spent.map(spent_text))
                         .unwrap_or_default(),
                 ]
             });
@@ -141,6 +143,21 @@ fn human(view: &TrialStanding) -> String {
         serde_json::to_string_pretty(&view.settings).unwrap_or_default()
     ));
     text
+}
+
+/// Where the time of an attempt went, in shares of all that its worker tells.
+fn spent_text(spent: Spent) -> String {
+    let parts = [
+        ("steps", spent.step),
+        ("data", spent.data),
+        ("lines", spent.lines),
+        ("states", spent.checkpoint),
+        ("evaluation", spent.evaluation),
+        ("opening", spent.load),
+    ];
+    let all: f64 = parts.iter().map(|(_, seconds)| seconds).sum();
+    let share = |(name, seconds): &(&str, f64)| format!("{name} {:.1} %", 100.0 * seconds / all.max(1e-9));
+    parts.iter().map(share).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) async fn logs(context: &Context, args: &LogsArgs, output: &Output) -> Result<u8, Failure> {

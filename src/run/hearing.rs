@@ -197,6 +197,7 @@ impl Hearing {
                     checkpoint,
                     seconds,
                     peak_bytes,
+                    spent,
                 }),
                 _,
             ) => {
@@ -208,6 +209,7 @@ impl Hearing {
                     checkpoint,
                     seconds: Some(seconds),
                     peak_bytes,
+                    spent,
                     ..empty
                 };
                 (Outcome::Completed, detail)

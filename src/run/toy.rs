@@ -124,6 +124,7 @@ fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
         checkpoint,
         seconds: 1e-3,
         peak_bytes: None,
+        spent: None,
     });
     Ok(lines)
 }

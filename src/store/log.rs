@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::StagePlan;
 use crate::stage::StageEvent;
 use crate::units::{StageId, Steps};
-use crate::wire::{Cause, Checkpoint, Process, Resume, Trainer};
+use crate::wire::{Cause, Checkpoint, Process, Resume, Spent, Trainer};
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -133,6 +133,9 @@ pub struct StageDetail {
     /// Peak memory in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
+    /// Where its time went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Spent>,
     /// Bytes of what the worker was told and said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,

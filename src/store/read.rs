@@ -309,7 +309,7 @@ impl Store {
     pub async fn attempts_at(&mut self, stage: &str) -> Result<Vec<StageAttempt>, StoreError> {
         let rows = sqlx::query(
             "select stage, attempt, state, folder, started_at, ended_at, worker, device, seconds, cause, message,
-               from_steps, steps, micro_batch, peak_bytes
+               from_steps, steps, micro_batch, peak_bytes, spent
              from attempts where stage = ? order by attempt",
         )
         .bind(stage)
@@ -333,6 +333,9 @@ impl Store {
                     steps: unsigned(row.try_get(12)?),
                     micro_batch: row.try_get::<Option<i64>, _>(13)?.map(unsigned),
                     peak_bytes: row.try_get::<Option<i64>, _>(14)?.map(unsigned),
+                    spent: row
+                        .try_get::<Option<String>, _>(15)?
+                        .and_then(|text| serde_json::from_str(&text).ok()),
                 })
             })
             .collect()

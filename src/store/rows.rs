@@ -10,7 +10,7 @@ use crate::record::{StageRow, TrialRow, TrialState};
 use crate::stage::StageState;
 use crate::store::StoreError;
 use crate::units::{StageId, Steps};
-use crate::wire::{Checkpoint, Resume};
+use crate::wire::{Checkpoint, Resume, Spent};
 
 /// A sweep that was planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +97,8 @@ pub struct StageAttempt {
     pub micro_batch: Option<u64>,
     /// Peak memory in bytes.
     pub peak_bytes: Option<u64>,
+    /// Where its time went.
+    pub spent: Option<Spent>,
 }
 
 /// What a speed depends on: two configurations with this key in common run equally fast.

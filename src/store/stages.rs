@@ -119,7 +119,7 @@ async fn attempt_ended(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "update attempts set state = ?, ended_at = ?, seconds = coalesce(?, seconds), peak_bytes = ?, cause = ?,
-           message = ?, steps = coalesce(? - from_steps, steps), bytes = ? where stage = ? and attempt = ?",
+           message = ?, steps = coalesce(? - from_steps, steps), bytes = ?, spent = ? where stage = ? and attempt = ?",
     )
     .bind(state)
     .bind(at)
@@ -129,6 +129,11 @@ async fn attempt_ended(
     .bind(&detail.message)
     .bind(detail.step.map(signed))
     .bind(detail.bytes.map(signed))
+    .bind(
+        detail
+            .spent
+            .map(|spent| serde_json::to_string(&spent).unwrap_or_default()),
+    )
     .bind(&stage.0)
     .bind(attempt)
     .execute(&mut *tx)

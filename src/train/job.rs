@@ -10,6 +10,7 @@ use sandbox::units::Steps;
 use sandbox::wire::{CHECKPOINT_FILE, Cause, Checkpoint, Job, Line, PROTOCOL, Point, Resume, Split};
 use tch::{Cuda, Device};
 
+use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::feed::{Feed, TrainingFeed};
 use crate::keeper::Keeper;
@@ -60,6 +61,7 @@ pub(crate) fn perform(
     shelf: &mut Shelf,
     stopped: &dyn Fn() -> bool,
 ) -> Result<(), Failure> {
+    let mut clock = Clock::new();
     let device = check(job)?;
     system::reset_peak();
     tch::set_num_threads(i32::try_from(job.config.numerics.threads).unwrap_or(i32::MAX));
@@ -74,18 +76,30 @@ pub(crate) fn perform(
         device: system::describe(device),
         libtorch: Some(system::libtorch_version()),
     })?;
+    clock.lap(|spent| &mut spent.load);
     let mut keeper = Keeper::new(job, folder.to_owned(), trainer.done);
-    let last = match train(&mut trainer, job, &training, lines, &mut keeper, stopped)? {
+    let course = Course {
+        job,
+        feed: &training,
+        stopped,
+    };
+    let last = match course.train(&mut trainer, lines, &mut keeper, &mut clock)? {
         End::Diverged { step } => Line::Diverged { step },
         End::Stopped => hand_back(&trainer, lines, &mut keeper)?,
         End::Complete { seconds } => match evaluate(&mut trainer, feed, job.eval_windows, lines, stopped)? {
             Evaluated::NotFinite => Line::Diverged { step: trainer.done.0 },
             Evaluated::Stopped => hand_back(&trainer, lines, &mut keeper)?,
-            Evaluated::Complete => Line::Finished {
-                checkpoint: keep(&trainer, job, folder)?,
-                seconds,
-                peak_bytes: system::peak_bytes(device),
-            },
+            Evaluated::Complete => {
+                clock.lap(|spent| &mut spent.evaluation);
+                let checkpoint = keep(&trainer, job, folder)?;
+                clock.lap(|spent| &mut spent.checkpoint);
+                Line::Finished {
+                    checkpoint,
+                    seconds,
+                    peak_bytes: system::peak_bytes(device),
+                    spent: Some(clock.spent()),
+                }
+            }
         },
     };
     lines.say(&last)
@@ -171,46 +185,58 @@ fn check(job: &Job) -> Result<Device, Failure> {
     Ok(device)
 }
 
-/// Trains up to the job's end.
-fn train(
-    trainer: &mut Trainer,
-    job: &Job,
-    feed: &TrainingFeed<'_>,
-    lines: &mut Lines,
-    keeper: &mut Keeper<'_>,
-    stopped: &dyn Fn() -> bool,
-) -> Result<End, Failure> {
-    let device = trainer.model.device();
-    while trainer.done < job.to {
-        if stopped() {
-            return Ok(End::Stopped);
-        }
-        if provoke::before_step(job, trainer.done, stopped)? {
-            return Ok(End::Diverged { step: trainer.done.0 });
-        }
-        let batch = feed.batch(&trainer.config, trainer.done, device);
-        let measured = match trainer.step(&batch) {
-            Ok(measured) => measured,
-            Err(NotFinite) => {
+/// What is trained, on what, and until when.
+struct Course<'a> {
+    job: &'a Job,
+    feed: &'a TrainingFeed<'a>,
+    stopped: &'a dyn Fn() -> bool,
+}
+
+impl Course<'_> {
+    /// Trains up to the job's end.
+    fn train(
+        &self,
+        trainer: &mut Trainer,
+        lines: &mut Lines,
+        keeper: &mut Keeper<'_>,
+        clock: &mut Clock,
+    ) -> Result<End, Failure> {
+        let device = trainer.model.device();
+        while trainer.done < self.job.to {
+            if (self.stopped)() {
+                return Ok(End::Stopped);
+            }
+            if provoke::before_step(self.job, trainer.done, self.stopped)? {
                 return Ok(End::Diverged { step: trainer.done.0 });
             }
-        };
-        lines.say(&Line::Point(Point {
-            step: trainer.done.0,
-            split: Split::train(),
-            loss: measured.loss,
-            lr: Some(measured.lr),
-            grad_norm: Some(measured.grad_norm),
-            bits_per_byte: None,
-        }))?;
-        keeper.visit(trainer, lines)?;
+            let batch = self.feed.batch(&trainer.config, trainer.done, device);
+            clock.lap(|spent| &mut spent.data);
+            let measured = match trainer.step(&batch) {
+                Ok(measured) => measured,
+                Err(NotFinite) => {
+                    return Ok(End::Diverged { step: trainer.done.0 });
+                }
+            };
+            clock.lap(|spent| &mut spent.step);
+            lines.say(&Line::Point(Point {
+                step: trainer.done.0,
+                split: Split::train(),
+                loss: measured.loss,
+                lr: Some(measured.lr),
+                grad_norm: Some(measured.grad_norm),
+                bits_per_byte: None,
+            }))?;
+            clock.lap(|spent| &mut spent.lines);
+            keeper.visit(trainer, lines)?;
+            clock.lap(|spent| &mut spent.checkpoint);
+        }
+        if let Device::Cuda(index) = device {
+            Cuda::synchronize(i64::try_from(index).unwrap_or(0));
+        }
+        Ok(End::Complete {
+            seconds: keeper.seconds(),
+        })
     }
-    if let Device::Cuda(index) = device {
-        Cuda::synchronize(i64::try_from(index).unwrap_or(0));
-    }
-    Ok(End::Complete {
-        seconds: keeper.seconds(),
-    })
 }
 
 /// Loss on the first `windows` windows of each held-out set.

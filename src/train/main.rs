@@ -5,6 +5,7 @@
 
 mod bench;
 mod checkpoint;
+mod clock;
 mod coordinates;
 mod failure;
 mod feed;
