@@ -150,6 +150,9 @@ fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
         badge(&recipe.verdict)
     )?;
     table(page, &recipe.items, "stack")?;
+    if !recipe.alternatives.rows.is_empty() {
+        table(page, &recipe.alternatives, "stack")?;
+    }
     if !recipe.gates.is_empty() {
         page.push_str("<h3>What was checked</h3>\n<ul class=\"list\">\n");
         for gate in &recipe.gates {

@@ -235,10 +235,29 @@ pub struct RecipeInput {
     pub verdict: String,
     /// Its numbers.
     pub items: Vec<RecipeItem>,
+    /// What else the compute, or the loss, could buy; the run as it is asked comes first.
+    pub alternatives: Vec<AlternativeRun>,
     /// What was checked.
     pub gates: Vec<Gate>,
     /// What to be careful about.
     pub warnings: Vec<String>,
+}
+
+/// A run beside the one of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AlternativeRun {
+    /// What is held equal, in words.
+    pub name: String,
+    /// Parameters.
+    pub params: f64,
+    /// Tokens.
+    pub tokens: f64,
+    /// FLOPs of training.
+    pub flops: f64,
+    /// Predicted loss, nats per token.
+    pub loss: f64,
+    /// FLOPs of inference for each token.
+    pub inference: f64,
 }
 
 /// One number of a recipe with its origin.
@@ -264,6 +283,8 @@ pub struct RecipeItem {
     pub trials: Option<u64>,
     /// How many times beyond the data in parameters and in tokens.
     pub extrapolation: Option<[f64; 2]>,
+    /// What `MiniCPM-2.4B` was trained with, to compare.
+    pub published: Option<ItemValue>,
 }
 
 /// A value of a recipe.
@@ -335,6 +356,8 @@ pub struct RecipeView {
     pub verdict: String,
     /// Its numbers.
     pub items: Table,
+    /// What else the compute, or the loss, could buy.
+    pub alternatives: Table,
     /// What was checked.
     pub gates: Vec<Gate>,
     /// What to be careful about.

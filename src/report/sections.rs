@@ -8,7 +8,9 @@ use crate::record::{TrialRow, TrialState, count_states};
 use crate::report::axes::range;
 use crate::report::text::{number, plural, size_label};
 use crate::report::view::{Cell, Column, Table};
-use crate::report::{ItemValue, LawInput, LawView, LeftOut, RecipeInput, RecipeItem, RecipeView, Study, text};
+use crate::report::{
+    AlternativeRun, ItemValue, LawInput, LawView, LeftOut, RecipeInput, RecipeItem, RecipeView, Study, text,
+};
 use crate::units::human_seconds;
 
 /// Most trials that the table lists.
@@ -97,6 +99,7 @@ pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
                 Column::numbers("value"),
                 Column::words("unit"),
                 Column::numbers("95 % interval"),
+                Column::numbers("MiniCPM-2.4B"),
                 Column::words("source"),
                 Column::words("law, fit"),
                 Column::numbers("trials"),
@@ -104,8 +107,40 @@ pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
             ],
             rows,
         },
+        alternatives: alternatives(&recipe.alternatives),
         gates: recipe.gates.clone(),
         warnings: recipe.warnings.clone(),
+    }
+}
+
+/// The runs beside the one that is asked for, with what they cost against it.
+fn alternatives(runs: &[AlternativeRun]) -> Table {
+    let Some(asked) = runs.first() else {
+        return Table::default();
+    };
+    let times = |value: f64, of: f64| format!("\u{d7}{}", number(value / of, 2));
+    let row = |run: &AlternativeRun| {
+        vec![
+            run.name.clone().into(),
+            text::count(run.params).into(),
+            text::count(run.tokens).into(),
+            format!("{:.2e}", run.flops).into(),
+            text::loss(run.loss).into(),
+            times(run.flops, asked.flops).into(),
+            times(run.inference, asked.inference).into(),
+        ]
+    };
+    Table {
+        columns: vec![
+            Column::words("beside it, by the law of loss"),
+            Column::numbers("parameters"),
+            Column::numbers("tokens"),
+            Column::numbers("6ND (FLOP)"),
+            Column::numbers("loss"),
+            Column::numbers("training"),
+            Column::numbers("inference"),
+        ],
+        rows: runs.iter().map(row).collect(),
     }
 }
 
@@ -116,10 +151,11 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
         "nats" | "nats per token" | "nats/token" => text::loss(value),
         _ => number(value, 3),
     };
-    let value = match &item.value {
+    let shown = |value: &ItemValue| match value {
         ItemValue::Number(value) => show(*value),
         ItemValue::Word(word) => word.clone(),
     };
+    let value = shown(&item.value);
     let interval = |ci95: [f64; 2]| format!("{} to {}", show(ci95[0]), show(ci95[1]));
     let law = [&item.law, &item.fit].into_iter().flatten();
     let beyond = item.extrapolation.map_or_else(String::new, |[params, tokens]| {
@@ -135,13 +171,14 @@ fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
         value.into(),
         item.unit.clone().into(),
         item.ci95.map_or_else(String::new, interval).into(),
+        item.published.as_ref().map_or_else(String::new, shown).into(),
         item.source.clone().into(),
         law.cloned().collect::<Vec<_>>().join(" ").into(),
         item.trials.map_or_else(String::new, |n| n.to_string()).into(),
         beyond.into(),
     ]];
     if let Some(ci95) = item.ci95_new_run {
-        let mut row: Vec<Cell> = vec!["".into(); 8];
+        let mut row: Vec<Cell> = vec!["".into(); 9];
         row[0] = format!("{name} of one new run").into();
         row[3] = interval(ci95).into();
         rows.push(row);

@@ -12,8 +12,8 @@ use crate::recipe::{ITEMS, Item, Recipe};
 use crate::record::TrialRow;
 use crate::report::curves::Curves;
 use crate::report::{
-    self, BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LeftOut, LrBowl, LrPoint, Predict,
-    RecipeInput, RecipeItem, Study,
+    self, AlternativeRun, BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LeftOut, LrBowl, LrPoint,
+    Predict, RecipeInput, RecipeItem, Study,
 };
 use crate::run::advising;
 use crate::run::context::Context;
@@ -415,7 +415,23 @@ fn recipe_input(recipe: &Recipe) -> RecipeInput {
         verdict: recipe.verdict.name().to_owned(),
         items: ITEMS
             .iter()
-            .filter_map(|name| Some(recipe_item(name, recipe.items.get(*name)?)))
+            .filter_map(|name| {
+                let published = recipe.published.iter().find(|it| it.item == *name);
+                let published = published.map(|it| item_value(&it.value));
+                Some(recipe_item(name, recipe.items.get(*name)?, published))
+            })
+            .collect(),
+        alternatives: recipe
+            .alternatives
+            .iter()
+            .map(|run| AlternativeRun {
+                name: run.name.replace('_', " "),
+                params: run.params,
+                tokens: run.tokens,
+                flops: run.flops,
+                loss: run.loss,
+                inference: run.inference_flops_per_token,
+            })
             .collect(),
         gates: recipe
             .gates
@@ -435,12 +451,17 @@ fn recipe_input(recipe: &Recipe) -> RecipeInput {
     }
 }
 
-fn recipe_item(name: &str, item: &Item) -> RecipeItem {
-    let value = item.value.as_f64().map_or_else(
-        || ItemValue::Word(item.value.as_str().unwrap_or_default().to_owned()),
+fn item_value(value: &serde_json::Value) -> ItemValue {
+    value.as_f64().map_or_else(
+        || ItemValue::Word(value.as_str().unwrap_or_default().to_owned()),
         ItemValue::Number,
-    );
+    )
+}
+
+fn recipe_item(name: &str, item: &Item, published: Option<ItemValue>) -> RecipeItem {
+    let value = item_value(&item.value);
     RecipeItem {
+        published,
         name: name.to_owned(),
         value,
         ci95: item.ci95,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
 use sandbox::report::{
-    BatchMinimum, BatchRule, BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LrBowl, LrPoint, RateLaw,
-    RecipeInput, RecipeItem, ReportView, Study, Transfer, build,
+    AlternativeRun, BatchMinimum, BatchRule, BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LrBowl,
+    LrPoint, RateLaw, RecipeInput, RecipeItem, ReportView, Study, Transfer, build,
 };
 
 const SIZES: [(&str, u64, u64, u64); 4] = [
@@ -172,6 +172,7 @@ impl Planted {
                 fit: fitted.then(|| "f3c9a1d2".to_owned()),
                 trials: fitted.then_some(12),
                 extrapolation: fitted.then_some([2166.0, 2200.0]),
+                published: (name == "lr").then_some(ItemValue::Number(0.01)),
             }
         };
         let mut schedule = number("schedule", 0.0, None, "", "default");
@@ -197,6 +198,10 @@ impl Planted {
             tokens: Some(tokens),
             verdict: "unverified".to_owned(),
             items,
+            alternatives: vec![
+                alternative("as asked", 2.44e9, 4e11, 2.31),
+                alternative("optimal for this loss", 4.1e9, 1.9e11, 2.31),
+            ],
             gates: vec![
                 Gate {
                     name: "sizes_spanned".to_owned(),
@@ -534,4 +539,15 @@ fn hash(text: &str) -> u64 {
     }
     hash ^= hash >> 33;
     hash.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ (hash >> 29)
+}
+
+fn alternative(name: &str, params: f64, tokens: f64, loss: f64) -> AlternativeRun {
+    AlternativeRun {
+        name: name.to_owned(),
+        params,
+        tokens,
+        flops: 6.0 * params * tokens,
+        loss,
+        inference: 2.0 * params,
+    }
 }
