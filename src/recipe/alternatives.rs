@@ -10,6 +10,8 @@ use crate::recipe::Alternative;
 /// FLOPs of training for each parameter and token, and of inference for each parameter and token: the laws' own unit.
 const TRAINING: f64 = 6.0;
 const INFERENCE: f64 = 2.0;
+/// Sizes and tokens nearer than this, in logarithms, are the same run.
+const SAME: f64 = 0.01;
 
 /// The run as it is asked, and three beside it.
 pub(super) fn alternatives(fit: &LossFit, params: f64, tokens: f64) -> Vec<Alternative> {
@@ -40,7 +42,11 @@ pub(super) fn alternatives(fit: &LossFit, params: f64, tokens: f64) -> Vec<Alter
             .iter()
             .all(|number| number.is_finite())
     });
-    rows
+    // A run that is the one that is asked for tells nothing.
+    let differs = |row: &Alternative| (row.params / params).ln().abs().max((row.tokens / tokens).ln().abs()) > SAME;
+    let asked = rows.iter().take(1).cloned();
+    let others = rows.iter().skip(1).filter(|row| differs(row)).cloned();
+    asked.chain(others).collect()
 }
 
 /// The compute-optimal run that reaches a loss: it costs the least training; none where no compute below `flops` does.
