@@ -162,11 +162,11 @@ fn batch_law(evidence: &Evidence<'_>) -> (bool, String) {
         .batch_refused
         .as_deref()
         .unwrap_or("one batch size says nothing");
-    let tried = evidence.batches;
-    (
-        false,
-        format!("{tried} batch sizes were tried, the batch is published: {why}"),
-    )
+    let tried = match evidence.batches {
+        1 => "1 batch size was".to_owned(),
+        more => format!("{more} batch sizes were"),
+    };
+    (false, format!("{tried} tried, the batch is published: {why}"))
 }
 
 fn held_out(loss: Option<&LossFit>) -> (bool, String) {
