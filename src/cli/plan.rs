@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::output::{Output, table};
+use crate::model::config::DeviceKind;
 use crate::plan::{Plan, Reason, StagePlan};
 use crate::record::TrialRow;
 use crate::run::context::Context;
@@ -86,6 +87,9 @@ pub(super) async fn plan(context: &Context, args: &PlanArgs, output: &Output) ->
         output.note(note);
     }
     let mut view = view(context, &planned);
+    if let Some(note) = idle_cores(context, &planned) {
+        output.note(&note);
+    }
     let rows = planned
         .plan
         .trials
@@ -148,10 +152,9 @@ fn view(context: &Context, planned: &Planned) -> PlanView {
     }
 }
 
-fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Totals {
-    let Plan { trials, stages, .. } = &planned.plan;
+/// Seconds of the work where it fills every slot, and of the longest chain of stages; a run takes the longer of them.
+fn bounds(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> (f64, f64) {
     let slots = planned.sweep.resources.workers.unwrap_or(context.slots()).max(1);
-    // Work that fills every slot, or the longest chain of stages, whichever is longer.
     let work: f64 = missing
         .iter()
         .map(|stage| planned.seconds(stage) * stage.config.numerics.threads as f64)
@@ -167,6 +170,31 @@ fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Total
         chains.insert(&stage.id, before + planned.seconds(stage));
     }
     let longest = chains.values().copied().fold(0.0, f64::max);
+    (work / slots as f64, longest)
+}
+
+/// Says that cores wait for the longest chain of stages, and how to give them to it.
+///
+/// Threads are a trial's identity (sums are taken in their order), so no plan changes them by itself: the same file
+/// would give other bits on another machine.
+fn idle_cores(context: &Context, planned: &Planned) -> Option<String> {
+    let missing = planned.plan.missing(&planned.known);
+    let (work, longest) = bounds(context, planned, &missing);
+    let threads = missing.iter().map(|stage| stage.config.numerics.threads).max()?;
+    let more = (longest / work * threads as f64).floor().min(context.cores as f64) as u64;
+    (context.device == DeviceKind::Cpu && more > threads).then(|| {
+        format!(
+            "the longest chain of stages takes {}, the work on every core {}: cores stay idle; \
+             `resources: {{threads: {more}}}` gives them to the stages (as trials with names of their own)",
+            human_seconds(longest),
+            human_seconds(work),
+        )
+    })
+}
+
+fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Totals {
+    let Plan { trials, stages, .. } = &planned.plan;
+    let (work, longest) = bounds(context, planned, missing);
     Totals {
         trials: trials.len() as u64,
         stages: stages.len() as u64,
@@ -176,7 +204,7 @@ fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Total
         flops: stages.iter().map(StagePlan::flops).sum(),
         flops_unshared: trials.iter().map(crate::plan::TrialPlan::flops).sum(),
         flops_to_train: missing.iter().map(|stage| stage.flops()).sum(),
-        seconds: longest.max(work / slots as f64),
+        seconds: longest.max(work),
         bytes: missing.iter().map(|stage| disk_bytes(stage)).sum(),
     }
 }

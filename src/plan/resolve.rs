@@ -15,9 +15,11 @@ pub struct Machine {
     pub threads: Option<u64>,
 }
 
-/// From this size on a worker gets two threads: below, products are too small to share.
+/// From this size on a worker gets two threads.
 ///
-/// Measured with `sandbox bench` on two cores: at 189K two workers of one thread do more together than one of two.
+/// By measurement both ways do the same work: two threads of one worker do 1.98 to 2.04 times one from nano to 9M
+/// (`experiments/bench/2026-11-25-cpu.json`), two workers of one thread 1.97 to 2.0 times. Many small stages fill a
+/// machine with one thread each; a large one is rather done sooner, and holds its memory half as long.
 const TWO_THREADS_FROM_PARAMS: u64 = 3_000_000;
 
 /// The most tokens in one forward pass, unless the sweep says otherwise: activations of more do not fit the caches.

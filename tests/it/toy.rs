@@ -99,6 +99,30 @@ fn a_plan_adds_up_and_has_the_keys_of_the_contract() {
 }
 
 #[test]
+fn a_plan_that_leaves_cores_idle_names_the_threads_that_fill_them() {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return;
+    }
+    let world = World::new();
+    world.prepare_text();
+    world.write("toy.yaml", SWEEP);
+    let said = |condition: &[&str]| {
+        let mut arguments = vec!["plan", "toy.yaml", "--toy"];
+        arguments.extend(condition);
+        world.run(&arguments).stderr
+    };
+    assert!(!said(&[]).contains("cores stay idle"));
+    let one = [
+        "--set=parameters.model=9M",
+        "--set=parameters.lr=0.01",
+        "--set=parameters.tokens=1M",
+        "--set=resources.threads=1",
+    ];
+    let one = said(&one);
+    assert!(one.contains("cores stay idle") && one.contains("threads:"), "{one}");
+}
+
+#[test]
 fn the_planted_law_comes_back_through_the_whole_program() {
     let world = trained();
     let refused = world.run(&["fit", "toy", "--json"]);
