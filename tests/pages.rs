@@ -1,6 +1,8 @@
 //! Pages opened in a real browser: no error, every figure visible, no words that meet or are cut off, on a wide and a
 //! narrow screen, light and dark.
 
+#[path = "browser/find.rs"]
+mod find;
 #[path = "it/skip.rs"]
 mod skip;
 mod study;
@@ -12,9 +14,6 @@ use fs_err as fs;
 use sandbox::draw::{figures, page};
 use sandbox::report::ReportView;
 use serde::Deserialize;
-
-/// The names under which Chromium is installed.
-const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// What `browser/measure.js` says of a page at one width.
 #[derive(Debug, Deserialize)]
@@ -47,10 +46,7 @@ struct Browser {
 impl Browser {
     /// The browser of this machine; none, and the reason is printed, where there is none.
     fn find(test: &str) -> Option<Self> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let program = std::env::split_paths(&path)
-            .flat_map(|folder| BROWSERS.map(|name| folder.join(name)))
-            .find(|program| program.is_file());
+        let program = find::find();
         if program.is_none() {
             skip::skip(test, "chromium is not installed");
         }
@@ -60,14 +56,12 @@ impl Browser {
 
     /// Opens a page and measures it at every width; and what the browser itself says of it.
     fn open(&self, html: &str, dark: bool) -> (Vec<Measured>, Vec<String>) {
-        let watch = "<script>window.troubles=[];addEventListener('error',(e)=>troubles.push(e.message));\
-                     addEventListener('unhandledrejection',(e)=>troubles.push(String(e.reason)));\
-                     for(const say of ['error','warn'])console[say]=(...it)=>troubles.push(it.join(' '));</script>";
-        let watched = html.replacen("<head>", &format!("<head>{watch}"), 1);
+        let watched = html.replacen("<head>", &format!("<head>{}", find::WATCH), 1);
         let harness = format!(
             "<!doctype html><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\"><body>\
-             <pre id=\"measured\"></pre><script type=\"text/plain\" id=\"page\">{}</script><script>{}</script>",
+             <pre id=\"measured\"></pre><script type=\"text/plain\" id=\"page\">{}</script><script>{}{}</script>",
             percent(&watched),
+            include_str!("browser/boxes.js"),
             include_str!("browser/measure.js")
         );
         let file = self.folder.path().join("harness.html");

@@ -13,4 +13,5 @@ mod tables;
 mod toy;
 #[cfg(feature = "torch")]
 mod training;
+mod watched;
 mod world;

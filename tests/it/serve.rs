@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::world::World;
 
 /// Long enough for a slow machine; nothing waits for all of it.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A toy sweep of many trials, so that it takes a while.
-fn sweep(name: &str, seeds: u64) -> String {
+pub(crate) fn sweep(name: &str, seeds: u64) -> String {
     format!(
         "
 name: {name}
@@ -32,10 +32,10 @@ parameters:
 }
 
 /// A page that is served, and ends with the test.
-struct Page {
+pub(crate) struct Page {
     child: Child,
     first: Value,
-    authority: String,
+    pub(crate) authority: String,
 }
 
 /// An answer over HTTP.
@@ -59,7 +59,7 @@ impl Answer {
 }
 
 impl Page {
-    fn open(command: &mut Command) -> Self {
+    pub(crate) fn open(command: &mut Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -80,7 +80,7 @@ impl Page {
         }
     }
 
-    fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &World) -> Self {
         Self::open(&mut world.command(&["serve", "--listen", "0", "--json"]))
     }
 
@@ -118,7 +118,7 @@ impl Page {
     }
 
     /// Sends a signal and gives the exit code.
-    fn end(mut self, signal: Signal) -> Option<i32> {
+    pub(crate) fn end(mut self, signal: Signal) -> Option<i32> {
         signal_to(&self.child, signal);
         self.child.wait().expect("ends").code()
     }
@@ -131,12 +131,12 @@ impl Drop for Page {
     }
 }
 
-fn signal_to(child: &Child, signal: Signal) {
+pub(crate) fn signal_to(child: &Child, signal: Signal) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a process"), signal).expect("it is there");
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
