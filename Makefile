@@ -41,7 +41,7 @@ bench-pytorch: build ## tokens a second of a training step, beside PyTorch's in 
 fuzz-build: tools ## build the fuzz targets, where their crates can be fetched
 	@sh scripts/fuzz.sh build
 
-fuzz: tools ## run the fuzz target FUZZ (sweep_file, worker_lines, checkpoint_header) for SECONDS (600)
+fuzz: tools ## run the fuzz target FUZZ (sweep_file, worker_lines, checkpoint_header, slurm_text) for SECONDS (600)
 	@sh scripts/fuzz.sh run $(FUZZ) $(or $(SECONDS),600)
 
 check: lint test doc deny ## all that has to pass: format, lints, tests, documentation, licences

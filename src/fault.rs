@@ -1,7 +1,7 @@
 //! Faults on purpose: what `SANDBOX_FAIL` asks for, so that every way to fail can be tested through the real programs.
 //!
 //! Refuses to know how a fault is carried out. The text is a list with commas of `KIND@STAGE:STEP`, where `STAGE` is
-//! the beginning of a stage's name or `*`, and each fault comes in the first attempt at a stage only, or in the first
+//! the beginning of a stage's name or `*`, `STEP` may be `*` as well, and each fault comes in the first attempt at a stage only, or in the first
 //! so many with `xN` behind it: `kill@*:20x2,oom@3fa9:1`.
 
 use std::str::FromStr;
@@ -24,6 +24,8 @@ pub enum Kind {
     Torn,
     /// The worker says nothing any more.
     Hang,
+    /// The step takes its time.
+    Slow,
     /// The orchestrator is killed between the record of a launch and the launch.
     Unlaunched,
     /// The orchestrator is killed between the record of a result and what follows from it.
@@ -31,13 +33,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(&str, Self); 8] = [
+    const ALL: [(&str, Self); 9] = [
         ("oom", Self::OutOfMemory),
         ("nan", Self::NotANumber),
         ("enospc", Self::DiskFull),
         ("kill", Self::Kill),
         ("torn", Self::Torn),
         ("hang", Self::Hang),
+        ("slow", Self::Slow),
         ("unlaunched", Self::Unlaunched),
         ("unfollowed", Self::Unfollowed),
     ];
@@ -47,7 +50,8 @@ impl Kind {
 struct Fault {
     kind: Kind,
     stage: String,
-    step: u64,
+    /// None: every step.
+    step: Option<u64>,
     attempts: u32,
 }
 
@@ -58,7 +62,7 @@ pub struct Faults(Vec<Fault>);
 /// A list that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no fault: write KIND@STAGE:STEP with a KIND of oom, nan, enospc, kill, torn, hang, unlaunched, unfollowed"
+    "`{0}` is no fault: write KIND@STAGE:STEP with a KIND of oom, nan, enospc, kill, torn, hang, slow, unlaunched, unfollowed"
 )]
 pub struct NoFault(String);
 
@@ -82,7 +86,10 @@ fn fault(text: &str) -> Option<Fault> {
     Some(Fault {
         kind,
         stage: stage.trim_end_matches('*').to_owned(),
-        step: step.parse().ok()?,
+        step: match step {
+            "*" => None,
+            step => Some(step.parse().ok()?),
+        },
         attempts: attempts.parse().ok()?,
     })
 }
@@ -91,7 +98,10 @@ impl Faults {
     /// Whether the attempt at the stage is to fail in this way at this step.
     pub fn strikes(&self, kind: Kind, stage: &str, attempt: u32, step: u64) -> bool {
         self.0.iter().any(|fault| {
-            fault.kind == kind && fault.step == step && attempt <= fault.attempts && stage.starts_with(&fault.stage)
+            fault.kind == kind
+                && fault.step.is_none_or(|at| at == step)
+                && attempt <= fault.attempts
+                && stage.starts_with(&fault.stage)
         })
     }
 
@@ -113,6 +123,8 @@ mod tests {
         assert!(!faults.strikes(Kind::Kill, "any", 1, 21));
         assert!(faults.strikes(Kind::OutOfMemory, "3fa9bb", 1, 1));
         assert!(!faults.strikes(Kind::OutOfMemory, "4fa9bb", 1, 1));
+        let slow: Faults = "slow@*:*x9".parse().expect("a fault");
+        assert!(slow.strikes(Kind::Slow, "any", 9, 77) && !slow.strikes(Kind::Slow, "any", 10, 77));
         assert!("kill@5".parse::<Faults>().is_err());
         assert!("crash@*:5".parse::<Faults>().is_err());
     }

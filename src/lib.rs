@@ -18,17 +18,20 @@ pub mod tensorboard;
 pub mod hugging_face;
 pub mod recipe;
 pub mod spec;
-// 3: what there is to do
+pub mod wire;
+// 3: what there is to do, how workers elsewhere are told
 pub mod plan;
-// 4: what to do next, what a worker is told and says, what to show
+pub mod post;
+// 4: what to do next, what to show, what Slurm is told and says
 pub mod report;
 pub mod sched;
-pub mod wire;
+pub mod slurm;
 // 5: every path on disk
 pub mod card;
 pub mod workdir;
-// 6: text into tokens
+// 6: text into tokens, the worker's side of the post
 pub mod data;
+pub mod inbox;
 // 7: adapters, strangers to each other (`train`, the worker, is a binary of its own)
 pub mod draw;
 pub mod exec;

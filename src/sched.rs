@@ -30,6 +30,8 @@ pub struct Task {
     pub halvings_max: u32,
     /// Whether it is complete and only the state at its end is made again.
     pub remake: bool,
+    /// Whether the last of its attempts is on a worker already.
+    pub is_running: bool,
 }
 
 /// Something that stages are trained on.
@@ -63,6 +65,8 @@ pub enum News {
         stage: StageId,
         /// How.
         outcome: Outcome,
+        /// Whether it has brought the stage forward.
+        has_moved: bool,
     },
     /// Nobody wants these stages any more.
     Withdrawn(Vec<StageId>),
@@ -150,24 +154,21 @@ impl Scheduler {
         for (place, task) in tasks.iter().enumerate() {
             match task.parent.as_ref().and_then(|parent| rank.get(parent)) {
                 Some(&parent) => children[parent].push(place),
+                None if task.is_running => {}
                 None => {
                     ready.insert(place);
                 }
             }
         }
         let tracked = |(task, children): (Task, Vec<usize>)| Tracked {
-            state: if task.remake {
-                StageState::Complete
-            } else {
-                StageState::Pending
-            },
+            state: begins_as(&task),
             task,
             faults: BTreeMap::new(),
             device: 0,
             is_wanted: true,
             children,
         };
-        Self {
+        let mut scheduler = Self {
             free: limits.devices.clone(),
             limits,
             tasks: tasks.into_iter().zip(children).map(tracked).collect(),
@@ -175,7 +176,13 @@ impl Scheduler {
             ready,
             running: 0,
             is_draining: false,
+        };
+        for rank in 0..scheduler.tasks.len() {
+            if scheduler.tasks[rank].task.is_running {
+                scheduler.occupy(rank, 0);
+            }
         }
+        scheduler
     }
 
     /// Takes one piece of news and says what to do about it.
@@ -185,7 +192,11 @@ impl Scheduler {
             News::Start => {}
             News::Drain => self.is_draining = true,
             News::Withdrawn(stages) => self.withdraw(&stages, &mut effects),
-            News::Ended { stage, outcome } => self.ended(&stage, outcome, &mut effects)?,
+            News::Ended {
+                stage,
+                outcome,
+                has_moved,
+            } => self.ended(&stage, outcome, has_moved, &mut effects)?,
         }
         if !self.is_draining {
             self.launch_ready(&mut effects)?;
@@ -218,7 +229,13 @@ impl Scheduler {
         }
     }
 
-    fn ended(&mut self, stage: &StageId, outcome: Outcome, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
+    fn ended(
+        &mut self,
+        stage: &StageId,
+        outcome: Outcome,
+        has_moved: bool,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), UnlawfulEvent> {
         let rank = self.rank[stage];
         self.give_back(rank);
         let attempt = self.tasks[rank].task.attempts;
@@ -233,6 +250,10 @@ impl Scheduler {
             Outcome::Diverged => self.record(rank, StageEvent::Diverged { attempt }, effects),
             Outcome::Faulted(cause) => {
                 self.record(rank, StageEvent::Faulted { attempt }, effects)?;
+                if cause == Cause::Interrupted && has_moved {
+                    // What a site takes its workers away for is no fault of the stage, and it came forward.
+                    self.tasks[rank].faults.remove(&cause);
+                }
                 self.after_fault(rank, cause, effects)
             }
         }
@@ -270,13 +291,8 @@ impl Scheduler {
             // What does not fit waits for room; something smaller must not keep it waiting for ever.
             let Some(device) = self.place(rank) else { break };
             self.ready.remove(&rank);
-            let (slots, bytes) = self.cost(rank, device);
-            let free = &mut self.free[device];
-            free.slots -= slots;
-            free.bytes = free.bytes.map(|free| free - bytes);
-            self.running += 1;
+            self.occupy(rank, device);
             let tracked = &mut self.tasks[rank];
-            tracked.device = device;
             tracked.task.attempts += 1;
             let Task {
                 attempts: attempt,
@@ -317,6 +333,15 @@ impl Scheduler {
         )
     }
 
+    fn occupy(&mut self, rank: usize, device: usize) {
+        let (slots, bytes) = self.cost(rank, device);
+        let free = &mut self.free[device];
+        free.slots -= slots;
+        free.bytes = free.bytes.map(|free| free - bytes);
+        self.running += 1;
+        self.tasks[rank].device = device;
+    }
+
     fn give_back(&mut self, rank: usize) {
         if !is_running(self.tasks[rank].state) {
             return;
@@ -334,6 +359,16 @@ impl Scheduler {
         tracked.state = tracked.state.next(event)?;
         effects.push(Effect::Record(tracked.task.stage.clone(), event));
         Ok(())
+    }
+}
+
+fn begins_as(task: &Task) -> StageState {
+    let attempt = task.attempts;
+    match (task.remake, task.is_running) {
+        (false, false) => StageState::Pending,
+        (false, true) => StageState::Running { attempt },
+        (true, false) => StageState::Complete,
+        (true, true) => StageState::Remaking { attempt },
     }
 }
 
@@ -419,7 +454,7 @@ mod tests {
                 if outcome == Outcome::Completed {
                     complete.push(stage.clone());
                 }
-                effects = scheduler.handle(News::Ended { stage, outcome }).expect("lawful");
+                effects = scheduler.handle(News::Ended { stage, outcome, has_moved: false }).expect("lawful");
             }
             prop_assert!(effects.contains(&Effect::Done));
             for task in &tasks {
@@ -441,6 +476,7 @@ mod tests {
             halvings: 0,
             halvings_max: 1,
             remake: false,
+            is_running: false,
         }
     }
 
@@ -469,6 +505,7 @@ mod tests {
         News::Ended {
             stage: StageId(name.to_owned()),
             outcome: Outcome::Faulted(cause),
+            has_moved: false,
         }
     }
 
@@ -531,6 +568,7 @@ mod tests {
         let news = News::Ended {
             stage: StageId("a".to_owned()),
             outcome: Outcome::Completed,
+            has_moved: true,
         };
         assert_eq!(launched(&scheduler.handle(news).expect("lawful")), [("b", 0)]);
     }

@@ -1,11 +1,18 @@
 //! `sandbox doctor`: whether everything that a run needs is there.
 
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
 use serde::Serialize;
 
 use crate::cli::bench::ask_worker;
+use crate::cli::cluster::ClusterArgs;
 use crate::cli::output::{Output, table};
+use crate::exec::slurm::{Finding, survey};
 use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
+use crate::workdir::mount::shared_file_system;
 use crate::workdir::write_atomic;
 
 #[derive(Debug, Serialize)]
@@ -15,8 +22,24 @@ struct Check {
     text: String,
 }
 
-pub(super) fn doctor(context: &Context, output: &Output) -> Result<u8, Failure> {
-    let checks = [worker(context), home(context), orchestrator(context), cards(context)];
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn doctor(context: &Context, args: &DoctorArgs, output: &Output) -> Result<u8, Failure> {
+    let (cluster, _) = args.cluster.cluster(context)?;
+    let mut checks = vec![worker(context), home(context), orchestrator(context)];
+    match cluster {
+        None => checks.push(cards(context)),
+        Some(cluster) => {
+            checks.push(database(context));
+            let settings = cluster.settings(context, Duration::ZERO)?;
+            let findings = survey(&context.slurm, &settings).await;
+            checks.extend(findings.into_iter().map(Check::from));
+        }
+    }
     let healthy = checks.iter().all(|check| check.ok);
     let view = serde_json::json!({ "version": VERSION, "healthy": healthy, "checks": checks });
     output.result(&view, &[], || {
@@ -33,6 +56,43 @@ pub(super) fn doctor(context: &Context, output: &Output) -> Result<u8, Failure> 
         table(&["", "check", ""], &rows)
     })?;
     Ok(if healthy { 0 } else { exit::ENVIRONMENT })
+}
+
+impl From<Finding> for Check {
+    fn from(finding: Finding) -> Self {
+        let Finding { is_good, text, advice } = finding;
+        Self {
+            name: "Slurm",
+            ok: is_good,
+            text: advice.map_or(text.clone(), |advice| format!("{text}: {advice}")),
+        }
+    }
+}
+
+/// Nodes reach the home over the network; the database must not lie there.
+fn database(context: &Context) -> Check {
+    let there = context
+        .workdir
+        .database()
+        .ancestors()
+        .skip(1)
+        .find(|path| path.is_dir());
+    let (ok, text) = match shared_file_system(there.unwrap_or(Path::new("."))) {
+        Ok(None) => (true, context.workdir.database().display().to_string()),
+        Ok(Some(kind)) => (
+            false,
+            format!(
+                "`{}` lies on {kind}: put it on a disk of this machine with --db FILE",
+                context.workdir.database().display()
+            ),
+        ),
+        Err(error) => (false, error.to_string()),
+    };
+    Check {
+        name: "database on a local disk",
+        ok,
+        text,
+    }
 }
 
 fn worker(context: &Context) -> Check {

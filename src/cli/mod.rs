@@ -4,6 +4,7 @@
 
 mod bench;
 mod cancel;
+mod cluster;
 mod completions;
 mod data;
 mod db;
@@ -36,7 +37,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::card;
 use crate::cli::output::Output;
+use crate::exec::slurm;
 use crate::fault::{self, Faults};
+use crate::inbox::Call;
 use crate::model::config::DeviceKind;
 use crate::run::context::{Context, host_name};
 use crate::run::failure::{Failure, exit};
@@ -159,12 +162,12 @@ enum Command {
     /// Measure how fast proxies train here
     Bench(bench::BenchArgs),
     /// Check that everything that a run needs is there
-    Doctor,
+    Doctor(doctor::DoctorArgs),
     /// Print what a shell needs to complete commands: `sandbox completions bash > …`
     Completions(completions::CompletionsArgs),
     /// Answer jobs from a planted law
     #[command(hide = true)]
-    ToyWorker,
+    ToyWorker(Call),
 }
 
 /// Runs the command line and gives the exit code.
@@ -229,9 +232,9 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Report(args) => block_on(report::report(&context, &args, output)),
         Command::Export(args) => block_on(export::export(&context, &args, output)),
         Command::Bench(args) => block_on(bench::bench(&context, &args, output)),
-        Command::Doctor => doctor::doctor(&context, output),
+        Command::Doctor(args) => block_on(doctor::doctor(&context, &args, output)),
         Command::Completions(args) => completions::completions(&args),
-        Command::ToyWorker => crate::run::toy::serve().map(|()| 0).map_err(Failure::from),
+        Command::ToyWorker(call) => crate::run::toy::serve(&call).map(|()| 0).map_err(Failure::from),
     }
 }
 
@@ -269,11 +272,12 @@ fn context(global: &Global) -> Result<Context, Failure> {
         return Err(Failure::environment(
             "no_device",
             "there is no NVIDIA GPU here",
-            "train with `--device cpu`",
+            "train with `--device cpu`; on a cluster the profile's `gpus` decides",
         ));
     }
     Ok(Context {
         memory: free_memory(),
+        slurm: slurm::Client::new(std::env::vars_os().map(|(name, _)| name)),
         faults: global.fail.clone().unwrap_or_default(),
         workdir: Workdir::new(&global.home, global.db.as_deref()),
         trainer,

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::cluster::{self, ClusterArgs};
 use crate::cli::output::{Output, table};
 use crate::model::config::DeviceKind;
 use crate::plan::{Plan, Reason, StagePlan};
 use crate::record::TrialRow;
+use crate::run::cluster::Cluster;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::filter::Filter;
 use crate::run::planning::{self, Planned};
+use crate::slurm::parse::Site;
 use crate::stage::StageState;
 use crate::units::{human_bytes, human_count, human_seconds};
 
@@ -30,6 +34,11 @@ pub(super) struct PlanArgs {
     /// Show every trial and stage
     #[arg(long)]
     all: bool,
+    /// Print what `run --on slurm` would submit, and submit nothing
+    #[arg(long)]
+    script: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,6 +91,11 @@ struct StageView {
 }
 
 pub(super) async fn plan(context: &Context, args: &PlanArgs, output: &Output) -> Result<u8, Failure> {
+    let (cluster, context) = args.cluster.cluster(context)?;
+    let context = &context;
+    if args.script {
+        return plan_script(context, args, cluster.as_ref(), output).await;
+    }
     let planned = planning::plan_file(context, &args.file, &args.sets).await?;
     for note in &planned.notes {
         output.note(note);
@@ -101,6 +115,29 @@ pub(super) async fn plan(context: &Context, args: &PlanArgs, output: &Output) ->
     view.trials.retain(|_| kept.next().unwrap_or(false));
     let ids: Vec<String> = view.trials.iter().map(|trial| trial.trial.clone()).collect();
     output.result(&view, &ids, || human(&view, args.all))?;
+    Ok(0)
+}
+
+/// What would be handed to the cluster, where nothing of the sweep was trained since.
+async fn plan_script(
+    context: &Context,
+    args: &PlanArgs,
+    cluster: Option<&Cluster>,
+    output: &Output,
+) -> Result<u8, Failure> {
+    let cluster = cluster.ok_or_else(|| Failure::invalid("usage", "--script is for a cluster", "add `--on slurm`"))?;
+    let planned = planning::plan_file(context, &args.file, &args.sets).await?;
+    let workers = cluster.workers().min(planned.plan.missing(&planned.known).len() as u64);
+    let site = match context.slurm.site().await {
+        Ok(site) => site,
+        Err(error) => {
+            output.note(&format!("the site is not known, its defaults are assumed: {error}"));
+            Site::default()
+        }
+    };
+    let settings = cluster.settings(context, Duration::ZERO)?;
+    let submissions = cluster::submissions(&settings, workers, &site)?;
+    output.result(&submissions, &[], || cluster::human(&submissions))?;
     Ok(0)
 }
 

@@ -67,7 +67,7 @@ impl Display {
             Progress::Launched(stage) => self.launched(stage),
             Progress::Point(stage, point) => self.point(stage, point.step, point.loss),
             Progress::Ended(stage, outcome, message) => self.ended(stage, *outcome, *message),
-            Progress::Stopping(why) => self.line(why),
+            Progress::Stopping(words) | Progress::Word(words) => self.line(words),
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::cluster::ClusterArgs;
 use crate::cli::output::Output;
 use crate::cli::progress::Display;
 use crate::run::context::Context;
@@ -28,6 +29,8 @@ pub(super) struct RunArgs {
     /// Workers at once (default: as many as the cores carry)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     workers: Option<u64>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// `CAUSE=N`.
@@ -41,15 +44,17 @@ fn retry(text: &str) -> Result<(Cause, u32), String> {
 }
 
 pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> Result<u8, Failure> {
+    let (cluster, context) = args.cluster.cluster(context)?;
     let request = Request {
         file: args.file.clone(),
         sets: args.sets.clone(),
         fail_fast: args.fail_fast,
         retry: args.retry.iter().copied().collect(),
         workers: args.workers,
+        cluster,
     };
     let mut display = Display::new(*output);
-    let summary = orchestrate::run(context, &request, &mut |progress| display.show(&progress)).await;
+    let summary = orchestrate::run(&context, &request, &mut |progress| display.show(&progress)).await;
     display.close();
     let summary = summary?;
     let ids = vec![summary.sweep.clone()];

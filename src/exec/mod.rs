@@ -1,33 +1,18 @@
-//! Local workers: long-lived processes that take one job after another.
+//! Workers, wherever they are: they are given jobs, and what they say is read.
 //!
-//! Refuses to know what a job means and where results are kept. A worker gets the path of a job file on its standard
-//! input and answers in the lines of the attempt's folder; when its standard input closes, its orchestrator is gone
-//! and it stops by itself.
+//! Refuses to know what a job means and where results are kept.
 
-use std::ffi::OsString;
+pub mod local;
+pub mod slurm;
+
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::Notify;
 
+use crate::exec::slurm::PoolError;
 use crate::units::StageId;
 use crate::wire::{self, Cause, Line};
-use crate::workdir::Workdir;
-
-/// How to start a worker.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// The program.
-    pub path: PathBuf,
-    /// Its arguments.
-    pub args: Vec<OsString>,
-}
 
 /// What became of one attempt since the last look.
 #[derive(Debug)]
@@ -53,237 +38,6 @@ pub struct Lost {
     pub message: String,
 }
 
-/// A job that a worker has.
-#[derive(Debug)]
-struct Busy {
-    stage: StageId,
-    attempt: u32,
-    lines: PathBuf,
-    read_bytes: u64,
-    /// When its worker was heard last.
-    heard: Instant,
-    /// Processes that the kernel had killed for memory before it began.
-    oom_kills: Option<u64>,
-    timed_out: bool,
-}
-
-#[derive(Debug)]
-struct Worker {
-    number: usize,
-    /// The device that it has worked on, by its place in the limits.
-    device: usize,
-    child: Child,
-    stdin: ChildStdin,
-    busy: Option<Busy>,
-}
-
-/// A pool of workers on this machine.
-#[derive(Debug)]
-pub struct Pool {
-    program: Program,
-    workdir: Workdir,
-    workers: Vec<Worker>,
-    started: usize,
-    /// Rung by workers that have said something.
-    bell: Arc<Notify>,
-    /// How long a worker may say nothing while it has a job.
-    silence: Duration,
-}
-
-/// How long a worker may take to end by itself after its standard input was closed.
-const FAREWELL: Duration = Duration::from_secs(10);
-
-impl Pool {
-    /// A pool without a worker yet; each is started when there is work for it.
-    pub fn new(program: Program, workdir: Workdir, silence: Duration) -> Self {
-        Self {
-            program,
-            workdir,
-            workers: Vec::new(),
-            started: 0,
-            bell: Arc::new(Notify::new()),
-            silence,
-        }
-    }
-
-    /// Waits until some worker has something to say.
-    pub async fn bell(&self) {
-        self.bell.notified().await;
-    }
-
-    /// Hands a job to an idle worker of the device, or to a new one.
-    pub async fn launch(&mut self, stage: StageId, attempt: u32, device: usize, job: &Path) -> std::io::Result<()> {
-        let index = match self.idle(device) {
-            Some(index) => index,
-            None => self.start(device)?,
-        };
-        let worker = &mut self.workers[index];
-        worker.busy = Some(Busy {
-            stage,
-            attempt,
-            lines: job.with_file_name(wire::LINES_FILE),
-            read_bytes: 0,
-            heard: Instant::now(),
-            oom_kills: oom_kills(),
-            timed_out: false,
-        });
-        let message = format!("{}\n", job.display());
-        // A worker that died idle is found at the next look, as lost.
-        match worker.stdin.write_all(message.as_bytes()).await {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-
-    /// The number of the worker that the next launch on the device will use.
-    pub fn next_worker(&self, device: usize) -> usize {
-        self.idle(device)
-            .map_or(self.started, |index| self.workers[index].number)
-    }
-
-    fn idle(&self, device: usize) -> Option<usize> {
-        self.workers
-            .iter()
-            .position(|worker| worker.busy.is_none() && worker.device == device)
-    }
-
-    fn start(&mut self, device: usize) -> std::io::Result<usize> {
-        let number = self.started;
-        let log = self.workdir.worker_log(number);
-        if let Some(folder) = log.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let mut child = Command::new(&self.program.path)
-            .args(&self.program.args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::from(log.into_file()))
-            // A group of its own: Ctrl-C in the terminal is for the orchestrator, which then stops its workers.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
-        let stdin = child
-            .stdin
-            .take()
-            .ok_or_else(|| std::io::Error::other("a worker without standard input"))?;
-        if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(listen(stdout, Arc::clone(&self.bell)));
-        }
-        self.started += 1;
-        self.workers.push(Worker {
-            number,
-            device,
-            child,
-            stdin,
-            busy: None,
-        });
-        Ok(self.workers.len() - 1)
-    }
-
-    /// Reads what the workers said since the last look, and finds those that are gone.
-    pub fn poll(&mut self) -> std::io::Result<Vec<News>> {
-        let mut news = Vec::new();
-        let mut gone = Vec::new();
-        for (index, worker) in self.workers.iter_mut().enumerate() {
-            // Asked before the lines are read: whatever a dead worker said is in the file by then.
-            let exit = worker.child.try_wait()?;
-            if let Some(busy) = &mut worker.busy {
-                let before = busy.read_bytes;
-                let (lines, garbled) = match busy.read_new() {
-                    Ok(lines) => (lines, None),
-                    Err(error) if error.kind() == ErrorKind::InvalidData => (Vec::new(), Some(error.to_string())),
-                    Err(error) => return Err(error),
-                };
-                let ended = lines.last().is_some_and(Line::is_last);
-                let lost = if let Some(message) = garbled {
-                    // Whoever says what nobody understands cannot be trusted with another job.
-                    worker.child.start_kill()?;
-                    let cause = Cause::Other;
-                    Some(Lost { cause, message })
-                } else {
-                    exit.filter(|_| !ended).map(|status| busy.lost(status))
-                };
-                if !lines.is_empty() {
-                    busy.heard = Instant::now();
-                } else if busy.heard.elapsed() > self.silence && !busy.timed_out {
-                    busy.timed_out = true;
-                    worker.child.start_kill()?;
-                }
-                let is_over = ended || lost.is_some();
-                if !lines.is_empty() || is_over {
-                    news.push(News {
-                        stage: busy.stage.clone(),
-                        attempt: busy.attempt,
-                        lines,
-                        bytes: busy.read_bytes - before,
-                        lost,
-                    });
-                }
-                if is_over {
-                    worker.busy = None;
-                }
-            }
-            if exit.is_some() {
-                gone.push(index);
-            }
-        }
-        for index in gone.into_iter().rev() {
-            self.workers.remove(index);
-        }
-        Ok(news)
-    }
-
-    /// Asks every worker to stop what it does.
-    pub async fn stop_all(&mut self) {
-        self.stop(&|_| true).await;
-    }
-
-    /// Asks the workers of some stages to stop.
-    pub async fn stop(&mut self, which: &dyn Fn(&StageId) -> bool) {
-        for worker in &mut self.workers {
-            if !worker.busy.as_ref().is_some_and(|busy| which(&busy.stage)) {
-                continue;
-            }
-            if worker.stdin.write_all(b"stop\n").await.is_err() {
-                // It is gone already; the next look will say so.
-            }
-        }
-    }
-
-    /// Closes the workers' standard inputs, waits for their end, and kills what does not end.
-    pub async fn close(self) {
-        for worker in self.workers {
-            let Worker { mut child, stdin, .. } = worker;
-            drop(stdin);
-            if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() && child.kill().await.is_err() {
-                // It ended between the two; nothing is left to do.
-            }
-        }
-    }
-}
-
-/// Rings the bell whenever the worker prints something, and once more at its end.
-async fn listen(mut stdout: ChildStdout, bell: Arc<Notify>) {
-    let mut buffer = [0; 256];
-    while stdout.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {
-        bell.notify_one();
-    }
-    bell.notify_one();
-}
-
-/// Processes that the kernel has killed because the memory was full, since the machine started.
-fn oom_kills() -> Option<u64> {
-    let text = fs::read_to_string("/proc/vmstat").ok()?;
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
-    count.trim().parse().ok()
-}
-
-/// The lines of an attempt whose worker is gone.
-pub fn left_behind(folder: &Path, attempt: u32) -> std::io::Result<Vec<Line>> {
-    read_from(&folder.join(wire::LINES_FILE), attempt, &mut 0)
-}
-
 /// The complete lines of an attempt from a byte of its file on, which moves behind them; a torn last one is left for
 /// later.
 fn read_from(path: &Path, attempt: u32, from: &mut u64) -> std::io::Result<Vec<Line>> {
@@ -295,6 +49,10 @@ fn read_from(path: &Path, attempt: u32, from: &mut u64) -> std::io::Result<Vec<L
     file.seek(SeekFrom::Start(*from))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
+    // On NFS a file may grow before what stands in it arrives; the gap reads as zeros, which no line holds.
+    if let Some(gap) = bytes.iter().position(|byte| *byte == 0) {
+        bytes.truncate(gap);
+    }
     let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let garbled = |error: &dyn std::fmt::Display| std::io::Error::new(ErrorKind::InvalidData, error.to_string());
     let text = std::str::from_utf8(&bytes[..complete]).map_err(|error| garbled(&error))?;
@@ -303,28 +61,142 @@ fn read_from(path: &Path, attempt: u32, from: &mut u64) -> std::io::Result<Vec<L
     Ok(lines)
 }
 
-impl Busy {
-    /// Why the worker went away, from how its process ended.
-    fn lost(&self, status: ExitStatus) -> Lost {
-        use std::os::unix::process::ExitStatusExt as _;
-        const SIGKILL: i32 = 9;
-        let killed_for_memory = status.signal() == Some(SIGKILL) && oom_kills() > self.oom_kills;
-        let told = status.code().and_then(wire::cause_of_exit);
-        let (cause, why) = if self.timed_out {
-            (Cause::TimedOut, "it said nothing for too long and was killed")
-        } else if killed_for_memory {
-            (Cause::OutOfMemory, "the kernel killed it because the memory was full")
-        } else {
-            (told.unwrap_or(Cause::WorkerLost), "the worker's process ended")
-        };
-        Lost {
-            cause,
-            message: format!("{why}: {status}"),
+/// The lines of an attempt whose worker is gone.
+pub fn left_behind(folder: &Path, attempt: u32) -> std::io::Result<Vec<Line>> {
+    read_from(&folder.join(wire::LINES_FILE), attempt, &mut 0)
+}
+
+/// A pool of workers, of whatever kind.
+#[derive(Debug)]
+pub enum Workers {
+    /// Processes of this machine.
+    Local(local::Pool),
+    /// Jobs on a cluster.
+    Slurm(Box<slurm::Pool>),
+}
+
+/// Why workers cannot be had, or go on no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkersError {
+    /// The worker's program does not start here.
+    #[error("the worker `{}` cannot be started: {source}", program.display())]
+    NoProgram {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The disk does not do what is asked.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The cluster does not.
+    #[error(transparent)]
+    Cluster(PoolError),
+}
+
+impl From<PoolError> for WorkersError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Io(error) => Self::Io(error),
+            other => Self::Cluster(other),
+        }
+    }
+}
+
+impl Workers {
+    /// Waits until some worker has something to say; where none can ring, for ever.
+    pub async fn bell(&self) {
+        match self {
+            Self::Local(pool) => pool.bell().await,
+            Self::Slurm(_) => std::future::pending().await,
         }
     }
 
-    /// The complete lines since the last look; a torn one is left for the next.
-    fn read_new(&mut self) -> std::io::Result<Vec<Line>> {
-        read_from(&self.lines, self.attempt, &mut self.read_bytes)
+    /// Hands a job to a worker; `device` is its place in the limits.
+    pub async fn launch(
+        &mut self,
+        stage: StageId,
+        attempt: u32,
+        device: usize,
+        job: &Path,
+    ) -> Result<(), WorkersError> {
+        match self {
+            Self::Local(pool) => pool.launch(stage, attempt, device, job).await.map_err(|source| {
+                let program = pool.program().to_owned();
+                WorkersError::NoProgram { program, source }
+            }),
+            Self::Slurm(pool) => Ok(pool.launch(stage, attempt, job)?),
+        }
+    }
+
+    /// The number of the worker that the next launch on the device will use; none: the first that comes.
+    pub fn next_worker(&self, device: usize) -> Option<usize> {
+        match self {
+            Self::Local(pool) => Some(pool.next_worker(device)),
+            Self::Slurm(pool) => pool.next_worker(),
+        }
+    }
+
+    /// Reads what the workers said since the last look, and finds those that are gone.
+    pub fn poll(&mut self) -> Result<Vec<News>, WorkersError> {
+        match self {
+            Self::Local(pool) => Ok(pool.poll()?),
+            Self::Slurm(pool) => Ok(pool.poll()?),
+        }
+    }
+
+    /// What people want to know of the workers that wait, and of what went wrong with them, where it has changed.
+    pub fn word(&mut self) -> Option<String> {
+        match self {
+            Self::Local(_) => None,
+            Self::Slurm(pool) => pool.word(),
+        }
+    }
+
+    /// Asks the workers of some stages to stop.
+    pub async fn stop(&mut self, which: &dyn Fn(&StageId) -> bool) -> Result<(), WorkersError> {
+        match self {
+            Self::Local(pool) => pool.stop(which).await,
+            Self::Slurm(pool) => pool.stop(which)?,
+        }
+        Ok(())
+    }
+
+    /// Asks every worker to stop what it does.
+    pub async fn stop_all(&mut self) -> Result<(), WorkersError> {
+        self.stop(&|_| true).await
+    }
+
+    /// Ends the workers.
+    pub async fn close(self) -> Result<(), WorkersError> {
+        match self {
+            Self::Local(pool) => pool.close().await,
+            Self::Slurm(pool) => pool.close().await?,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_in_the_lines_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(wire::LINES_FILE);
+        let mut text = Vec::new();
+        for step in 0..2 {
+            wire::write_line(&mut text, 1, &Line::Diverged { step }).expect("JSON");
+        }
+        let half = text.len() / 2;
+        let mut torn = text.clone();
+        torn[half - 3..half + 5].fill(0);
+        fs::write(&path, &torn).expect("written");
+        let mut from = 0;
+        assert_eq!(read_from(&path, 1, &mut from).expect("read"), []);
+        fs::write(&path, &text).expect("written");
+        assert_eq!(read_from(&path, 1, &mut from).expect("read").len(), 2);
+        assert_eq!(from, text.len() as u64);
     }
 }

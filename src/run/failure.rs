@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use crate::exec::WorkersError;
+use crate::exec::slurm::PoolError;
+use crate::spec::mistake::Mistake;
 use crate::store::StoreError;
 use crate::workdir::WorkdirError;
 
@@ -48,6 +51,19 @@ pub struct At {
     pub message: String,
     /// What was probably meant.
     pub suggestion: Option<String>,
+}
+
+impl From<Mistake> for At {
+    fn from(mistake: Mistake) -> Self {
+        Self {
+            file: mistake.file,
+            line: mistake.line,
+            column: mistake.column,
+            key: mistake.key,
+            message: mistake.message,
+            suggestion: mistake.suggestion,
+        }
+    }
 }
 
 /// What went wrong.
@@ -156,6 +172,34 @@ impl From<WorkdirError> for Failure {
                 "wait for it, stop it, or use another home with `--home DIR`",
             ),
             WorkdirError::Io(error) => error.into(),
+        }
+    }
+}
+
+impl From<PoolError> for Failure {
+    fn from(error: PoolError) -> Self {
+        WorkersError::from(error).into()
+    }
+}
+
+impl From<WorkersError> for Failure {
+    fn from(error: WorkersError) -> Self {
+        let message = error.to_string();
+        match error {
+            WorkersError::NoProgram { .. } => Self::environment(
+                "no_worker",
+                message,
+                "build it with `make build`; `sandbox doctor` tells more",
+            ),
+            WorkersError::Io(error) => error.into(),
+            WorkersError::Cluster(PoolError::Superseded { .. }) => {
+                Self::new(exit::HELD, "home_held", message, "one home has one orchestrator")
+            }
+            WorkersError::Cluster(_) => Self::environment(
+                "slurm",
+                message,
+                "`sandbox doctor --on slurm` says what is missing; nothing is lost, the same command goes on",
+            ),
         }
     }
 }

@@ -24,6 +24,10 @@ pub(super) struct Hearing {
     pub(super) attempt: u32,
     /// States inside the stage, the newest first.
     kept: Vec<Resume>,
+    /// Whether the worker's first line was taken in by an earlier orchestrator.
+    is_started: bool,
+    /// The newest state that one has taken in.
+    newest: Option<Steps>,
     /// Steps done before the attempt's first, once its worker has said so.
     pub(super) from: Option<Steps>,
     /// Steps done at the last point.
@@ -62,9 +66,21 @@ impl Hearing {
             stage,
             attempt,
             kept,
+            is_started: false,
+            newest: None,
             from: None,
             step: None,
             bytes: 0,
+        }
+    }
+
+    /// The same where an earlier orchestrator has heard its beginning: what was written down is not written again.
+    /// Points are another matter: the database takes each once.
+    pub(super) fn heard_before(self, is_started: bool, newest: Option<Steps>) -> Self {
+        Self {
+            is_started,
+            newest,
+            ..self
         }
     }
 
@@ -109,6 +125,9 @@ impl Hearing {
                 libtorch,
             } => {
                 self.from = Some(from);
+                if std::mem::replace(&mut self.is_started, true) {
+                    return;
+                }
                 heard.said.push(Said::Entry(Entry::Started {
                     stage,
                     attempt,
@@ -121,6 +140,7 @@ impl Hearing {
                 let is_unusable = |resume: &Resume| resume.step > from;
                 self.forget(&is_unusable, &unusable.join("; "), heard);
             }
+            Line::Left { resume, .. } if self.newest.is_some_and(|newest| resume.step <= newest) => {}
             Line::Left { resume, seconds } => {
                 let recorded = Resume {
                     step: resume.step,
@@ -173,6 +193,11 @@ impl Hearing {
         self.kept
             .iter()
             .map(|resume| self.workdir.resolved(&resume.checkpoint.path))
+    }
+
+    /// Whether the attempt has brought its stage forward.
+    pub(super) fn has_moved(&self) -> bool {
+        self.step.zip(self.from).is_some_and(|(step, from)| step > from.0)
     }
 
     /// How the attempt ended, from its last word or from the way its worker went away; none: it goes on.

@@ -10,10 +10,11 @@ use crate::model::config::DeviceKind;
 use crate::model::memory;
 use crate::plan::StagePlan;
 use crate::run::context::Context;
+use crate::run::hearing::Hearing;
 use crate::run::orchestrate::Request;
 use crate::run::planning::Planned;
 use crate::sched::{Device, Limits, Task};
-use crate::spec::DEFAULT_RETRIES;
+use crate::spec::{DEFAULT_RETRIES, Sweep};
 use crate::stage::StageState;
 use crate::store::rate_key;
 use crate::units::StageId;
@@ -24,6 +25,9 @@ const CHECKPOINT_SECONDS: f64 = 60.0;
 
 /// How long a worker may say nothing, unless the sweep says otherwise.
 const SILENCE: Duration = Duration::from_hours(1);
+
+/// Times in a row that a site may take the worker of a stage away before it has done anything for it.
+const INTERRUPTED_MOST: u32 = 10;
 
 /// Share of the free memory that workers may take.
 const MEMORY_SHARE: f64 = 0.9;
@@ -37,15 +41,20 @@ fn workers(planned: &Planned, request: &Request) -> Option<u64> {
     request.workers.or(planned.sweep.resources.workers)
 }
 
-/// What the scheduler may use.
-pub(super) fn limits(context: &Context, planned: &Planned, request: &Request) -> Limits {
+/// What the scheduler may use; `at_work`: workers that have a stage already.
+pub(super) fn limits(context: &Context, planned: &Planned, request: &Request, at_work: usize) -> Limits {
     let workers = workers(planned, request);
-    let devices = match context.device {
-        DeviceKind::Cpu => vec![Device {
+    let devices = match (&request.cluster, context.device) {
+        // Cores, cards and memory are the cluster's affair.
+        (Some(cluster), _) => vec![Device {
+            slots: cluster.workers().min(workers.unwrap_or(u64::MAX)).max(at_work as u64),
+            bytes: None,
+        }],
+        (None, DeviceKind::Cpu) => vec![Device {
             slots: workers.unwrap_or(context.cores),
             bytes: context.memory.map(|bytes| (bytes as f64 * MEMORY_SHARE) as u64),
         }],
-        DeviceKind::Cuda => cards(
+        (None, DeviceKind::Cuda) => cards(
             context.gpus.max(1),
             &card::free_bytes(),
             planned.sweep.resources.gpus,
@@ -83,6 +92,7 @@ fn retries(planned: &Planned, request: &Request) -> BTreeMap<Cause, u32> {
         .into_iter()
         .map(|hopeless| (hopeless, 0))
         .collect();
+    retries.insert(Cause::Interrupted, INTERRUPTED_MOST);
     // Halving the micro-batch ends by itself.
     retries.insert(Cause::OutOfMemory, u32::MAX);
     for cause in Cause::ALL {
@@ -95,8 +105,8 @@ fn retries(planned: &Planned, request: &Request) -> BTreeMap<Cause, u32> {
 }
 
 /// How long a worker may say nothing.
-pub(super) fn silence(planned: &Planned) -> Duration {
-    let seconds = planned.sweep.resources.timeout_seconds;
+pub(super) fn silence(sweep: &Sweep) -> Duration {
+    let seconds = sweep.resources.timeout_seconds;
     seconds.map_or(SILENCE, Duration::from_secs_f64)
 }
 
@@ -112,15 +122,16 @@ pub(super) fn interval(planned: &Planned, stage: &StagePlan) -> Interval {
 /// The stages as the scheduler sees them: with what each holds up.
 ///
 /// `attempts`: how often each was tried and how often its memory was full; `peaks`: bytes that were measured, by
-/// [`rate_key`].
+/// [`rate_key`]; `at_work`: the attempts that workers make already.
 pub(super) fn tasks(
     stages: &[StagePlan],
     planned: &Planned,
     attempts: &BTreeMap<StageId, (u32, u32)>,
     peaks: &BTreeMap<String, u64>,
     request: &Request,
+    at_work: &BTreeMap<StageId, Hearing>,
 ) -> Vec<Task> {
-    let count_workers = workers(planned, request).is_some();
+    let count_workers = workers(planned, request).is_some() || request.cluster.is_some();
     let ours: BTreeMap<&StageId, &StagePlan> = stages.iter().map(|stage| (&stage.id, stage)).collect();
     let mut longest: BTreeMap<&StageId, f64> = BTreeMap::new();
     // Parents stand before children, so the way back sees every child first.
@@ -135,6 +146,7 @@ pub(super) fn tasks(
     let task = |stage: &StagePlan| {
         let numerics = stage.config.numerics;
         let (attempts, halvings) = attempts.get(&stage.id).copied().unwrap_or_default();
+        let running = at_work.get(&stage.id).map(|hearing| hearing.attempt);
         Task {
             stage: stage.id.clone(),
             parent: stage.parent.clone().filter(|parent| ours.contains_key(parent)),
@@ -148,10 +160,11 @@ pub(super) fn tasks(
                 .copied()
                 .unwrap_or_else(|| memory::worker_bytes(&stage.config)),
             path_flops: longest[&stage.id],
-            attempts,
+            attempts: running.unwrap_or(attempts),
             halvings,
             halvings_max: numerics.micro_batch.ilog2(),
             remake: planned.known.state(&stage.id) == StageState::Complete,
+            is_running: running.is_some(),
         }
     };
     stages.iter().map(task).collect()

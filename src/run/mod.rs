@@ -4,6 +4,7 @@
 
 pub mod advising;
 pub mod care;
+pub mod cluster;
 pub mod context;
 pub mod cross_check;
 pub mod curve_fitting;

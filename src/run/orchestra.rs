@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::exec::{self, Pool, Program};
+use crate::exec::{self, Workers};
 use crate::fault::Kind;
 use crate::plan::{StageKind, StagePlan};
 use crate::run::context::{Context, VERSION};
@@ -35,13 +35,23 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// Windows of each held-out set that are evaluated at the end of a stage.
 const EVAL_WINDOWS: u64 = 256;
 
+/// What a run has to work with.
+pub(super) struct Means {
+    /// The database.
+    pub(super) store: Store,
+    /// The workers.
+    pub(super) workers: Workers,
+    /// The attempts that they make.
+    pub(super) at_work: BTreeMap<StageId, Hearing>,
+}
+
 /// What runs and what is written while it runs.
 pub(super) struct Orchestra<'a> {
     context: &'a Context,
     planned: &'a Planned,
     /// The database; the one writer is here.
     store: Store,
-    pool: Pool,
+    workers: Workers,
     scheduler: Scheduler,
     stages: BTreeMap<StageId, StagePlan>,
     /// The attempts that run.
@@ -63,11 +73,16 @@ impl<'a> Orchestra<'a> {
     pub(super) async fn new(
         context: &'a Context,
         planned: &'a Planned,
-        mut store: Store,
+        means: Means,
         stages: &[StagePlan],
         request: &Request,
         deadline: Option<Instant>,
     ) -> Result<Self, Failure> {
+        let Means {
+            mut store,
+            workers,
+            at_work,
+        } = means;
         let attempts = store.attempts().await?;
         let reopened: Vec<Entry> = stages
             .iter()
@@ -82,21 +97,17 @@ impl<'a> Orchestra<'a> {
             store.append(&context.now(), &reopened).await?;
         }
         let peaks = store.peaks().await?;
-        let limits = limits::limits(context, planned, request);
-        let tasks = limits::tasks(stages, planned, &attempts, &peaks, request);
-        let program = Program {
-            path: context.worker.clone(),
-            args: worker_args(context),
-        };
+        let limits = limits::limits(context, planned, request, at_work.len());
+        let tasks = limits::tasks(stages, planned, &attempts, &peaks, request, &at_work);
         let glance = (store.data_version().await?, Instant::now());
         Ok(Self {
             context,
             planned,
             store,
-            pool: Pool::new(program, context.workdir.clone(), limits::silence(planned)),
+            workers,
             scheduler: Scheduler::new(tasks, limits),
             stages: stages.iter().map(|stage| (stage.id.clone(), stage.clone())).collect(),
-            hearings: BTreeMap::new(),
+            hearings: at_work,
             details: BTreeMap::new(),
             trained: Trained::default(),
             deadline,
@@ -115,7 +126,7 @@ impl<'a> Orchestra<'a> {
         match self.play_on(observe).await {
             Err(failure) if failure.is_disk_full() => {
                 observe(Progress::Stopping("the disk is full"));
-                self.pool.stop_all().await;
+                self.workers.stop_all().await?;
                 Ok(Some("disk"))
             }
             other => other,
@@ -127,7 +138,7 @@ impl<'a> Orchestra<'a> {
         let mut terminate = signal(SignalKind::terminate())?;
         self.take(News::Start, observe).await?;
         while !self.is_done {
-            if let Some(signal) = pause(&self.pool, &mut interrupt, &mut terminate).await {
+            if let Some(signal) = pause(&self.workers, &mut interrupt, &mut terminate).await {
                 if self.stopped_by.is_some() {
                     // Asked twice: what runs is given up; the next run finds it and tries again.
                     return Ok(self.stopped_by);
@@ -141,24 +152,30 @@ impl<'a> Orchestra<'a> {
                 observe(Progress::Stopping("the budget of hours is used up"));
                 self.stop("budget", observe).await?;
             }
-            for news in self.pool.poll()? {
+            for news in self.workers.poll()? {
                 self.hear(news, observe).await?;
+            }
+            if let Some(word) = self.workers.word() {
+                observe(Progress::Word(&word));
             }
             self.look_for_cancelled(observe).await?;
         }
         Ok(self.stopped_by)
     }
 
-    /// Ends the workers; what they have not finished is found by the next run. Also says whether what is left can be
-    /// trained after a new plan.
-    pub(super) async fn close(self) -> (Store, Trained, bool) {
-        self.pool.close().await;
-        (self.store, self.trained, self.needs_plan)
+    /// Gives back what it was given, with what was trained, and whether what is left can be trained after a new plan.
+    pub(super) fn leave(self) -> (Means, Trained, bool) {
+        let means = Means {
+            store: self.store,
+            workers: self.workers,
+            at_work: self.hearings,
+        };
+        (means, self.trained, self.needs_plan)
     }
 
     async fn stop(&mut self, why: &'static str, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
         self.stopped_by = Some(why);
-        self.pool.stop_all().await;
+        self.workers.stop_all().await?;
         self.take(News::Drain, observe).await
     }
 
@@ -243,6 +260,7 @@ impl<'a> Orchestra<'a> {
             News::Ended {
                 stage: stage.clone(),
                 outcome,
+                has_moved: hearing.has_moved(),
             },
             observe,
         )
@@ -307,13 +325,13 @@ impl<'a> Orchestra<'a> {
                     self.launch(&stage, attempt, device, halvings).await?;
                     observe(Progress::Launched(&self.stages[&stage]));
                 }
-                Effect::Stop(stage) => self.pool.stop(&|other| *other == stage).await,
+                Effect::Stop(stage) => self.workers.stop(&|other| *other == stage).await?,
                 Effect::Done => self.is_done = true,
             }
         }
         if self.stopped_by.is_none() && self.scheduler.is_draining() {
             self.stopped_by = Some("fail_fast");
-            self.pool.stop_all().await;
+            self.workers.stop_all().await?;
         }
         Ok(())
     }
@@ -338,7 +356,7 @@ impl<'a> Orchestra<'a> {
                 let folder = self.context.workdir.attempt(&stage, attempt);
                 StageDetail {
                     folder: Some(self.context.workdir.recorded(&folder).display().to_string()),
-                    worker: Some(self.pool.next_worker(device) as u64),
+                    worker: self.workers.next_worker(device).map(|number| number as u64),
                     code_version: Some(VERSION.to_owned()),
                     micro_batch: (halvings > 0).then(|| micro_batch(&self.stages[&stage], halvings)),
                     ..StageDetail::default()
@@ -382,7 +400,7 @@ impl<'a> Orchestra<'a> {
             resume: kept.iter().map(|resume| self.opened(resume)).collect(),
             checkpoint_every: limits::interval(self.planned, &plan),
             keep_state: plan.kind == StageKind::Trunk || self.planned.sweep.resources.keep_weights,
-            data: fs::canonicalize(self.data_folder(&plan))?,
+            data: std::path::absolute(self.data_folder(&plan))?,
             eval_windows: EVAL_WINDOWS,
             device: self.context.device_name(device),
         };
@@ -392,19 +410,8 @@ impl<'a> Orchestra<'a> {
         let mut hearing = Hearing::new(&self.context.workdir, stage.clone(), attempt, kept);
         hearing.bytes = text.len() as u64;
         self.hearings.insert(stage.clone(), hearing);
-        self.pool
-            .launch(stage.clone(), attempt, device, &fs::canonicalize(&path)?)
-            .await
-            .map_err(|error| {
-                Failure::environment(
-                    "no_worker",
-                    format!(
-                        "the worker `{}` cannot be started: {error}",
-                        self.context.worker.display()
-                    ),
-                    "build it with `make build`; `sandbox doctor` tells more",
-                )
-            })
+        let path = std::path::absolute(&path)?;
+        Ok(self.workers.launch(stage.clone(), attempt, device, &path).await?)
     }
 
     /// The state that a stage left at a step.
@@ -420,7 +427,7 @@ impl<'a> Orchestra<'a> {
         Resume {
             step: resume.step,
             checkpoint: Checkpoint {
-                path: fs::canonicalize(&path).unwrap_or(path),
+                path: std::path::absolute(&path).unwrap_or(path),
                 ..resume.checkpoint.clone()
             },
         }
@@ -438,11 +445,11 @@ impl<'a> Orchestra<'a> {
 }
 
 /// Waits for a worker, a signal, or a moment.
-async fn pause(pool: &Pool, interrupt: &mut Signal, terminate: &mut Signal) -> Option<&'static str> {
+async fn pause(workers: &Workers, interrupt: &mut Signal, terminate: &mut Signal) -> Option<&'static str> {
     tokio::select! {
         _ = interrupt.recv() => Some("signal"),
         _ = terminate.recv() => Some("sigterm"),
-        () = pool.bell() => None,
+        () = workers.bell() => None,
         () = tokio::time::sleep(POLL) => None,
     }
 }
@@ -463,11 +470,4 @@ fn placed(effect: &Effect) -> Option<(StageId, (usize, u32))> {
 /// Sequences in one forward pass after the memory was full so many times.
 fn micro_batch(plan: &StagePlan, halvings: u32) -> u64 {
     (plan.config.numerics.micro_batch >> halvings.min(63)).max(1)
-}
-
-fn worker_args(context: &Context) -> Vec<std::ffi::OsString> {
-    match context.trainer {
-        wire::Trainer::Toy => vec!["toy-worker".into()],
-        wire::Trainer::Proxy | wire::Trainer::Imported => Vec::new(),
-    }
 }

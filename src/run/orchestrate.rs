@@ -8,12 +8,15 @@ use serde::Serialize;
 
 use crate::plan::{Known, StagePlan, TrialPlan};
 use crate::record::{TrialState, count_states};
+use crate::run::cluster::{self, Cluster};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
-use crate::run::orchestra::Orchestra;
+use crate::run::limits;
+use crate::run::orchestra::{Means, Orchestra};
 use crate::run::planning::{self, Planned};
 use crate::run::reclaim::reclaim;
 use crate::sched::Outcome;
+use crate::spec::Sweep;
 use crate::store::Store;
 use crate::units::StageId;
 use crate::wire::{self, Cause, Point};
@@ -31,6 +34,8 @@ pub struct Request {
     pub retry: BTreeMap<Cause, u32>,
     /// Workers at once; none: what the sweep says, else as many as the machine carries.
     pub workers: Option<u64>,
+    /// The cluster whose nodes train; none: this machine does.
+    pub cluster: Option<Cluster>,
 }
 
 /// Something that a display may want to show.
@@ -51,6 +56,8 @@ pub enum Progress<'a> {
     Ended(&'a StagePlan, Outcome, Option<&'a str>),
     /// A signal, or a limit: what runs is being stopped.
     Stopping(&'a str),
+    /// What is to be known of the workers.
+    Word(&'a str),
 }
 
 /// The last word of `run`.
@@ -114,38 +121,74 @@ pub async fn run(
     )?;
     planning::verify_data(context, &unknown)?;
     let _lock = context.workdir.lock(&context.holder())?;
-    let mut store = Store::open(context.workdir.database()).await?;
-    reclaim(context, &mut store).await?;
+    let store = Store::open(context.workdir.database()).await?;
+    let mut means = means(context, request, &sweep, &text, store, observe).await?;
     let hours = sweep.budget.hours;
     let deadline = hours.map(|hours| began + Duration::from_secs_f64(hours * 3600.0));
     let mut trained = Trained::default();
     let mut rounds = 0;
     loop {
-        let known = store.known(&sweep.name).await?;
-        let rates = store.rates().await?;
+        let known = means.store.known(&sweep.name).await?;
+        let rates = means.store.rates().await?;
         let planned = planning::plan_sweep(context, sweep.clone(), text.clone(), notes.clone(), known, rates)?;
-        planning::announce(context, &mut store, &planned).await?;
+        planning::announce(context, &mut means.store, &planned).await?;
         let (stages, capped) = choose(&planned);
         observe(Progress::Planned {
             planned: &planned,
             stages: &stages,
         });
-        let mut orchestra = Orchestra::new(context, &planned, store, &stages, request, deadline).await?;
+        let mut orchestra = Orchestra::new(context, &planned, means, &stages, request, deadline).await?;
         let stopped = orchestra.play(observe).await;
-        let (back, more, needs_plan) = orchestra.close().await;
-        store = back;
+        let (back, more, needs_plan) = orchestra.leave();
+        means = back;
         trained.stages += more.stages;
         trained.tokens += more.tokens;
         trained.flops += more.flops;
-        let stopped_by = stopped?;
         // A state that was lost is made again by a new plan. At worst every state is, one after another.
         rounds += 1;
-        if needs_plan && stopped_by.is_none() && rounds <= planned.plan.stages.len() {
+        if needs_plan && matches!(stopped, Ok(None)) && rounds <= planned.plan.stages.len() {
             continue;
         }
+        let closed = means.workers.close().await;
+        let stopped_by = stopped?.or(capped);
+        closed?;
         let seconds = began.elapsed().as_secs_f64();
-        return summary(context, &mut store, &planned, trained, seconds, stopped_by.or(capped)).await;
+        return summary(context, &mut means.store, &planned, trained, seconds, stopped_by).await;
     }
+}
+
+/// What the run works with, after everything is settled that earlier runs have left.
+async fn means(
+    context: &Context,
+    request: &Request,
+    sweep: &Sweep,
+    text: &str,
+    mut store: Store,
+    observe: &mut dyn FnMut(Progress<'_>),
+) -> Result<Means, Failure> {
+    let silence = limits::silence(sweep);
+    let running = cluster::running(&mut store).await?;
+    let mut word = |text: &str| observe(Progress::Word(text));
+    let (workers, adopted) = match &request.cluster {
+        None => {
+            let workers = cluster::local_workers(context, silence, &running, &mut word).await?;
+            (workers, Vec::new())
+        }
+        Some(cluster) => {
+            let known = store.known(&sweep.name).await?;
+            let nothing = (BTreeMap::new(), None);
+            let planned = planning::plan_sweep(context, sweep.clone(), text.to_owned(), Vec::new(), known, nothing)?;
+            let wanted = cluster::wanted(&planned, running.clone());
+            let settings = cluster.settings(context, silence)?;
+            cluster::cluster_workers(context, settings, &running, &wanted, &mut word).await?
+        }
+    };
+    let at_work = reclaim(context, &mut store, &adopted).await?;
+    Ok(Means {
+        store,
+        workers,
+        at_work,
+    })
 }
 
 /// The stages that this call may train, parents before children, and the limit that left out the rest.

@@ -70,17 +70,7 @@ fn invalid_sweep(file: &str, mistakes: Vec<spec::mistake::Mistake>) -> Failure {
         format!("`{file}` has {count} {noun}; nothing was changed"),
         "",
     );
-    failure.at = mistakes
-        .into_iter()
-        .map(|mistake| At {
-            file: mistake.file,
-            line: mistake.line,
-            column: mistake.column,
-            key: mistake.key,
-            message: mistake.message,
-            suggestion: mistake.suggestion,
-        })
-        .collect();
+    failure.at = mistakes.into_iter().map(At::from).collect();
     failure
 }
 

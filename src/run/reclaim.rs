@@ -2,11 +2,13 @@
 //!
 //! Refuses to know what is trained next.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
+use crate::exec::slurm::Adopted;
 use crate::exec::{self, Lost};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -15,61 +17,81 @@ use crate::sched::Outcome;
 use crate::stage::StageState;
 use crate::store::{Entry, RunningRow, Said, Store};
 use crate::units::StageId;
-use crate::wire::{Cause, Line, Process, Resume};
+use crate::wire::{Cause, Process};
 use crate::workdir::disk_bytes;
 
 /// How long a worker that has lost its orchestrator may take to hand its stage back.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// Takes in what the workers of an earlier orchestrator have left; afterwards nothing runs in this home.
-pub(super) async fn reclaim(context: &Context, store: &mut Store) -> Result<(), Failure> {
-    let rows = store.running().await?;
-    for row in &rows {
-        send_away(context, row).await;
-        let stage = StageId(row.stage.clone());
-        let state = store.stage_state(&stage).await?;
-        let known = store.checkpoints(&stage).await?;
-        let attempt = u32::try_from(row.attempt).unwrap_or(u32::MAX);
-        let folder = context.workdir.resolved(Path::new(&row.folder));
-        let newest = known.first().map(|resume| resume.step);
-        // Whatever was written down before is not written again.
-        let is_new = |line: &Line| match line {
-            Line::Started { .. } => row.pid.is_none(),
-            Line::Left { resume, .. } => newest.is_none_or(|newest| resume.step > newest),
-            Line::Point(_)
-            | Line::Diverged { .. }
-            | Line::Finished { .. }
-            | Line::Failed { .. }
-            | Line::Stopped { .. } => true,
-        };
-        let inside: Vec<Resume> = if is_remade(state) { Vec::new() } else { known };
-        let mut hearing = Hearing::new(&context.workdir, stage, attempt, inside);
-        hearing.bytes = disk_bytes(&folder);
-        let lines = exec::left_behind(&folder, attempt).unwrap_or_default();
-        let mut heard = hearing.hear(lines.into_iter().filter(is_new).collect());
-        let lost = Lost {
-            cause: Cause::WorkerLost,
-            message: "its orchestrator went away".to_owned(),
-        };
-        let Some((mut outcome, detail)) = hearing.ending(heard.last.take(), Some(lost)) else {
-            continue;
-        };
-        if is_remade(state) && outcome == Outcome::Diverged {
-            outcome = Outcome::Faulted(Cause::Other);
+/// Takes in what the workers of an earlier orchestrator have left, but for the attempts that somebody still makes: how
+/// those are heard on. Afterwards nothing else runs in this home.
+pub(super) async fn reclaim(
+    context: &Context,
+    store: &mut Store,
+    adopted: &[Adopted],
+) -> Result<BTreeMap<StageId, Hearing>, Failure> {
+    let mut going_on = BTreeMap::new();
+    for row in &store.running().await? {
+        let hearing = hearing_of(context, store, row).await?;
+        let is_adopted = |it: &Adopted| it.stage == hearing.stage && it.attempt == hearing.attempt;
+        if adopted.iter().any(is_adopted) {
+            going_on.insert(hearing.stage.clone(), hearing);
+        } else {
+            send_away(context, row).await;
+            take_in(context, store, row, hearing).await?;
         }
-        if matches!(outcome, Outcome::Completed | Outcome::Diverged) {
-            heard.unneeded.extend(hearing.states());
-        }
-        heard.said.push(Said::Entry(Entry::Stage {
-            stage: hearing.stage.clone(),
-            event: event_of(outcome, attempt),
-            detail,
-        }));
-        store
-            .take_in(&context.now(), &hearing.stage, attempt, &heard.said)
-            .await?;
-        remove(&heard.unneeded);
     }
+    Ok(going_on)
+}
+
+/// How an attempt that is recorded as running is heard from here on.
+async fn hearing_of(context: &Context, store: &mut Store, row: &RunningRow) -> Result<Hearing, Failure> {
+    let stage = StageId(row.stage.clone());
+    let known = store.checkpoints(&stage).await?;
+    let newest = known.first().map(|resume| resume.step);
+    let inside = if is_remade(store.stage_state(&stage).await?) {
+        Vec::new()
+    } else {
+        known
+    };
+    let attempt = u32::try_from(row.attempt).unwrap_or(u32::MAX);
+    Ok(Hearing::new(&context.workdir, stage, attempt, inside).heard_before(row.pid.is_some(), newest))
+}
+
+/// Takes in what the worker of an attempt has left, and that it has ended.
+async fn take_in(context: &Context, store: &mut Store, row: &RunningRow, mut hearing: Hearing) -> Result<(), Failure> {
+    let state = store.stage_state(&hearing.stage).await?;
+    let folder = context.workdir.resolved(Path::new(&row.folder));
+    hearing.bytes = disk_bytes(&folder);
+    let lines = exec::left_behind(&folder, hearing.attempt).unwrap_or_default();
+    let lost = Lost {
+        // What nobody has begun was not lost by a worker.
+        cause: if lines.is_empty() && row.pid.is_none() {
+            Cause::Interrupted
+        } else {
+            Cause::WorkerLost
+        },
+        message: "its orchestrator went away".to_owned(),
+    };
+    let mut heard = hearing.hear(lines);
+    let Some((mut outcome, detail)) = hearing.ending(heard.last.take(), Some(lost)) else {
+        return Ok(());
+    };
+    if is_remade(state) && outcome == Outcome::Diverged {
+        outcome = Outcome::Faulted(Cause::Other);
+    }
+    if matches!(outcome, Outcome::Completed | Outcome::Diverged) {
+        heard.unneeded.extend(hearing.states());
+    }
+    heard.said.push(Said::Entry(Entry::Stage {
+        stage: hearing.stage.clone(),
+        event: event_of(outcome, hearing.attempt),
+        detail,
+    }));
+    store
+        .take_in(&context.now(), &hearing.stage, hearing.attempt, &heard.said)
+        .await?;
+    remove(&heard.unneeded);
     Ok(())
 }
 

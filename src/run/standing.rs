@@ -14,6 +14,7 @@ use crate::run::failure::Failure;
 use crate::store::{RunningRow, StageAttempt, Store};
 use crate::wire::LINES_FILE;
 use crate::workdir::Holder;
+use crate::workdir::WORKER_LOG;
 
 /// A home at one moment.
 #[derive(Debug, Serialize)]
@@ -193,7 +194,10 @@ pub async fn logs_of(
         for attempt in store.attempts_at(&stage.stage).await? {
             let folder = context.workdir.resolved(Path::new(&attempt.folder));
             let lines = or_nothing(read(&folder.join(LINES_FILE)))?;
+            let beside = folder.join(WORKER_LOG);
             let stderr = match attempt.worker {
+                // On a cluster what a worker printed lies beside its lines.
+                _ if beside.exists() => read(&beside)?,
                 Some(worker) => or_nothing(read(&context.workdir.worker_log(worker as usize)))?,
                 None => Vec::new(),
             };

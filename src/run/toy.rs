@@ -9,10 +9,12 @@ use std::path::Path;
 
 use fs_err as fs;
 
+use crate::inbox::{Call, Inbox};
 use crate::model::config::RunConfig;
 use crate::model::data_info::DataInfo;
 use crate::model::schedule::Form;
-use crate::run::context::host_name;
+use crate::post::Leaving;
+use crate::run::context::{VERSION, host_name};
 use crate::units::Steps;
 use crate::wire::{CHECKPOINT_FILE, Checkpoint, Job, LINES_FILE, Line, Point, Process, Split, write_line};
 use crate::workdir::write_whole;
@@ -58,11 +60,28 @@ pub fn loss(config: &RunConfig, done: Steps) -> f64 {
 }
 
 /// Answers jobs until the orchestrator is gone.
-pub fn serve() -> std::io::Result<()> {
+pub fn serve(call: &Call) -> std::io::Result<()> {
+    if call.is_of_a_pool() {
+        return serve_pool(call);
+    }
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         if line != "stop" {
             answer(Path::new(&line))?;
+        }
+    }
+    Ok(())
+}
+
+/// Answers the jobs of a pool.
+fn serve_pool(call: &Call) -> std::io::Result<()> {
+    let Some(mut inbox) = Inbox::join(call, VERSION, &host_name())? else {
+        return Ok(());
+    };
+    while let Some(path) = inbox.next_job() {
+        if let Err(error) = answer(&path) {
+            inbox.leave(Leaving::Failed);
+            return Err(error);
         }
     }
     Ok(())

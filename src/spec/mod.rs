@@ -10,6 +10,7 @@ pub mod expr;
 mod lex;
 pub mod mistake;
 mod parameters;
+pub mod profile;
 mod read;
 pub mod resolve;
 mod sections;

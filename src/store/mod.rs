@@ -27,6 +27,8 @@ pub use replay::Problem;
 pub use rows::{RunningRow, StageAttempt, SweepRow, rate_key};
 pub use write::Said;
 
+use crate::workdir::mount::shared_file_system;
+
 /// How long a statement waits for another process's short transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -192,19 +194,8 @@ async fn connect(path: &Path, create: bool) -> Result<SqliteConnection, StoreErr
 
 /// Whether a path lies on a file system whose locks `SQLite` must not trust.
 fn is_network(path: &Path) -> bool {
-    const NFS: i64 = 0x6969;
-    const SMB: i64 = 0x517B;
-    const SMB2: i64 = 0xFE53_4D42;
-    const CIFS: i64 = 0xFF53_4D42;
-    const LUSTRE: i64 = 0x0BD0_0BD0;
-    const CEPH: i64 = 0x00C3_6400;
-    let folder = path
-        .ancestors()
-        .skip(1)
-        .find(|folder| folder.is_dir())
-        .unwrap_or(Path::new("."));
-    let kind = rustix::fs::statfs(folder).map(|stat| stat.f_type);
-    kind.is_ok_and(|kind| [NFS, SMB, SMB2, CIFS, LUSTRE, CEPH].contains(&kind))
+    let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
+    shared_file_system(folder.unwrap_or(Path::new("."))).is_ok_and(|name| name.is_some())
 }
 
 #[cfg(test)]

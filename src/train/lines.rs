@@ -47,7 +47,8 @@ impl Lines {
         if !can_wait {
             self.flush()?;
         }
-        if line.is_last() {
+        // Without a bell somebody reads on another machine, and sees nothing of a file before that.
+        if line.is_last() || (!self.has_bell && matches!(line, Line::Left { .. } | Line::Started { .. })) {
             self.file.sync_data()?;
         }
         Ok(())

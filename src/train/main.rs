@@ -30,7 +30,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sandbox::inbox::{self as post, Call};
 use sandbox::model::mup::Multipliers;
+use sandbox::post::Leaving;
 use sandbox::wire::{self, LINES_FILE, Line};
 
 use crate::failure::Failure;
@@ -51,8 +53,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Do the jobs whose files are named on standard input, one a line (the default).
-    Serve,
+    /// Do the jobs whose files are named on standard input, one a line (the default), or that come into an inbox.
+    Serve(Call),
     /// Do the jobs in these files.
     Job {
         /// Job files.
@@ -72,6 +74,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Before anything slow: from here on Slurm's signals are heard.
+    let joined = match &arguments.command {
+        Some(Command::Serve(call)) if call.is_of_a_pool() => Some(post::Inbox::join(call, VERSION, &system::host())),
+        _ => None,
+    };
     system::flush_denormals();
     system::keep_freed_memory();
     system::load_cuda();
@@ -82,12 +89,15 @@ fn main() -> ExitCode {
             system::libtorch_version()
         ))
     } else {
-        match arguments.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve(),
-            Command::Job { files } => do_jobs(&files),
-            Command::Bench(options) => bench(&options),
-            Command::Coordinates => coordinates(),
-            Command::Info { json } => say(&info(json)),
+        match arguments.command {
+            None | Some(Command::Serve(_)) => match joined {
+                Some(inbox) => inbox.map_err(Failure::from).and_then(serve_pool),
+                None => serve(),
+            },
+            Some(Command::Job { files }) => do_jobs(&files),
+            Some(Command::Bench(options)) => bench(&options),
+            Some(Command::Coordinates) => coordinates(),
+            Some(Command::Info { json }) => say(&info(json)),
         }
     };
     match outcome {
@@ -107,6 +117,19 @@ fn serve() -> Result<(), Failure> {
     let mut shelf = Shelf::default();
     while let Some(path) = inbox.next() {
         do_job(&path, &mut shelf, true, &|| inbox.stopped())?;
+    }
+    Ok(())
+}
+
+/// Does the jobs that come into the inbox of a pool; none: the pool is over.
+fn serve_pool(inbox: Option<post::Inbox>) -> Result<(), Failure> {
+    let Some(mut inbox) = inbox else { return Ok(()) };
+    let mut shelf = Shelf::default();
+    while let Some(path) = inbox.next_job() {
+        if let Err(failure) = do_job(&path, &mut shelf, false, &|| inbox.stopped()) {
+            inbox.leave(Leaving::Failed);
+            return Err(failure);
+        }
     }
     Ok(())
 }

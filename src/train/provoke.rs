@@ -11,6 +11,9 @@ use sandbox::wire::{Cause, Job};
 
 use crate::failure::Failure;
 
+/// How long a slow step takes, beside its work.
+const SLOW: Duration = Duration::from_millis(20);
+
 /// What the environment asks for; a list that cannot be read was refused by the orchestrator.
 fn faults() -> &'static Faults {
     static FAULTS: OnceLock<Faults> = OnceLock::new();
@@ -35,6 +38,9 @@ pub(crate) fn before_step(job: &Job, done: Steps, stopped: &dyn Fn() -> bool) ->
     }
     while strikes(Kind::Hang) && !stopped() {
         std::thread::sleep(Duration::from_millis(10));
+    }
+    if strikes(Kind::Slow) {
+        std::thread::sleep(SLOW);
     }
     if strikes(Kind::OutOfMemory) {
         return Err(Failure::from_message("provoked: out of memory"));

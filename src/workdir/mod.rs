@@ -2,6 +2,8 @@
 //!
 //! Refuses to know what the files mean.
 
+pub mod mount;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,9 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use crate::units::StageId;
+
+/// Name of what the worker of an attempt printed, in the attempt's folder; only where workers have no logs of their own.
+pub const WORKER_LOG: &str = "worker.log";
 
 /// The folder that holds a database, prepared data, checkpoints and the files of workers.
 #[derive(Debug, Clone)]
@@ -104,7 +109,9 @@ impl Workdir {
     /// A path as it is recorded: from the home on, so that a home can be moved.
     pub fn recorded(&self, path: &Path) -> PathBuf {
         let home = fs::canonicalize(&self.home).unwrap_or_else(|_| self.home.clone());
+        let absolute = std::path::absolute(&self.home).unwrap_or_else(|_| self.home.clone());
         path.strip_prefix(&home)
+            .or_else(|_| path.strip_prefix(&absolute))
             .or_else(|_| path.strip_prefix(&self.home))
             .unwrap_or(path)
             .to_owned()
@@ -128,6 +135,16 @@ impl Workdir {
     /// What a worker prints on its standard error.
     pub fn worker_log(&self, worker: usize) -> PathBuf {
         self.home.join("workers").join(format!("{worker}.log"))
+    }
+
+    /// The pools of workers on a cluster.
+    pub fn pools(&self) -> PathBuf {
+        self.home.join("pools")
+    }
+
+    /// What the cluster's workers ask for.
+    pub fn profile(&self) -> PathBuf {
+        self.home.join("slurm.yaml")
     }
 
     /// A sweep file that is to be run next.

@@ -9,6 +9,8 @@ mod faults;
 mod help;
 mod serve;
 mod skip;
+#[cfg(feature = "torch")]
+mod slurm;
 mod tables;
 mod toy;
 #[cfg(feature = "torch")]

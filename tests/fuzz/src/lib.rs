@@ -4,6 +4,10 @@
 pub mod checkpoint;
 #[path = "../../../src/model/mod.rs"]
 pub mod model;
+#[path = "../../../src/post.rs"]
+pub mod post;
+#[path = "../../../src/slurm/mod.rs"]
+pub mod slurm;
 #[path = "../../../src/spec/mod.rs"]
 pub mod spec;
 #[path = "../../../src/units.rs"]

@@ -1,0 +1,458 @@
+//! One worker as its orchestrator sees it: its folder, its sign of life, and the attempt that it has.
+//!
+//! Refuses to know the other workers, and what is done about one that is lost.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use fs_err as fs;
+use serde::de::DeserializeOwned;
+
+use crate::exec::slurm::Patience;
+use crate::exec::{Lost, read_from};
+use crate::post::{self, Beat, Bye, Hello, Leaving, Order};
+use crate::slurm::parse::{Task, TaskId};
+use crate::slurm::state::{Standing, Why};
+use crate::units::StageId;
+use crate::wire::{self, Cause, Line};
+
+/// A worker.
+#[derive(Debug)]
+pub(super) struct Berth {
+    folder: PathBuf,
+    /// The number that it has in the records.
+    pub(super) number: usize,
+    /// Who it is.
+    pub(super) hello: Hello,
+    beat: Option<Beat>,
+    /// When its sign of life changed last, by this side's clock.
+    pub(super) heard: Instant,
+    last_order: u64,
+    /// What it does.
+    pub(super) busy: Option<Busy>,
+}
+
+/// An attempt that a worker has.
+#[derive(Debug)]
+pub(super) struct Busy {
+    /// The order.
+    pub(super) order: Order,
+    lines: PathBuf,
+    read_bytes: u64,
+    /// When it said something last, or was begun.
+    spoke: Instant,
+    is_begun: bool,
+}
+
+/// What Slurm said of a worker's task, and when it was asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hint<'a> {
+    /// When.
+    pub(super) asked: Instant,
+    /// What; none: Slurm knows no such task any more.
+    pub(super) task: Option<&'a Task>,
+}
+
+/// How it stands with a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It lives, as far as anybody can tell.
+    Lives,
+    /// It has left by itself.
+    Left(Leaving),
+    /// It gives no sign of life.
+    Silent,
+    /// It beats, and says nothing of what it does.
+    Mute,
+    /// It beats, and does not begin with what it was given.
+    Deaf,
+}
+
+/// What a worker said since the last look.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// The lines.
+    pub(super) lines: Vec<Line>,
+    /// Their bytes.
+    pub(super) bytes: u64,
+    /// What could not be understood.
+    pub(super) garbled: Option<String>,
+}
+
+impl Said {
+    /// Adds what was said behind it.
+    pub(super) fn append(&mut self, later: Self) {
+        self.lines.extend(later.lines);
+        self.bytes += later.bytes;
+        self.garbled = self.garbled.take().or(later.garbled);
+    }
+
+    /// Whether the attempt has ended by what was said.
+    pub(super) fn has_ended(&self) -> bool {
+        self.lines.last().is_some_and(Line::is_last)
+    }
+}
+
+/// Reads a JSON file; none: it is not there, or no such thing (yet).
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> std::io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Berth {
+    /// The worker in a folder, once it has said who it is.
+    pub(super) fn find(folder: PathBuf, number: usize, now: Instant) -> std::io::Result<Option<Self>> {
+        let Some(hello) = read(&folder.join(post::HELLO_FILE))? else {
+            return Ok(None);
+        };
+        let mut berth = Self {
+            number,
+            hello,
+            beat: None,
+            heard: now,
+            last_order: 0,
+            busy: None,
+            folder,
+        };
+        berth.last_order = berth.orders()?.last().map_or(0, |(order, _)| order.number);
+        Ok(Some(berth))
+    }
+
+    /// The number that an earlier orchestrator has given to the worker in a folder.
+    pub(super) fn number_in(folder: &Path) -> Option<usize> {
+        fs::read_to_string(folder.join(post::NUMBER_FILE))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    /// Writes its number down, for the next orchestrator.
+    pub(super) fn note_number(&self) -> std::io::Result<()> {
+        fs::write(self.folder.join(post::NUMBER_FILE), self.number.to_string())
+    }
+
+    /// Every order that it was ever given, with whether it was begun, in turn.
+    pub(super) fn orders(&self) -> std::io::Result<Vec<(Order, bool)>> {
+        let mut orders = Vec::new();
+        for (name, is_begun) in [(post::TAKEN, true), (post::INBOX, false), (post::CLOSED, false)] {
+            let entries = match fs::read_dir(self.folder.join(name)) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
+                let entry = entry?;
+                let is_order = entry.file_name().to_str().and_then(post::order_number).is_some();
+                if is_order && let Some(order) = read::<Order>(&entry.path())? {
+                    orders.push((order, is_begun));
+                }
+            }
+        }
+        // Taken between two looks: begun counts.
+        orders.sort_by_key(|(order, is_begun)| (order.number, !is_begun));
+        orders.dedup_by_key(|(order, _)| order.number);
+        Ok(orders)
+    }
+
+    /// Its task in Slurm.
+    pub(super) fn task(&self) -> Option<TaskId> {
+        Some(TaskId {
+            job: self.hello.job?,
+            task: self.hello.task,
+        })
+    }
+
+    /// Goes on with an order that an earlier orchestrator has given.
+    pub(super) fn adopt(&mut self, order: Order, is_begun: bool, now: Instant) {
+        self.busy = Some(Busy {
+            lines: order.job.with_file_name(wire::LINES_FILE),
+            order,
+            read_bytes: 0,
+            spoke: now,
+            is_begun,
+        });
+    }
+
+    /// Gives it something to do; false: its inbox is closed.
+    ///
+    /// Where it is not certain whether the order has arrived, it counts as given: a worker that does not begin with it
+    /// is found deaf, and only then the attempt may be somebody else's.
+    pub(super) fn put(&mut self, stage: &StageId, attempt: u32, job: &Path, now: Instant) -> std::io::Result<bool> {
+        let order = Order {
+            number: self.last_order + 1,
+            stage: stage.clone(),
+            attempt,
+            job: job.to_owned(),
+        };
+        let text = serde_json::to_vec(&order).map_err(std::io::Error::other)?;
+        // Beside the inbox, which must not come into being again where it is closed.
+        let made = self.folder.join("order.tmp");
+        fs::write(&made, text)?;
+        let inbox = self.folder.join(post::INBOX);
+        match fs::rename(&made, inbox.join(post::order_file(order.number))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Ok(()) | Err(_) => {}
+        }
+        self.last_order = order.number;
+        self.adopt(order, false, now);
+        Ok(true)
+    }
+
+    /// Asks it to stop what it does.
+    pub(super) fn stop(&self) -> std::io::Result<()> {
+        match &self.busy {
+            Some(busy) => fs::write(self.folder.join(post::stop_file(busy.order.number)), ""),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes its inbox: it begins nothing any more, and notices at its next sign of life.
+    pub(super) fn close(&self) -> std::io::Result<()> {
+        match fs::rename(self.folder.join(post::INBOX), self.folder.join(post::CLOSED)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether it has not begun with its order. To be asked once its inbox is closed: then it never will.
+    pub(super) fn is_unbegun(&self) -> bool {
+        self.busy.as_ref().is_some_and(|busy| {
+            let taken = self.folder.join(post::TAKEN).join(post::order_file(busy.order.number));
+            !busy.is_begun && !taken.exists()
+        })
+    }
+
+    /// Its last word.
+    pub(super) fn bye(&self) -> std::io::Result<Option<Leaving>> {
+        Ok(read::<Bye>(&self.folder.join(post::BYE_FILE))?.map(|bye| bye.why))
+    }
+
+    /// How it stands with it. To be asked before its lines are read: what a dead worker said is in the file by then.
+    pub(super) fn fate(&mut self, now: Instant, hint: Option<Hint<'_>>, patience: &Patience) -> std::io::Result<Fate> {
+        let beat: Option<Beat> = read(&self.folder.join(post::BEAT_FILE))?;
+        if beat.is_some() && beat != self.beat {
+            self.beat = beat;
+            self.heard = now;
+        } else if let Some(why) = self.bye()? {
+            return Ok(Fate::Left(why));
+        }
+        if let (Some(busy), Some(beat)) = (&mut self.busy, self.beat)
+            && beat.taken >= busy.order.number
+            && !busy.is_begun
+        {
+            busy.is_begun = true;
+            busy.spoke = now;
+        }
+        let lease = if hint.is_some_and(|hint| hint.says_gone(self.heard)) {
+            patience.short_lease
+        } else {
+            patience.lease
+        };
+        if now.duration_since(self.heard) > lease {
+            return Ok(Fate::Silent);
+        }
+        Ok(match &self.busy {
+            Some(busy) if busy.is_begun && now.duration_since(busy.spoke) > patience.silence => Fate::Mute,
+            Some(busy) if !busy.is_begun && now.duration_since(busy.spoke) > patience.lease => Fate::Deaf,
+            Some(_) | None => Fate::Lives,
+        })
+    }
+
+    /// What it said since the last look.
+    pub(super) fn listen(&mut self, now: Instant) -> std::io::Result<Said> {
+        let Some(busy) = &mut self.busy else {
+            return Ok(Said::default());
+        };
+        let before = busy.read_bytes;
+        let (lines, garbled) = match read_from(&busy.lines, busy.order.attempt, &mut busy.read_bytes) {
+            Ok(lines) => (lines, None),
+            Err(error) if error.kind() == ErrorKind::InvalidData => (Vec::new(), Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        if busy.read_bytes > before {
+            busy.spoke = now;
+            // Whoever writes lives.
+            self.heard = now;
+        }
+        Ok(Said {
+            lines,
+            bytes: busy.read_bytes - before,
+            garbled,
+        })
+    }
+
+    /// Moves everything that was heard later: nobody listened for so long.
+    pub(super) fn excuse(&mut self, gap: std::time::Duration) {
+        self.heard += gap;
+        if let Some(busy) = &mut self.busy {
+            busy.spoke += gap;
+        }
+    }
+
+    /// How it went away.
+    pub(super) fn lost(&self, fate: &Fate, hint: Option<Hint<'_>>) -> Lost {
+        let gone = hint.and_then(Hint::gone);
+        let told = gone
+            .and_then(|task| task.exit)
+            .and_then(|exit| wire::cause_of_exit(exit.code));
+        let why = gone.and_then(|task| match task.standing {
+            Standing::Gone(why) => Some(why),
+            Standing::Queued | Standing::Running | Standing::Paused | Standing::Unknown(_) => None,
+        });
+        let (cause, what) = match fate {
+            Fate::Mute => (Cause::TimedOut, "it said nothing for too long".to_owned()),
+            Fate::Left(leaving) => (
+                told.unwrap_or(Cause::WorkerLost),
+                format!("it left without a last word: {}", leaving.text()),
+            ),
+            Fate::Silent | Fate::Deaf | Fate::Lives => (
+                told.or(why.map(Why::cause)).unwrap_or(Cause::WorkerLost),
+                "it gives no sign of life".to_owned(),
+            ),
+        };
+        let host = self.hello.node.as_ref().unwrap_or(&self.hello.host);
+        let slurm = why.map_or(String::new(), |why| format!(" ({})", why.text()));
+        let message = format!("worker {} on {host}: {what}{slurm}", self.number);
+        Lost { cause, message }
+    }
+}
+
+impl<'a> Hint<'a> {
+    /// Whether Slurm, asked after the last sign of life, says that the task is gone.
+    fn says_gone(self, heard: Instant) -> bool {
+        self.asked > heard && self.task.is_none_or(|task| matches!(task.standing, Standing::Gone(_)))
+    }
+
+    fn gone(self) -> Option<&'a Task> {
+        self.task.filter(|task| matches!(task.standing, Standing::Gone(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::slurm::state::Why;
+    use crate::wire::Process;
+
+    const PATIENCE: Patience = Patience {
+        lease: Duration::from_secs(100),
+        short_lease: Duration::from_secs(10),
+        silence: Duration::from_secs(50),
+        look: Duration::from_secs(1),
+        ask: Duration::from_secs(1),
+        farewell: Duration::from_secs(1),
+    };
+
+    fn settled(folder: &Path, now: Instant) -> Berth {
+        let hello = Hello {
+            post: post::POST,
+            version: "1".to_owned(),
+            process: Process::of(1, &|_| None),
+            host: "h".to_owned(),
+            node: None,
+            job: Some(7),
+            task: None,
+            submission: 1,
+            beat_ms: 10,
+        };
+        for name in [post::INBOX, post::TAKEN] {
+            fs::create_dir(folder.join(name)).expect("a folder");
+        }
+        fs::write(folder.join(post::HELLO_FILE), serde_json::to_vec(&hello).expect("JSON")).expect("written");
+        Berth::find(folder.to_owned(), 3, now)
+            .expect("readable")
+            .expect("there")
+    }
+
+    fn beat(folder: &Path, beat: u64, taken: u64) {
+        let text = serde_json::to_vec(&Beat { beat, taken }).expect("JSON");
+        fs::write(folder.join(post::BEAT_FILE), text).expect("written");
+    }
+
+    fn put(berth: &mut Berth, now: Instant) -> bool {
+        berth
+            .put(&StageId("s".to_owned()), 1, Path::new("/nowhere/job.json"), now)
+            .expect("put")
+    }
+
+    fn task(standing: Standing) -> Task {
+        Task {
+            id: TaskId { job: 7, task: None },
+            standing,
+            nodes: String::new(),
+            comment: String::new(),
+            reason: String::new(),
+            exit: None,
+        }
+    }
+
+    #[test]
+    fn slurms_word_shortens_the_lease_of_the_silent_and_of_nobody_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let t = Instant::now();
+        let at = |seconds| t + Duration::from_secs(seconds);
+        let mut berth = settled(folder.path(), t);
+        let gone = task(Standing::Gone(Why::NodeFail));
+        let odd = task(Standing::Unknown("DREAMING".to_owned()));
+        let hint = |asked, task| Some(Hint { asked, task });
+        beat(folder.path(), 1, 0);
+        let mut fate = |now, hint| berth.fate(now, hint, &PATIENCE).expect("readable");
+        assert_eq!(fate(at(1), None), Fate::Lives);
+        assert_eq!(fate(at(50), None), Fate::Lives);
+        // Asked before it was heard last: that says nothing.
+        assert_eq!(fate(at(50), hint(t, Some(&gone))), Fate::Lives);
+        assert_eq!(fate(at(50), hint(at(2), Some(&odd))), Fate::Lives);
+        assert_eq!(fate(at(10), hint(at(2), None)), Fate::Lives);
+        assert_eq!(fate(at(12), hint(at(2), None)), Fate::Silent);
+        assert_eq!(fate(at(12), hint(at(2), Some(&gone))), Fate::Silent);
+        assert_eq!(fate(at(102), None), Fate::Silent);
+        // Whoever beats lives, whatever Slurm says.
+        beat(folder.path(), 2, 0);
+        assert_eq!(fate(at(103), hint(at(102), Some(&gone))), Fate::Lives);
+        let lost = berth.lost(&Fate::Silent, hint(at(2), Some(&gone)));
+        assert_eq!(lost.cause, Cause::Interrupted);
+        assert_eq!(
+            lost.message,
+            "worker 3 on h: it gives no sign of life (its node failed)"
+        );
+    }
+
+    #[test]
+    fn an_order_that_is_not_begun_is_given_to_another_and_one_that_is_begun_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (t, later) = (Instant::now(), Instant::now() + Duration::from_secs(101));
+        let mut berth = settled(folder.path(), t);
+        assert!(put(&mut berth, t));
+        beat(folder.path(), 1, 0);
+        assert_eq!(berth.fate(later, None, &PATIENCE).expect("readable"), Fate::Deaf);
+        berth.close().expect("closed");
+        assert!(berth.is_unbegun());
+        assert!(!put(&mut berth, t), "nothing arrives in a closed inbox");
+        // The same, but that the worker was quicker than the end of its inbox.
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut berth = settled(folder.path(), t);
+        assert!(put(&mut berth, t));
+        let name = post::order_file(1);
+        let path = folder.path();
+        fs::rename(path.join(post::INBOX).join(&name), path.join(post::TAKEN).join(&name)).expect("taken");
+        berth.close().expect("closed");
+        assert!(!berth.is_unbegun());
+        beat(folder.path(), 1, 1);
+        assert_eq!(berth.fate(t, None, &PATIENCE).expect("readable"), Fate::Lives);
+        assert_eq!(
+            berth
+                .fate(t + Duration::from_secs(51), None, &PATIENCE)
+                .expect("readable"),
+            Fate::Mute
+        );
+        assert_eq!(berth.lost(&Fate::Mute, None).cause, Cause::TimedOut);
+        assert_eq!(berth.orders().expect("readable").len(), 1);
+    }
+}

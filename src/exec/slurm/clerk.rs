@@ -1,0 +1,299 @@
+//! The one who talks to Slurm, beside the pool: submits, cancels and asks, with patience, and reports.
+//!
+//! Refuses to know workers and stages. A controller that is down makes the clerk wait, never the pool.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::exec::slurm::client::{Client, SubmitError};
+use crate::exec::slurm::journal::Journal;
+use crate::slurm::parse::{Task, TaskId};
+use crate::slurm::script::{Submission, number_of};
+use crate::slurm::state::Standing;
+
+/// The longest wait between two tries at a controller that does not answer.
+const BACK_OFF_MOST: Duration = Duration::from_mins(2);
+
+/// What the clerk is asked to do.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// Submit this, once.
+    Submit(Submission),
+    /// End these.
+    Cancel(Vec<TaskId>),
+    /// End every job of the pool.
+    CancelAll,
+}
+
+/// What the clerk says.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// Slurm was asked and answered.
+    Looked {
+        /// When it was asked.
+        began: Instant,
+        /// The pool's tasks with the numbers of their submissions.
+        tasks: Vec<(u64, Task)>,
+    },
+    /// Slurm has taken a submission.
+    Accepted {
+        /// Its number.
+        number: u64,
+        /// When.
+        at: Instant,
+    },
+    /// Slurm does not take a submission, and would not later.
+    Refused {
+        /// Its number.
+        number: u64,
+        /// Why.
+        message: String,
+    },
+    /// Slurm did not answer; it is tried again.
+    Trouble(String),
+}
+
+/// The pool's end of the line to its clerk.
+#[derive(Debug)]
+pub(super) struct Desk {
+    errands: UnboundedSender<Errand>,
+    reports: UnboundedReceiver<Report>,
+    clerk: JoinHandle<()>,
+}
+
+struct Clerk {
+    client: Client,
+    journal: Journal,
+    pool: String,
+    ask: Duration,
+    errands: UnboundedReceiver<Errand>,
+    reports: UnboundedSender<Report>,
+    /// Jobs that carry the key of a submission; the first is the one that counts.
+    jobs: BTreeMap<u64, u64>,
+    failures: u32,
+}
+
+impl Desk {
+    /// A clerk of a pool of this name, who asks so often; `jobs` are those that the journal knows.
+    pub(super) fn open(client: Client, journal: Journal, pool: &str, ask: Duration) -> std::io::Result<Self> {
+        let (errands, inbox) = unbounded_channel();
+        let (outbox, reports) = unbounded_channel();
+        let entries = journal.entries()?.into_iter();
+        let clerk = Clerk {
+            client,
+            pool: pool.to_owned(),
+            ask,
+            errands: inbox,
+            reports: outbox,
+            jobs: entries
+                .filter_map(|(intent, job)| Some((intent.number, job?)))
+                .collect(),
+            journal,
+            failures: 0,
+        };
+        Ok(Self {
+            errands,
+            reports,
+            clerk: tokio::spawn(clerk.work()),
+        })
+    }
+
+    /// Asks for something; it is done after what was asked before.
+    pub(super) fn ask(&self, errand: Errand) {
+        // A clerk that is gone has a panic in it, which the test of its handle at the end shows.
+        drop(self.errands.send(errand));
+    }
+
+    /// What was reported since the last look.
+    pub(super) fn reports(&mut self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        loop {
+            match self.reports.try_recv() {
+                Ok(report) => reports.push(report),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return reports,
+            }
+        }
+    }
+
+    /// Waits until what was asked is done, but no longer than this.
+    pub(super) async fn close(self, most: Duration) {
+        let Self { errands, clerk, .. } = self;
+        let abort = clerk.abort_handle();
+        drop(errands);
+        if tokio::time::timeout(most, clerk).await.is_err() {
+            abort.abort();
+        }
+    }
+}
+
+impl Clerk {
+    async fn work(mut self) {
+        let mut next = Instant::now();
+        loop {
+            let pause = next.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(pause, self.errands.recv()).await {
+                Ok(Some(Errand::Submit(submission))) => {
+                    self.submit(&submission).await;
+                    // Whether it is really there is worth an early look.
+                    next = next.min(Instant::now() + self.ask.min(Duration::from_secs(2)));
+                }
+                Ok(Some(Errand::Cancel(tasks))) => self.cancel(&tasks).await,
+                Ok(Some(Errand::CancelAll)) => self.cancel_all().await,
+                Ok(None) => return,
+                Err(_) => {
+                    self.look().await;
+                    next = Instant::now() + self.pause();
+                }
+            }
+        }
+    }
+
+    /// How long to wait before the next question: longer with every one that got no answer.
+    fn pause(&self) -> Duration {
+        let factor = 2_u32.saturating_pow(self.failures.min(10));
+        self.ask.saturating_mul(factor).min(BACK_OFF_MOST.max(self.ask))
+    }
+
+    fn report(&self, report: Report) {
+        // A pool that is gone needs no report.
+        drop(self.reports.send(report));
+    }
+
+    /// Asks for all jobs at once; none: no answer.
+    async fn look(&mut self) -> Option<Vec<(u64, Task)>> {
+        let began = Instant::now();
+        let listing = match self.client.jobs().await {
+            Ok(listing) => listing,
+            Err(error) => {
+                self.failures += 1;
+                self.report(Report::Trouble(error.to_string()));
+                return None;
+            }
+        };
+        self.failures = 0;
+        let ours = |task: Task| Some((number_of(&task.comment, &self.pool)?, task));
+        let tasks: Vec<(u64, Task)> = listing.tasks.into_iter().filter_map(ours).collect();
+        self.cancel_doubles(&tasks).await;
+        let counted = |(number, task): &(u64, Task)| self.jobs.get(number).is_none_or(|job| *job == task.id.job);
+        let tasks: Vec<(u64, Task)> = tasks.into_iter().filter(counted).collect();
+        self.report(Report::Looked {
+            began,
+            tasks: tasks.clone(),
+        });
+        Some(tasks)
+    }
+
+    /// Ends what was taken although Slurm had said that it was not, and was submitted again.
+    async fn cancel_doubles(&mut self, tasks: &[(u64, Task)]) {
+        let mut doubles: Vec<TaskId> = Vec::new();
+        for (number, task) in tasks {
+            let job = task.id.job;
+            let counted = *self.jobs.entry(*number).or_insert(job);
+            let array = TaskId { job, task: None };
+            let is_over = matches!(task.standing, Standing::Gone(_));
+            if counted != job && !is_over && !doubles.contains(&array) {
+                doubles.push(array);
+            }
+        }
+        if !doubles.is_empty() {
+            self.cancel(&doubles).await;
+        }
+    }
+
+    /// Submits once: whatever goes wrong, the key is looked up before it is submitted again.
+    async fn submit(&mut self, submission: &Submission) {
+        let number = submission.number;
+        loop {
+            let job = match self.client.submit(submission).await {
+                Ok(job) => Some(job),
+                Err(SubmitError::Refused(error)) => {
+                    let message = error.to_string();
+                    self.report(Report::Refused { number, message });
+                    return;
+                }
+                Err(SubmitError::Unsure(error)) => {
+                    self.report(Report::Trouble(error.to_string()));
+                    self.look_up(number).await
+                }
+            };
+            if let Some(job) = job {
+                self.jobs.insert(number, job);
+                if let Err(error) = self.journal.accepted(number, job) {
+                    // It is found by its key all the same.
+                    self.report(Report::Trouble(error.to_string()));
+                }
+                let at = Instant::now();
+                self.report(Report::Accepted { number, at });
+                return;
+            }
+            if self.errands.is_closed() {
+                return;
+            }
+        }
+    }
+
+    /// The job of a submission that Slurm may have taken; none: it is certain that it has not.
+    ///
+    /// What was on its way when the call was given up may arrive later: only a look that begins well after is certain.
+    async fn look_up(&mut self, number: u64) -> Option<u64> {
+        let since = Instant::now();
+        self.failures = 0;
+        loop {
+            tokio::time::sleep(self.pause()).await;
+            let certain = since.elapsed() >= self.ask;
+            let tasks = self.look().await;
+            if let Some(tasks) = tasks {
+                if let Some((_, task)) = tasks.iter().find(|(other, _)| *other == number) {
+                    return Some(task.id.job);
+                }
+                if certain {
+                    return None;
+                }
+            }
+            if self.errands.is_closed() {
+                return None;
+            }
+        }
+    }
+
+    async fn cancel(&mut self, tasks: &[TaskId]) {
+        const TRIES: u32 = 5;
+        for _ in 0..TRIES {
+            match self.client.cancel(tasks).await {
+                Ok(()) => return,
+                Err(error) => {
+                    self.failures += 1;
+                    self.report(Report::Trouble(error.to_string()));
+                    tokio::time::sleep(self.pause()).await;
+                }
+            }
+        }
+    }
+
+    async fn cancel_all(&mut self) {
+        let mut jobs: Vec<TaskId> = Vec::new();
+        loop {
+            if let Some(tasks) = self.look().await {
+                let left = tasks
+                    .iter()
+                    .filter(|(_, task)| !matches!(task.standing, Standing::Gone(_)));
+                for (_, task) in left {
+                    let array = TaskId {
+                        job: task.id.job,
+                        task: None,
+                    };
+                    if !jobs.contains(&array) {
+                        jobs.push(array);
+                    }
+                }
+                self.cancel(&jobs).await;
+                return;
+            }
+            tokio::time::sleep(self.pause().min(Duration::from_secs(5))).await;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Whether workers can be had on a cluster, and in words what is missing.
+//!
+//! Refuses to submit anything.
+
+use crate::exec::slurm::Settings;
+use crate::exec::slurm::client::Client;
+use crate::slurm::parse::{Partition, Site};
+use crate::slurm::script::{self, Wanted};
+use crate::spec::profile::Profile;
+
+/// Something that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it is as it has to be.
+    pub is_good: bool,
+    /// What was found.
+    pub text: String,
+    /// What to do about it; none: nothing.
+    pub advice: Option<String>,
+}
+
+fn good(text: impl Into<String>) -> Finding {
+    Finding {
+        is_good: true,
+        text: text.into(),
+        advice: None,
+    }
+}
+
+fn bad(text: impl Into<String>, advice: impl Into<String>) -> Finding {
+    Finding {
+        is_good: false,
+        text: text.into(),
+        advice: Some(advice.into()),
+    }
+}
+
+/// Looks at the cluster with the eyes of a profile; `settings.pools` need not be there.
+pub async fn survey(client: &Client, settings: &Settings) -> Vec<Finding> {
+    let site = match client.site().await {
+        Ok(site) => site,
+        Err(error) => return vec![bad("the cluster cannot be asked", error.to_string())],
+    };
+    let mut findings = about_site(&site);
+    match client.partitions().await {
+        Ok(partitions) => findings.extend(about_partition(&settings.profile, &partitions)),
+        Err(error) => findings.push(bad("the partitions are not known", error.to_string())),
+    }
+    findings.push(rehearsal(client, settings, &site).await);
+    findings
+}
+
+/// What a site allows, in words.
+fn about_site(site: &Site) -> Vec<Finding> {
+    let version = site.version.as_deref().unwrap_or("of an unknown version");
+    let mut findings = vec![good(format!("Slurm {version} answers"))];
+    findings.push(match site.max_array {
+        0 => good("the site allows no arrays: every worker is a job of its own"),
+        most => good(format!("an array holds up to {most} workers")),
+    });
+    findings.push(good(if site.has_accounting {
+        "the site has accounting"
+    } else {
+        "the site has no accounting, and needs none"
+    }));
+    findings
+}
+
+/// Whether the partition is there, takes jobs, and has what the profile asks for.
+fn about_partition(profile: &Profile, partitions: &[Partition]) -> Vec<Finding> {
+    let is_ours = |part: &&Partition| match &profile.partition {
+        // Several may be named, and then the first that is free is taken.
+        Some(names) => names.split(',').any(|name| name == part.name),
+        None => part.is_default,
+    };
+    let ours: Vec<&Partition> = partitions.iter().filter(is_ours).collect();
+    let Some(first) = ours.first() else {
+        let mut names: Vec<&str> = partitions.iter().map(|part| part.name.as_str()).collect();
+        names.dedup();
+        let text = match &profile.partition {
+            Some(name) => format!("there is no partition `{name}`"),
+            None => "the site has no default partition".to_owned(),
+        };
+        return vec![bad(
+            text,
+            format!("write one of these into the profile: {}", names.join(", ")),
+        )];
+    };
+    let name = &first.name;
+    let mut findings = Vec::new();
+    if ours.iter().any(|part| part.availability == "up") {
+        findings.push(good(format!("the partition `{name}` takes jobs")));
+    } else {
+        let advice = "name another in the profile, or ask the site";
+        findings.push(bad(format!("the partition `{name}` is {}", first.availability), advice));
+    }
+    let is_usable = |part: &&&Partition| {
+        let state = part.state.to_lowercase();
+        !["down", "drain", "fail", "unknown"]
+            .iter()
+            .any(|word| state.contains(word))
+            && !state.contains('*')
+    };
+    let nodes: u64 = ours.iter().filter(is_usable).map(|part| part.nodes).sum();
+    findings.push(if nodes > 0 {
+        good(format!("{nodes} nodes of it are there"))
+    } else {
+        bad(
+            format!("no node of `{name}` can be used now"),
+            "wait, or name another partition",
+        )
+    });
+    if profile.gpus.is_some() && !ours.iter().any(|part| part.gres.contains("gpu")) {
+        let advice = "name a partition with cards, or leave `gpus` out";
+        findings.push(bad(format!("the nodes of `{name}` have no cards"), advice));
+    }
+    findings
+}
+
+/// Has Slurm look at one worker without taking it.
+async fn rehearsal(client: &Client, settings: &Settings, site: &Site) -> Finding {
+    let script = std::env::temp_dir().join(format!("sandbox-doctor-{}.sh", std::process::id()));
+    let wanted = Wanted {
+        profile: &settings.profile,
+        folder: &settings.pools,
+        pool: "doctor",
+        workers: 1,
+        first: 0,
+        program: &settings.program,
+    };
+    let mut submission = match script::submissions(&wanted, site) {
+        Ok(mut submissions) => match submissions.pop() {
+            Some(submission) => submission,
+            None => return good("nothing is wanted"),
+        },
+        Err(error) => return bad("no worker can be submitted from here", error.to_string()),
+    };
+    submission.path.clone_from(&script);
+    // The folder comes into being with the first pool.
+    submission
+        .args
+        .retain(|argument| !argument.as_encoded_bytes().starts_with(b"--chdir="));
+    let finding = match fs_err::write(&script, &submission.script) {
+        Ok(()) => match client.rehearse(&submission).await {
+            Ok(_) => good("Slurm would take a worker of this profile"),
+            Err(error) => bad("Slurm would not take a worker of this profile", error.to_string()),
+        },
+        Err(error) => bad("no script can be written", error.to_string()),
+    };
+    drop(fs_err::remove_file(&script));
+    finding
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slurm::parse::sinfo;
+
+    fn about(profile: &Profile, text: &str) -> Vec<String> {
+        let findings = about_partition(profile, &sinfo(text));
+        let bad = findings.into_iter().filter(|finding| !finding.is_good);
+        bad.map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let text = "cpu*|up|infinite|3|idle|4|4000|(null)|(null)\ngpu|up|1-00:00:00|2|down*|8|64000|gpu:a100:4|a100\n\
+                    old|drain|infinite|1|idle|4|4000|(null)|(null)\n";
+        let of = |partition: Option<&str>, gpus: Option<&str>| Profile {
+            partition: partition.map(str::to_owned),
+            gpus: gpus.map(str::to_owned),
+            ..Profile::default()
+        };
+        assert_eq!(about(&of(None, None), text), Vec::<String>::new());
+        assert_eq!(about(&of(Some("none"), None), text), ["there is no partition `none`"]);
+        assert_eq!(about(&of(None, Some("1")), text), ["the nodes of `cpu` have no cards"]);
+        assert_eq!(
+            about(&of(Some("gpu"), Some("1")), text),
+            ["no node of `gpu` can be used now"]
+        );
+        assert_eq!(about(&of(Some("old"), None), text), ["the partition `old` is drain"]);
+        assert_eq!(about(&of(Some("cpu,gpu"), Some("1")), text), Vec::<String>::new());
+    }
+}

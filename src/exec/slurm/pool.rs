@@ -1,0 +1,508 @@
+//! The pool: gives stages to workers on the cluster, hears them, and sees to it that there are enough.
+//!
+//! Refuses to know Slurm's commands (`client`), when to repeat them (`clerk`), and whose pools lie there (`takeover`).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+
+use crate::exec::slurm::berth::{self, Berth, Busy, Fate, Said};
+use crate::exec::slurm::clerk::{Desk, Errand, Report};
+use crate::exec::slurm::journal::Journal;
+use crate::exec::slurm::supply::Supply;
+use crate::exec::slurm::{PoolError, Settings};
+use crate::exec::{Lost, News};
+use crate::post::{self, Owner};
+use crate::slurm::parse::Site;
+use crate::slurm::script::{self, Wanted};
+use crate::units::StageId;
+use crate::wire::Cause;
+use crate::workdir::WORKER_LOG;
+
+/// So many submissions in a row may bring no worker.
+const BARREN_MOST: u32 = 3;
+
+/// A stage that no worker has yet.
+#[derive(Debug)]
+struct Waiting {
+    stage: StageId,
+    attempt: u32,
+    job: PathBuf,
+}
+
+/// How many workers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Workers with nothing to do.
+    pub idle: usize,
+    /// Workers with a stage.
+    pub busy: usize,
+    /// Jobs whose workers have not come yet.
+    pub coming: u64,
+    /// Stages that no worker has yet.
+    pub waiting: usize,
+}
+
+/// A pool of workers on a cluster.
+#[derive(Debug)]
+pub struct Pool {
+    pub(super) settings: Settings,
+    pub(super) folder: PathBuf,
+    /// Its name in the comments of jobs.
+    pub(super) name: String,
+    pub(super) site: Site,
+    pub(super) desk: Desk,
+    pub(super) journal: Journal,
+    pub(super) berths: BTreeMap<String, Berth>,
+    /// Folders of workers that are done with.
+    pub(super) over: BTreeSet<String>,
+    /// The number of the next worker.
+    pub(super) next_number: usize,
+    /// Workers that were idle at the last look, the next one last. It has no others: they become idle by looks alone.
+    idle: Vec<String>,
+    waiting: VecDeque<Waiting>,
+    /// What is to be told at the next look.
+    news: Vec<News>,
+    pub(super) supply: Supply,
+    looked: Instant,
+    trouble: Option<String>,
+    /// What was said last.
+    word: Option<String>,
+}
+
+impl Pool {
+    /// A pool in a folder; its workers, if it has some, are still to be found.
+    pub(super) fn new(settings: Settings, site: Site, folder: PathBuf, desk: Desk, journal: Journal) -> Self {
+        let generation = folder.file_name().unwrap_or_default().to_string_lossy();
+        let supply = Supply::new(settings.patience.ask);
+        Self {
+            name: pool_name(&settings.home, &generation),
+            settings,
+            folder,
+            site,
+            desk,
+            journal,
+            berths: BTreeMap::new(),
+            over: BTreeSet::new(),
+            next_number: 0,
+            idle: Vec::new(),
+            waiting: VecDeque::new(),
+            news: Vec::new(),
+            supply,
+            looked: Instant::now(),
+            trouble: None,
+            word: None,
+        }
+    }
+
+    /// Hands a job to an idle worker, or to the first that comes.
+    pub fn launch(&mut self, stage: StageId, attempt: u32, job: &Path) -> Result<(), PoolError> {
+        self.waiting.push_back(Waiting {
+            stage,
+            attempt,
+            job: job.to_owned(),
+        });
+        self.assign(Instant::now());
+        Ok(())
+    }
+
+    /// The number of the worker that the next launch will use; none: of the first that comes.
+    pub fn next_worker(&self) -> Option<usize> {
+        Some(self.berths.get(self.idle.last()?)?.number)
+    }
+
+    /// How many workers there are.
+    pub fn room(&self) -> Room {
+        let busy = self.berths.values().filter(|berth| berth.busy.is_some()).count();
+        Room {
+            idle: self.berths.len() - busy,
+            busy,
+            coming: self.coming(),
+            waiting: self.waiting.len(),
+        }
+    }
+
+    /// What went wrong with Slurm, or why nothing runs, if that has changed; whatever failed is tried again.
+    pub fn word(&mut self) -> Option<String> {
+        let word = self.trouble.take().or_else(|| self.why_nothing_runs())?;
+        let is_new = self.word.as_ref() != Some(&word);
+        self.word = Some(word.clone());
+        is_new.then_some(word)
+    }
+
+    fn why_nothing_runs(&self) -> Option<String> {
+        let room = self.room();
+        if room.busy > 0 || room.waiting == 0 || room.coming == 0 {
+            return None;
+        }
+        let reasons: Vec<String> = self
+            .supply
+            .reasons()
+            .into_iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        let why = if reasons.is_empty() {
+            String::new()
+        } else {
+            format!(" (Slurm: {})", reasons.join(", "))
+        };
+        Some(format!(
+            "{} stages wait, {} workers are on their way{why}",
+            room.waiting, room.coming
+        ))
+    }
+
+    /// Reads what the workers said since the last look, finds those that are gone, and those that have come.
+    pub fn poll(&mut self) -> Result<Vec<News>, PoolError> {
+        let now = Instant::now();
+        let gap = now.duration_since(self.looked);
+        if gap >= self.settings.patience.look {
+            self.excuse(gap);
+            self.looked = now;
+            self.check_owner()?;
+            if let Err(error) = self.find_workers(now) {
+                self.trouble = Some(error.to_string());
+            }
+            self.take_reports(now)?;
+            self.look_after(now);
+            self.find_idle(now);
+            self.assign(now);
+            self.call_for_workers(now)?;
+        }
+        Ok(std::mem::take(&mut self.news))
+    }
+
+    /// A home's lock may not hold between machines; this is the second wall.
+    fn check_owner(&self) -> Result<(), PoolError> {
+        match berth::read::<Owner>(&self.folder.join(post::OWNER_FILE)) {
+            Ok(Some(owner)) if owner != self.settings.owner => Err(PoolError::Superseded {
+                owner,
+                pool: self.folder.clone(),
+            }),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whoever did not listen for long cannot say that the others were silent.
+    fn excuse(&mut self, gap: Duration) {
+        if gap > (self.settings.patience.lease / 4).max(self.settings.patience.look * 4) {
+            for berth in self.berths.values_mut() {
+                berth.excuse(gap);
+            }
+        }
+    }
+
+    /// Finds workers that have come.
+    fn find_workers(&mut self, now: Instant) -> std::io::Result<()> {
+        let folder = self.folder.join(post::WORKERS);
+        // A folder that was just changed from here is read afresh, also on NFS.
+        let mark = folder.join(".look");
+        fs::write(&mark, "")?;
+        fs::remove_file(&mark)?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let Ok(key) = entry.file_name().into_string() else {
+                continue;
+            };
+            if key.starts_with('.') || self.berths.contains_key(&key) || self.over.contains(&key) {
+                continue;
+            }
+            if let Some(berth) = Berth::find(entry.path(), self.next_number, now)? {
+                self.next_number += 1;
+                berth.note_number()?;
+                self.welcome(key, berth)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a worker in, unless it speaks another language.
+    fn welcome(&mut self, key: String, berth: Berth) -> std::io::Result<()> {
+        let hello = &berth.hello;
+        self.supply.came(hello.submission);
+        if hello.post != post::POST || hello.version != self.settings.version {
+            self.trouble = Some(format!(
+                "a worker of version {} came, this is {}: build both programs together",
+                hello.version, self.settings.version
+            ));
+            berth.close()?;
+            self.dismiss(key, &berth, true);
+            return Ok(());
+        }
+        self.berths.insert(key, berth);
+        Ok(())
+    }
+
+    fn take_reports(&mut self, now: Instant) -> Result<(), PoolError> {
+        for report in self.desk.reports() {
+            match report {
+                Report::Looked { began, tasks } => {
+                    for number in self.supply.looked(began, tasks, now) {
+                        self.trouble = Some(format!("submission {number} brought no worker"));
+                    }
+                    let submissions = self.supply.barren();
+                    if submissions >= BARREN_MOST && self.berths.is_empty() {
+                        let out = self.folder.join(post::OUT);
+                        return Err(PoolError::Barren { submissions, out });
+                    }
+                }
+                Report::Accepted { number, at } => self.supply.accepted(number, at),
+                Report::Refused { number, message } => {
+                    self.supply.refused(number, now);
+                    // A site that gives no more workers than there are is no reason to give up.
+                    if self.berths.is_empty() && self.coming() == 0 {
+                        return Err(PoolError::Refused(message));
+                    }
+                    self.trouble = Some(message);
+                }
+                Report::Trouble(message) => self.trouble = Some(message),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hears every worker, and buries those that are gone.
+    fn look_after(&mut self, now: Instant) {
+        let keys: Vec<String> = self.berths.keys().cloned().collect();
+        for key in keys {
+            let Some(mut berth) = self.berths.remove(&key) else {
+                continue;
+            };
+            match self.hear(&mut berth, now) {
+                Ok(None) => {
+                    self.berths.insert(key, berth);
+                }
+                Ok(Some(fate)) => self.dismiss(key, &berth, !matches!(fate, Fate::Left(_))),
+                // A shared folder has its bad moments; whoever cannot be heard is not dead yet.
+                Err(error) => {
+                    self.trouble = Some(error.to_string());
+                    self.berths.insert(key, berth);
+                }
+            }
+        }
+    }
+
+    /// Hears a worker; gives how it went away, if it did.
+    fn hear(&mut self, berth: &mut Berth, now: Instant) -> std::io::Result<Option<Fate>> {
+        let patience = self.settings.patience;
+        let hint = self.supply.hint(berth.task());
+        let mut fate = berth.fate(now, hint, &patience)?;
+        let mut said = berth.listen(now)?;
+        if fate == Fate::Silent && said.bytes > 0 {
+            fate = Fate::Lives;
+        }
+        let mut lost = None;
+        if fate != Fate::Lives || said.garbled.is_some() {
+            // First the end of its inbox, then the last it said: nothing of it counts that comes later. What was read
+            // before must be told even where this fails, and then it is tried again at the next look.
+            match berth.close().and_then(|()| berth.listen(now)) {
+                Ok(last) => {
+                    said.append(last);
+                    lost = Some(berth.lost(&fate, hint));
+                }
+                Err(error) => self.trouble = Some(error.to_string()),
+            }
+        }
+        let is_over = lost.is_some();
+        self.tell(berth, said, lost);
+        Ok(is_over.then_some(fate))
+    }
+
+    /// Makes news of what a worker said, and of its end.
+    fn tell(&mut self, berth: &mut Berth, said: Said, lost: Option<Lost>) {
+        let Some(Busy { order, .. }) = &berth.busy else { return };
+        let has_ended = said.has_ended();
+        if lost.is_some() && !has_ended && said.lines.is_empty() && berth.is_unbegun() {
+            // Nobody has begun it, and nobody can any more: the same attempt is somebody else's.
+            self.waiting.push_front(Waiting {
+                stage: order.stage.clone(),
+                attempt: order.attempt,
+                job: order.job.clone(),
+            });
+            berth.busy = None;
+            return;
+        }
+        let lost = match said.garbled {
+            // Whoever says what nobody understands cannot be trusted with another job.
+            Some(message) => Some(Lost {
+                cause: Cause::Other,
+                message,
+            }),
+            None => lost.filter(|_| !has_ended),
+        };
+        let is_over = has_ended || lost.is_some();
+        if !said.lines.is_empty() || is_over {
+            self.news.push(News {
+                stage: order.stage.clone(),
+                attempt: order.attempt,
+                lines: said.lines,
+                bytes: said.bytes,
+                lost,
+            });
+        }
+        if is_over {
+            berth.busy = None;
+        }
+    }
+
+    /// Has nothing to do with a worker any more; `cancel` ends its job as well.
+    pub(super) fn dismiss(&mut self, key: String, berth: &Berth, cancel: bool) {
+        self.over.insert(key);
+        if let Some(task) = berth.task() {
+            self.supply.left(task);
+            if cancel {
+                self.desk.ask(Errand::Cancel(vec![task]));
+            }
+        }
+    }
+
+    /// Notes who is idle: the lowest number first, and those that were heard of late before those that were not.
+    fn find_idle(&mut self, now: Instant) {
+        let short = self.settings.patience.short_lease;
+        let idle = self.berths.iter().filter(|(_, berth)| berth.busy.is_none());
+        let mut idle: Vec<(bool, usize, &String)> = idle
+            .map(|(key, berth)| (now.saturating_duration_since(berth.heard) <= short, berth.number, key))
+            .collect();
+        idle.sort_by_key(|&(is_fresh, number, _)| (is_fresh, std::cmp::Reverse(number)));
+        self.idle = idle.into_iter().map(|(_, _, key)| key.clone()).collect();
+    }
+
+    /// Gives what waits to whoever is idle.
+    fn assign(&mut self, now: Instant) {
+        while let Some(Waiting { stage, attempt, job }) = self.waiting.front() {
+            let Some(key) = self.idle.pop() else { break };
+            let Some(mut berth) = self.berths.remove(&key) else {
+                continue;
+            };
+            match berth.put(stage, *attempt, job, now) {
+                Ok(true) => {
+                    self.link_log(&berth, job);
+                    self.waiting.pop_front();
+                    self.berths.insert(key, berth);
+                }
+                // It has just left.
+                Ok(false) => self.dismiss(key, &berth, false),
+                Err(error) => {
+                    self.trouble = Some(error.to_string());
+                    self.berths.insert(key, berth);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Puts what a worker prints beside the job that it was given, as far as the file system can.
+    fn link_log(&self, berth: &Berth, job: &Path) {
+        let name = format!("{}_{}.out", berth.hello.submission, berth.hello.task.unwrap_or(0));
+        let printed = self.folder.join(post::OUT).join(name);
+        drop(fs::hard_link(printed, job.with_file_name(WORKER_LOG)));
+    }
+
+    /// Jobs whose workers have not come yet.
+    fn coming(&self) -> u64 {
+        self.supply
+            .coming(&self.berths.values().filter_map(Berth::task).collect())
+    }
+
+    /// Submits as many workers as there is work for and the profile allows, once the last submission has settled.
+    fn call_for_workers(&mut self, now: Instant) -> Result<(), PoolError> {
+        let busy = self.berths.values().filter(|berth| berth.busy.is_some()).count();
+        let wanted = ((busy + self.waiting.len()) as u64).min(self.settings.profile.max_workers);
+        let here = self.berths.len() as u64 + self.coming();
+        if wanted <= here || !self.supply.is_settled(now) {
+            return Ok(());
+        }
+        let first = self
+            .journal
+            .entries()?
+            .last()
+            .map_or(1, |(intent, _)| intent.number + 1);
+        let submissions = script::submissions(
+            &Wanted {
+                profile: &self.settings.profile,
+                folder: &self.folder,
+                pool: &self.name,
+                workers: wanted - here,
+                first,
+                program: &self.settings.program,
+            },
+            &self.site,
+        )?;
+        for submission in submissions {
+            self.journal.intend(&submission)?;
+            self.supply.sent(submission.number, submission.tasks);
+            self.desk.ask(Errand::Submit(submission));
+        }
+        Ok(())
+    }
+
+    /// Asks every worker to stop what it does.
+    pub fn stop_all(&mut self) -> Result<(), PoolError> {
+        self.stop(&|_| true)
+    }
+
+    /// Asks the workers of some stages to stop; what no worker has yet ends at once.
+    pub fn stop(&mut self, which: &dyn Fn(&StageId) -> bool) -> Result<(), PoolError> {
+        for berth in self.berths.values() {
+            if berth.busy.as_ref().is_some_and(|busy| which(&busy.order.stage)) {
+                berth.stop()?;
+            }
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            if !which(&waiting.stage) {
+                self.waiting.push_back(waiting);
+                continue;
+            }
+            self.news.push(News {
+                stage: waiting.stage,
+                attempt: waiting.attempt,
+                lines: Vec::new(),
+                bytes: 0,
+                lost: Some(Lost {
+                    cause: Cause::Interrupted,
+                    message: "stopped before a worker had it".to_owned(),
+                }),
+            });
+        }
+        Ok(())
+    }
+
+    /// Revokes the pool, waits for its workers to leave, and cancels what does not.
+    pub async fn close(self) -> Result<(), PoolError> {
+        // Of a pool that is somebody else's now, nothing is touched.
+        self.check_owner()?;
+        revoke(&self.folder)?;
+        for berth in self.berths.values() {
+            berth.close()?;
+        }
+        // By themselves first: Slurm's own accounts then call them complete.
+        let since = Instant::now();
+        let farewell = self.settings.patience.farewell;
+        let mut left: Vec<&Berth> = self.berths.values().collect();
+        while !left.is_empty() && since.elapsed() < farewell {
+            let mut there = Vec::new();
+            for berth in left {
+                if berth.bye()?.is_none() {
+                    there.push(berth);
+                }
+            }
+            left = there;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.desk.ask(Errand::CancelAll);
+        self.desk.close(farewell).await;
+        Ok(())
+    }
+}
+
+/// Ends a pool: its workers stop at their next sign of life, and those that come later leave at once.
+pub(super) fn revoke(folder: &Path) -> std::io::Result<()> {
+    fs::write(folder.join(post::REVOKED), "")
+}
+
+/// The name of a pool in the comments of jobs.
+pub(super) fn pool_name(home: &str, generation: &str) -> String {
+    format!("{home}.{generation}")
+}
