@@ -1,7 +1,7 @@
 # Every target does the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart test coverage chaos bench-scale bench-pytorch fuzz-build fuzz check build libtorch lint doc deny bless fmt clean tools
+.PHONY: help quickstart test coverage chaos bench-scale bench-cluster bench-pytorch fuzz-build fuzz check build libtorch lint doc deny bless fmt clean tools
 
 # A variable that is set but empty would hide the pinned libtorch from cargo.
 $(foreach name,LIBTORCH LIBTORCH_USE_PYTORCH LIBTORCH_LIB LIBTORCH_INCLUDE,$(if $($(name)),,$(eval unexport $(name))))
@@ -33,6 +33,9 @@ chaos: libtorch ## kill a run KILLS times (120) at random moments, and compare w
 
 bench-scale: build ## how the orchestrator carries 10,000 toy trials of 1,000 points each
 	@python3 scripts/bench_scale.py $(TARGET)/release/sandbox
+
+bench-cluster: libtorch ## what a stage costs the orchestrator of 1,000 make-believe workers and 100,000 stages
+	SCALE_WORKERS=1000 SCALE_STAGES=100000 cargo test $(BUILD) --test cluster_scale losses -- --nocapture
 
 bench-pytorch: build ## tokens a second of a training step, beside PyTorch's in turn (installs it into .venv)
 	@test -x .venv/bin/python || { python3 -m venv .venv && .venv/bin/pip install --quiet torch==2.11.0 numpy; }

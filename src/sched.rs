@@ -572,4 +572,48 @@ mod tests {
         };
         assert_eq!(launched(&scheduler.handle(news).expect("lawful")), [("b", 0)]);
     }
+
+    #[test]
+    fn a_task_that_runs_already_holds_its_slot_and_ends_like_any_other() {
+        let running = Task {
+            attempts: 3,
+            is_running: true,
+            ..task("a", 9.0)
+        };
+        let mut scheduler = Scheduler::new(vec![running, task("b", 1.0)], limits(1));
+        assert_eq!(launched(&scheduler.handle(News::Start).expect("lawful")), []);
+        let news = News::Ended {
+            stage: StageId("a".to_owned()),
+            outcome: Outcome::Completed,
+            has_moved: true,
+        };
+        let effects = scheduler.handle(news).expect("lawful");
+        let completed = StageEvent::Completed { attempt: 3 };
+        assert_eq!(effects[0], Effect::Record(StageId("a".to_owned()), completed));
+        assert_eq!(launched(&effects), [("b", 0)]);
+    }
+
+    #[test]
+    fn a_worker_that_is_taken_away_counts_only_while_the_stage_stands_still() {
+        let mut scheduler = Scheduler::new(
+            vec![task("a", 1.0)],
+            Limits {
+                retries: BTreeMap::from([(Cause::Interrupted, 2)]),
+                ..limits(1)
+            },
+        );
+        scheduler.handle(News::Start).expect("lawful");
+        let mut taken_away = |has_moved| {
+            let news = News::Ended {
+                stage: StageId("a".to_owned()),
+                outcome: Outcome::Faulted(Cause::Interrupted),
+                has_moved,
+            };
+            launched(&scheduler.handle(news).expect("lawful")).len()
+        };
+        for has_moved in [true, true, true, false, true, false] {
+            assert_eq!(taken_away(has_moved), 1);
+        }
+        assert_eq!(taken_away(false), 0, "three in a row");
+    }
 }

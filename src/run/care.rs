@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::Serialize;
 
+use crate::exec::slurm;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
-use crate::run::failure::Failure;
+use crate::run::failure::{Failure, exit};
 use crate::store::{Entry, Problem, Store};
 use crate::units::StageId;
 
@@ -89,8 +90,8 @@ pub struct Request {
 /// Removes what nothing needs. Nothing may run meanwhile.
 pub async fn collect(context: &Context, request: Request) -> Result<Collected, Failure> {
     let _lock = context.workdir.lock(&context.holder())?;
+    let mut removed = idle_pools(context)?;
     let mut store = context.store().await?;
-    let mut removed = Vec::new();
     if request.states {
         for (stage, resume) in idle_states(&mut store).await? {
             let path = context.workdir.resolved(&resume.checkpoint.path);
@@ -142,6 +143,27 @@ pub async fn collect(context: &Context, request: Request) -> Result<Collected, F
             })
             .collect(),
     })
+}
+
+/// Pools of workers that are over; refused where one may be at work.
+fn idle_pools(context: &Context) -> Result<Vec<(PathBuf, u64, &'static str)>, Failure> {
+    let pools = context.workdir.pools();
+    if slurm::has_others(&pools, None)? {
+        // They hold no lock, and what they have written is not in the database yet.
+        return Err(Failure::new(
+            exit::HELD,
+            "home_held",
+            "a run on Slurm has left workers that may still train",
+            "run its sweep again, there or here: that takes in what they wrote, or ends them",
+        ));
+    }
+    let over = slurm::revoked(&pools)?.into_iter();
+    Ok(over
+        .map(|pool| {
+            let bytes = crate::workdir::disk_bytes(&pool);
+            (pool, bytes, "a pool of workers that is over")
+        })
+        .collect())
 }
 
 /// States that no stage that is still to be trained starts from.

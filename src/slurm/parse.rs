@@ -349,5 +349,4 @@ fn fields(line: &str) -> Vec<(&str, String)> {
 }
 
 #[cfg(test)]
-#[path = "parse_tests.rs"]
 mod tests;

@@ -240,7 +240,7 @@ impl Cluster {
                 let lines = self.world.home().join(&attempt.folder).join("lines.jsonl");
                 for line in fs::read_to_string(lines).unwrap_or_default().lines() {
                     let line: Value = serde_json::from_str(line).expect("a whole line");
-                    if let Some(step) = line["said"]["left"]["resume"]["step"].as_u64() {
+                    if let Some(step) = line["said"]["left"]["step"].as_u64() {
                         newest = step;
                     }
                 }
@@ -678,6 +678,8 @@ fn a_leftover_pool_of_another_shape_is_revoked() {
     let mut run = cluster.run(4, 300, FOUR);
     cluster.await_middle(4);
     run.kill();
+    let gc = cluster.world.run(&["gc", "--json"]);
+    assert_eq!((gc.code, gc.error().as_str()), (5, "home_held"), "they may still train");
     let old = cluster.workers(1);
     cluster.run(4, 300, "max_workers: 4\ncpus: 2\n").succeeds(&cluster, 90);
     cluster.check(4);
@@ -685,6 +687,8 @@ fn a_leftover_pool_of_another_shape_is_revoked() {
     assert_eq!(cluster.count(), 8, "each was handed back, and went on elsewhere");
     assert!(old.iter().all(|folder| bye(folder).is_some()));
     assert!(!cluster.workers(2).is_empty());
+    cluster.world.run(&["gc", "--json"]).ok();
+    assert!(!cluster.generation(1).exists() && cluster.generation(2).exists());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use client::{CallError, Client, SubmitError, unwanted};
 pub use doctor::{Finding, survey};
 pub use pool::{Pool, Room};
-pub use takeover::{Adopted, Retired, has_others, retire_others};
+pub use takeover::{Adopted, Retired, has_others, retire_others, revoked};
 
 use crate::post::Owner;
 use crate::slurm::script::ScriptError;

@@ -88,6 +88,20 @@ fn generations(pools: &Path) -> std::io::Result<(Vec<PathBuf>, u64)> {
     Ok((living.into_iter().map(|(_, path)| path).collect(), newest))
 }
 
+/// Pools that are over, but for the newest of all, which says what the next is called.
+pub fn revoked(pools: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !pools.exists() {
+        return Ok(Vec::new());
+    }
+    let (_, newest) = generations(pools)?;
+    let folders = (1..newest).map(|number| pools.join(generation(number)));
+    Ok(folders.filter(|folder| folder.join(post::REVOKED).exists()).collect())
+}
+
+fn generation(number: u64) -> String {
+    format!("g{number:04}")
+}
+
 /// The pool that can be taken over.
 fn heir(settings: &Settings, living: &[PathBuf]) -> std::io::Result<Option<PathBuf>> {
     let ours = Note::of(settings);
@@ -173,7 +187,7 @@ impl Pool {
 
 /// Makes a pool's folder.
 fn found_pool(settings: &Settings, number: u64) -> std::io::Result<PathBuf> {
-    let folder = settings.pools.join(format!("g{number:04}"));
+    let folder = settings.pools.join(generation(number));
     fs::create_dir(&folder)?;
     // Before its first worker comes.
     for name in [post::WORKERS, post::OUT, post::SCRIPTS, post::SUBMISSIONS] {

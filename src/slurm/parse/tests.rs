@@ -1,3 +1,5 @@
+//! What Slurm prints, from several versions, cut and bent in every way.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -5,7 +7,7 @@ use crate::slurm::state::Why;
 
 macro_rules! fixture {
     ($name:literal) => {
-        include_str!(concat!("../../tests/slurm/fixtures/", $name))
+        include_str!(concat!("../../../tests/slurm/fixtures/", $name))
     };
 }
 
