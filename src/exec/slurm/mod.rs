@@ -9,6 +9,7 @@ mod client;
 mod doctor;
 mod journal;
 mod pool;
+mod room;
 mod supply;
 mod takeover;
 
@@ -18,7 +19,8 @@ use std::time::Duration;
 
 pub use client::{CallError, Client, SubmitError, unwanted};
 pub use doctor::{Finding, survey};
-pub use pool::{Pool, Room};
+pub use pool::Pool;
+pub use room::Room;
 pub use takeover::{Adopted, Retired, has_others, retire_others, revoked};
 
 use crate::post::Owner;

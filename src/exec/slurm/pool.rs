@@ -11,6 +11,7 @@ use fs_err as fs;
 use crate::exec::slurm::berth::{self, Berth, Busy, Fate, Said};
 use crate::exec::slurm::clerk::{Desk, Errand, Report};
 use crate::exec::slurm::journal::Journal;
+use crate::exec::slurm::room::Room;
 use crate::exec::slurm::supply::Supply;
 use crate::exec::slurm::{PoolError, Settings};
 use crate::exec::{Lost, News};
@@ -30,19 +31,6 @@ struct Waiting {
     stage: StageId,
     attempt: u32,
     job: PathBuf,
-}
-
-/// How many workers there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Workers with nothing to do.
-    pub idle: usize,
-    /// Workers with a stage.
-    pub busy: usize,
-    /// Jobs whose workers have not come yet.
-    pub coming: u64,
-    /// Stages that no worker has yet.
-    pub waiting: usize,
 }
 
 /// A pool of workers on a cluster.
@@ -126,32 +114,11 @@ impl Pool {
 
     /// What went wrong with Slurm, or why nothing runs, if that has changed; whatever failed is tried again.
     pub fn word(&mut self) -> Option<String> {
-        let word = self.trouble.take().or_else(|| self.why_nothing_runs())?;
+        let word = self.trouble.take();
+        let word = word.or_else(|| self.room().why_nothing_runs(&self.supply.reasons()))?;
         let is_new = self.word.as_ref() != Some(&word);
         self.word = Some(word.clone());
         is_new.then_some(word)
-    }
-
-    fn why_nothing_runs(&self) -> Option<String> {
-        let room = self.room();
-        if room.busy > 0 || room.waiting == 0 || room.coming == 0 {
-            return None;
-        }
-        let reasons: Vec<String> = self
-            .supply
-            .reasons()
-            .into_iter()
-            .map(|(reason, count)| format!("{count} {reason}"))
-            .collect();
-        let why = if reasons.is_empty() {
-            String::new()
-        } else {
-            format!(" (Slurm: {})", reasons.join(", "))
-        };
-        Some(format!(
-            "{} stages wait, {} workers are on their way{why}",
-            room.waiting, room.coming
-        ))
     }
 
     /// Reads what the workers said since the last look, finds those that are gone, and those that have come.
