@@ -73,6 +73,17 @@ impl Cluster {
         self.profile.max_workers
     }
 
+    /// What is to be said where the stages of a plan take more threads than a worker has cores.
+    pub(super) fn lacks_cores(&self, planned: &Planned) -> Option<String> {
+        let threads = planned.plan.stages.iter().map(|stage| stage.config.numerics.threads);
+        let threads = threads.max()?;
+        // Slurm gives one where nobody asks for more; a card's worker waits for the card.
+        let cores = self.profile.cpus.unwrap_or(1);
+        (self.profile.gpus.is_none() && threads > cores).then(|| {
+            format!("stages of this sweep take {threads} threads, and a worker has {cores} core: write `cpus: {threads}` into the profile")
+        })
+    }
+
     /// What its pool is made of; `silence`: how long a worker may say nothing of its stage.
     pub fn settings(&self, context: &Context, silence: Duration) -> Result<Settings, Failure> {
         let pools = std::path::absolute(context.workdir.pools())?;

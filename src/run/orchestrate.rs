@@ -178,6 +178,9 @@ async fn means(
             let known = store.known(&sweep.name).await?;
             let nothing = (BTreeMap::new(), None);
             let planned = planning::plan_sweep(context, sweep.clone(), text.to_owned(), Vec::new(), known, nothing)?;
+            if let Some(lack) = cluster.lacks_cores(&planned) {
+                word(&lack);
+            }
             let wanted = cluster::wanted(&planned, running.clone());
             let settings = cluster.settings(context, silence)?;
             cluster::cluster_workers(context, settings, &running, &wanted, &mut word).await?

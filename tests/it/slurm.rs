@@ -357,12 +357,15 @@ parameters:
   schedule: {name: [wsd, cosine], warmup: 2000}
 ";
     cluster.world.write("home/slurm.yaml", "max_workers: 3\n");
-    cluster.world.write("q.yaml", shared);
+    cluster
+        .world
+        .write("q.yaml", &format!("{shared}resources: {{threads: 2}}\n"));
     let ran = cluster
         .command(&["run", "q.yaml", "--on", "slurm", "--json"])
         .output()
         .expect("it runs");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && said.contains("write `cpus: 2`"), "{said}");
     let summary: Value = serde_json::from_slice(&ran.stdout).expect("one JSON value");
     assert_eq!(
         (&summary["counts"]["complete"], &summary["counts"]["diverged"]),
