@@ -11,9 +11,9 @@ use crate::cli::inspect;
 use crate::cli::output::Output;
 use crate::hugging_face::Form;
 use crate::run::context::Context;
+use crate::run::exporting;
 use crate::run::failure::Failure;
 use crate::run::filter::Filter;
-use crate::run::{exporting, fitting};
 use crate::tables::{self, Format, TableError};
 use crate::workdir::write_atomic;
 
@@ -95,12 +95,18 @@ async fn export_model(context: &Context, args: &ExportArgs, form: Form, output: 
     show_paths(&written, output)
 }
 
+/// Refuses a name that is none of these.
+fn known(name: Option<&str>, names: Vec<String>) -> Result<(), Failure> {
+    match name.filter(|name| names.iter().all(|known| known != name)) {
+        Some(name) => Err(Failure::unknown_sweep(name, &names)),
+        None => Ok(()),
+    }
+}
+
 async fn export_events(context: &Context, args: &ExportArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     let sweep = args.target.as_deref();
-    if sweep.is_some() {
-        fitting::sweep_name(&mut store, sweep).await?;
-    }
+    known(sweep, store.sweeps().await?.into_iter().map(|row| row.sweep).collect())?;
     let mut trials = store.trials(sweep).await?;
     let filter = Filter::new(args.condition.as_deref(), &trials)?;
     trials.retain(|trial| filter.holds(trial));
@@ -110,14 +116,10 @@ async fn export_events(context: &Context, args: &ExportArgs, output: &Output) ->
 
 async fn export_tables(context: &Context, args: &ExportArgs, format: Format, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
-    if let Some(sweep) = &args.target {
-        let mut names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
-        names.extend(store.imports().await?);
-        if !names.contains(sweep) {
-            return Err(Failure::unknown_sweep(sweep, &names));
-        }
-    }
     let sweep = args.target.as_deref();
+    let mut names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
+    names.extend(store.imports().await?);
+    known(sweep, names)?;
     let mut trials = store.trials(sweep).await?;
     let filter = Filter::new(args.condition.as_deref(), &trials)?;
     trials.retain(|trial| filter.holds(trial));

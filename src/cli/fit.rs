@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::cli::fit_text::{
-    cross_check_text, curves_text, loss_text, lr_batch_text, lr_text, three_term_text, tried_text,
+    batch_text, cross_check_text, curves_text, loss_text, lr_batch_text, lr_text, three_term_text, tried_text,
 };
 use crate::cli::mapping::MappingArgs;
 use crate::cli::output::Output;
@@ -16,6 +16,7 @@ use crate::fit::curves::Law;
 use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::HoldOut;
+use crate::run::batch_fitting;
 use crate::run::context::Context;
 use crate::run::cross_check::CrossCheck;
 use crate::run::curve_fitting::{self, CurveSource};
@@ -23,6 +24,7 @@ use crate::run::failure::Failure;
 use crate::run::fitting::{self, Kept, Laws, Request, TableFit, Timings};
 use crate::run::lr_batch_fitting;
 use crate::run::sources::Source;
+use crate::run::sweep_set::SweepSet;
 use crate::run::table_runs::Mapping;
 use crate::run::three_term_fitting::{self, Tried};
 
@@ -65,6 +67,7 @@ enum LawArg {
     ThreeTerm,
     Lr,
     LrBatch,
+    Batch,
     Annealing,
     MultiPower,
 }
@@ -158,6 +161,11 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
             let (kept, _) = lr_batch_fitting::fit(context, &mut store, source, &args.request()).await?;
             fitting.show(&kept, &kept.fit, || lr_batch_text(&kept))
         }
+        (LawArg::Batch, _) => {
+            let mut store = context.store_or_new().await?;
+            let kept = batch_fitting::fit(context, &mut store, source, &args.request()).await?;
+            fitting.show(&kept, &kept.fit, || batch_text(&kept))
+        }
         (LawArg::Annealing, _) => fitting.curves(Law::Annealing).await,
         (LawArg::MultiPower, _) => fitting.curves(Law::MultiPower).await,
     }
@@ -231,8 +239,8 @@ impl Fitting<'_> {
             let fit = fitting::fit_import(context, &mut store, name, &request).await?;
             return self.show_runs(&fit);
         }
-        let sweep = fitting::sweep_name(&mut store, self.args.target.as_deref()).await?;
-        let laws = fitting::fit_sweep(context, &mut store, &sweep, &request).await?;
+        let sweeps = SweepSet::find(&mut store, self.args.target.as_deref()).await?;
+        let laws = fitting::fit_sweeps(context, &mut store, &sweeps, &request).await?;
         let Laws { loss, lr, timings, .. } = laws;
         if law == LawArg::Lr {
             let kept = lr.map_err(|refusal| fitting::refused(&refusal))?;
@@ -282,9 +290,9 @@ impl Fitting<'_> {
                 predict: inside(&args.predict),
             }
         } else {
-            let sweep = fitting::sweep_name(&mut store, Some(target)).await?;
+            let sweeps = SweepSet::find(&mut store, Some(target)).await?;
             let names = [&args.train[..], &args.predict[..]];
-            curve_fitting::trials(self.context, &mut store, &sweep, names, &args.request()).await?
+            curve_fitting::trials(self.context, &mut store, &sweeps, names, &args.request()).await?
         };
         let request = curve_fitting::Request {
             law,

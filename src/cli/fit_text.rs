@@ -3,13 +3,17 @@
 //! Refuses to find any.
 
 use crate::cli::output::{number, table};
+use crate::fit::batch_curves::ReadFrom;
+use crate::fit::batch_law::Level;
 use crate::fit::curves::Score;
 use crate::fit::isoflop::Agreement;
 use crate::fit::learning_rate::LrFit;
+use crate::fit::line::Power;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::lr_batch::PowerLaw;
 use crate::fit::transfer::{Transfer, Verdict};
 use crate::fit::{Estimate, Warning};
+use crate::run::batch_fitting::KeptBatch;
 use crate::run::cross_check::CrossCheck;
 use crate::run::curve_fitting::KeptCurves;
 use crate::run::fitting::Kept;
@@ -169,6 +173,54 @@ fn row(name: &str, estimate: &Estimate) -> Vec<String> {
     ]
 }
 
+/// `-3.1 (-4.2 to -2)`.
+fn shown(estimate: Option<&Estimate>) -> String {
+    match estimate {
+        Some(Estimate {
+            value,
+            ci95: Some([low, high]),
+            ..
+        }) => format!("{value:.3} ({low:.3} to {high:.3})"),
+        Some(estimate) => format!("{:.3}", estimate.value),
+        None => "–".to_owned(),
+    }
+}
+
+pub(super) fn batch_text(kept: &KeptBatch) -> String {
+    let from = match kept.read_from {
+        ReadFrom::FinalLosses => "final losses of several budgets",
+        ReadFrom::TrainingLosses => "training losses along the runs",
+    };
+    let law = &kept.law;
+    let row = |name: &str, power: &Power| {
+        vec![
+            name.to_owned(),
+            significant(power.c, 4).to_string(),
+            shown(Some(&power.exponent)),
+        ]
+    };
+    let rows = [row("loss", &law.by_loss), row("tokens", &law.by_tokens)];
+    let level = |it: &Level| {
+        vec![
+            human_count(it.params),
+            format!("{:.3}", it.loss),
+            human_count(it.batch_tokens),
+            human_count(it.tokens),
+        ]
+    };
+    let levels: Vec<Vec<String>> = law.levels.iter().map(level).collect();
+    format!(
+        "fit {} of {}: the batch that reaches a loss with the fewest tokens\n{} levels of loss, from {from} ({} trials)\n",
+        kept.fit,
+        kept.source,
+        law.levels.len(),
+        kept.trials.len()
+    ) + &table(&["batch (tokens) by", "c", "exponent"], &rows)
+        + "\n"
+        + &table(&["params", "loss", "best batch", "tokens"], &levels)
+        + &warnings_text(&law.warnings)
+}
+
 pub(super) fn lr_batch_text(kept: &KeptLrBatch) -> String {
     let used = kept.groups.iter().filter(|group| group.left_out.is_none()).count();
     let mut text = format!(
@@ -178,15 +230,6 @@ pub(super) fn lr_batch_text(kept: &KeptLrBatch) -> String {
         kept.n,
         kept.groups.len()
     );
-    let shown = |estimate: Option<&Estimate>| match estimate {
-        Some(Estimate {
-            value,
-            ci95: Some([low, high]),
-            ..
-        }) => format!("{value:.3} ({low:.3} to {high:.3})"),
-        Some(estimate) => format!("{:.3}", estimate.value),
-        None => "–".to_owned(),
-    };
     let row = |name: &str, law: &PowerLaw| {
         vec![
             name.to_owned(),

@@ -13,6 +13,7 @@ use crate::recipe::build::{Ask, Size};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting::{self, Request};
+use crate::run::sweep_set::SweepSet;
 use crate::run::{advising, forecasting, recipe_files};
 
 #[derive(Debug, Args)]
@@ -38,7 +39,8 @@ pub(super) struct RecipeArgs {
     /// Freeze the recipe as a forecast, with its hash and date: `sandbox score` compares it with what came out
     #[arg(long)]
     register: bool,
-    /// The sweep that it rests on (default: the one that was planned last)
+    /// The sweep that it rests on, or several as one study, `lr-transfer+batch-size` (default: the one that was planned
+    /// last)
     #[arg(long)]
     sweep: Option<String>,
 }
@@ -62,15 +64,15 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
         return Err(Failure::invalid("usage", "--params must lie between 1e3 and 1e15", ""));
     }
     let mut store = context.store().await?;
-    let sweep = fitting::sweep_name(&mut store, args.sweep.as_deref()).await?;
-    let laws = fitting::fit_sweep(context, &mut store, &sweep, &Request::default()).await?;
+    let sweeps = SweepSet::find(&mut store, args.sweep.as_deref()).await?;
+    let laws = fitting::fit_sweeps(context, &mut store, &sweeps, &Request::default()).await?;
     let ask = Ask {
         params: args.params,
         size: args.size(),
     };
-    let recipe = advising::advise(context, &mut store, &sweep, &laws, &ask).await?;
+    let recipe = advising::advise(context, &mut store, &sweeps, &laws, &ask).await?;
     if let Some(folder) = &args.out {
-        let data = advising::data_name(&mut store, &sweep, &laws.trials).await?;
+        let data = advising::data_name(&mut store, &laws.trials).await?;
         for file in recipe_files::write(&recipe, &data, folder)? {
             output.note(&format!("wrote {}", file.display()));
         }
@@ -96,7 +98,7 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
                 it.forecast, it.registered_at, it.hash
             )
         });
-        recipe_text(&sweep, &recipe) + &registered
+        recipe_text(sweeps.name(), &recipe) + &registered
     })?;
     Ok(0)
 }

@@ -7,11 +7,13 @@ use clap::Args;
 use crate::cli::output::Output;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::{fitting, reporting};
+use crate::run::reporting;
+use crate::run::sweep_set::SweepSet;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// The sweep (default: the one that was planned last), or a kept law of loss by its name: `sandbox fit` prints it
+    /// The sweep (default: the one that was planned last), several as one study, `lr-transfer+batch-size`, or a kept law
+    /// of loss by its name: `sandbox fit` prints it
     #[arg(value_name = "SWEEP|FIT")]
     target: Option<String>,
     /// Folder to write to (default: reports/SWEEP or reports/FIT)
@@ -23,8 +25,8 @@ pub(super) async fn report(context: &Context, args: &ReportArgs, output: &Output
     let mut store = context.store().await?;
     let folder = |name: &str| args.out.clone().unwrap_or_else(|| PathBuf::from("reports").join(name));
     let target = args.target.as_deref();
-    let written = match (target, fitting::sweep_name(&mut store, target).await) {
-        (_, Ok(sweep)) => reporting::report(context, &mut store, &sweep, &folder(&sweep)).await?,
+    let written = match (target, SweepSet::find(&mut store, target).await) {
+        (_, Ok(sweeps)) => reporting::report(context, &mut store, &sweeps, &folder(sweeps.name())).await?,
         (Some(fit), Err(_)) if fit == "last" || !store.fits(fit).await?.is_empty() => {
             reporting::report_law(&mut store, fit, &folder(fit)).await?
         }

@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Warning;
+use crate::fit::batch_curves::BatchCurve;
 use crate::fit::bootstrap;
 use crate::fit::curve::Curve;
 use crate::fit::design::{SAME_SIZE, distinct};
 use crate::fit::line::{Line, Power};
 use crate::fit::linear::Normal;
-use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
 
 /// Levels of loss at each size, evenly spaced in ln L over what three batches reach: curves are read between their
@@ -27,20 +27,6 @@ const POINTS_MIN: usize = 3;
 /// Batches that need up to this factor more tokens than the best take part in the parabola: far from the best, tokens
 /// grow in proportion to the batch and not as its square.
 const WINDOW_FACTOR: f64 = 2.0;
-
-/// What a size reaches with one batch: by its checkpoints, or by several budgets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BatchCurve {
-    /// What the curve is called.
-    pub label: String,
-    /// Parameters.
-    pub params: f64,
-    /// Tokens in a batch.
-    pub batch_tokens: f64,
-    /// Tokens seen and loss in nats per token. Only points that are lower than all before count: the others say
-    /// nothing of when a loss was reached.
-    pub points: Vec<(f64, f64)>,
-}
 
 /// The best batch for one level of loss at one size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -70,27 +56,6 @@ pub struct BatchLaw {
     pub left_out: Vec<(String, String)>,
     /// What a reader must know.
     pub warnings: Vec<Warning>,
-}
-
-/// Curves of finished runs: at each size and batch the lowest loss of each number of tokens, whatever the learning
-/// rate.
-pub fn curves(runs: &[Observation]) -> Vec<BatchCurve> {
-    let mut rows: Vec<(f64, f64, f64, f64)> = runs
-        .iter()
-        .filter_map(|run| Some((run.params, run.batch_tokens?, run.tokens, run.loss)))
-        .collect();
-    rows.sort_by(|a, b| {
-        let by_curve = a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1));
-        by_curve.then(a.2.total_cmp(&b.2)).then(a.3.total_cmp(&b.3))
-    });
-    rows.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
-        .map(|same| BatchCurve {
-            label: format!("{:.4e} parameters, batches of {:.4e} tokens", same[0].0, same[0].1),
-            params: same[0].0,
-            batch_tokens: same[0].1,
-            points: same.iter().map(|row| (row.2, row.3)).collect(),
-        })
-        .collect()
 }
 
 /// Fits the law; intervals come from leaving out one curve after the other (the jackknife of Tukey 1958), because all

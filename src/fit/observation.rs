@@ -65,6 +65,15 @@ impl Observation {
             .then_with(|| self.tokens.total_cmp(&other.tokens))
     }
 
+    /// Whether both are of one size and one budget.
+    fn is_of_point(&self, other: &Self) -> bool {
+        let budgets = match (self.batch_tokens, other.batch_tokens) {
+            (Some(a), Some(b)) => same_budget([self.tokens, a], [other.tokens, b]),
+            _ => self.tokens.total_cmp(&other.tokens).is_eq(),
+        };
+        self.params.total_cmp(&other.params).is_eq() && budgets
+    }
+
     /// The order of configurations: everything that makes two runs differ, but for the seed.
     pub(crate) fn configuration_order(&self, other: &Self) -> Ordering {
         self.point_order(other)
@@ -80,6 +89,17 @@ impl Observation {
             .then_with(|| self.loss.total_cmp(&other.loss))
             .then_with(|| self.label.cmp(&other.label))
     }
+}
+
+/// Whether `[tokens, tokens of a batch]` of two runs are one budget: it is rounded to whole batches, and so it is not
+/// the same number of tokens at every batch.
+pub(crate) fn same_budget(a: [f64; 2], b: [f64; 2]) -> bool {
+    let rounding = if a[1].total_cmp(&b[1]).is_eq() {
+        0.0
+    } else {
+        f64::midpoint(a[1], b[1])
+    };
+    (a[0] - b[0]).abs() <= rounding
 }
 
 /// Orders numbers that may be missing; missing comes first.
@@ -105,7 +125,7 @@ pub fn best_per_cell(all: &[Observation]) -> (Vec<Observation>, Vec<(String, Str
         .map(|run| (run.label, "another schedule than that of most points".to_owned()))
         .collect();
     let mut kept = Vec::new();
-    for point in of_schedule.chunk_by(|a, b| a.point_order(b).is_eq()) {
+    for point in of_schedule.chunk_by(Observation::is_of_point) {
         let best = best_configuration(point);
         for configuration in point.chunk_by(|a, b| a.configuration_order(b).is_eq()) {
             if best.is_some_and(|best| best[0].configuration_order(&configuration[0]).is_eq()) {
@@ -129,7 +149,7 @@ fn most_covering(ordered: &[Observation]) -> Option<String> {
         .into_iter()
         .map(|(schedule, runs)| {
             let best: Vec<f64> = runs
-                .chunk_by(|a, b| a.point_order(b).is_eq())
+                .chunk_by(Observation::is_of_point)
                 .filter_map(|point| best_configuration(point).map(mean_loss))
                 .collect();
             let mean = best.iter().sum::<f64>() / best.len() as f64;
@@ -207,6 +227,24 @@ pub(crate) mod tests {
         let kept: Vec<&str> = kept.iter().map(|run| run.label.as_str()).collect();
         assert_eq!(kept, ["b", "c", "d"]);
         assert_eq!(left_out[0].0, "a");
+    }
+
+    #[test]
+    fn a_budget_of_four_million_is_one_at_every_batch() {
+        let with = |label: &str, batch: f64, tokens: f64, loss: f64| Observation {
+            tokens,
+            batch_tokens: Some(batch),
+            ..run(label, 10.0, 0.1, loss)
+        };
+        let runs = [
+            with("a", 1024.0, 3_999_744.0, 1.7),
+            with("b", 4096.0, 4_001_792.0, 1.6),
+            with("c", 32768.0, 3_997_696.0, 2.3),
+            with("d", 1024.0, 2_000_896.0, 1.9),
+        ];
+        let (kept, _) = best_per_cell(&runs);
+        let kept: Vec<&str> = kept.iter().map(|run| run.label.as_str()).collect();
+        assert_eq!(kept, ["d", "b"]);
     }
 
     #[test]

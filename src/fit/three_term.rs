@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::fit::bootstrap::{self, Draws};
 use crate::fit::design::distinct;
 use crate::fit::linear::{self, Normal};
-use crate::fit::observation::Observation;
+use crate::fit::observation::{Observation, same_budget};
 use crate::fit::refusal::Refusal;
 use crate::fit::{Estimate, Warning};
 
@@ -96,7 +96,7 @@ impl ThreeTermLaw {
 pub fn fit(runs: &[Observation], draws: Draws) -> Result<ThreeTermLaw, Refusal> {
     runs.iter().try_for_each(Observation::check)?;
     let best = best(runs);
-    let groups: Vec<&[[f64; 4]]> = best.chunk_by(|a, b| compare(a, b, 2).is_eq()).collect();
+    let groups: Vec<&[[f64; 4]]> = best.chunk_by(is_of_group).collect();
     let count = |of: fn(&[f64; 4]) -> f64| distinct(best.iter().map(of)).len();
     let (sizes, budgets, batches) = (count(|row| row[0]), count(|row| row[1]), count(|row| row[2]));
     if sizes < VALUES_MIN {
@@ -146,6 +146,11 @@ fn compare(a: &[f64; 4], b: &[f64; 4], columns: usize) -> Ordering {
     compared.fold(Ordering::Equal, Ordering::then)
 }
 
+/// Whether two rows are of one size and one budget.
+fn is_of_group(a: &[f64; 4], b: &[f64; 4]) -> bool {
+    a[0].total_cmp(&b[0]).is_eq() && same_budget([a[1], a[2]], [b[1], b[2]])
+}
+
 /// Size, tokens, batch and the lowest loss of each of these, in order, near the lowest of each size and tokens.
 fn best(runs: &[Observation]) -> Vec<[f64; 4]> {
     let mut rows: Vec<[f64; 4]> = runs
@@ -154,7 +159,7 @@ fn best(runs: &[Observation]) -> Vec<[f64; 4]> {
         .collect();
     rows.sort_by(|a, b| compare(a, b, 4));
     rows.dedup_by(|later, first| compare(later, first, 3).is_eq());
-    rows.chunk_by(|a, b| compare(a, b, 2).is_eq())
+    rows.chunk_by(is_of_group)
         .flat_map(|group| {
             let lowest = group.iter().map(|row| row[3]).fold(f64::INFINITY, f64::min);
             group

@@ -59,8 +59,9 @@ fn caption(rule: Option<&BatchRule<'_>>) -> String {
     if let Some(rule) = rule {
         let [by_tokens, by_loss] = &rule.formulas;
         caption.push_str(&format!(
-            " The uncoloured line is the law of the batch, {by_tokens} (or {by_loss}); it rests on final losses, \
-             whose own minima are the uncoloured diamonds."
+            " The uncoloured line is the law of the batch, {by_tokens} (or {by_loss}); it rests on {}, \
+             whose own minima are the uncoloured diamonds.",
+            rule.read_from
         ));
     }
     caption
@@ -145,7 +146,7 @@ fn law_marks(rule: &BatchRule<'_>, params: f64, [low, high]: [f64; 2]) -> Vec<Ma
         ink: Ink::Plain,
         shape: Shape::Diamond,
         hover: Some(format!(
-            "final loss {} takes fewest tokens, {}, with batches of {} tokens",
+            "loss {} takes fewest tokens, {}, with batches of {} tokens",
             text::loss(minimum.loss),
             text::count(minimum.tokens),
             text::count(minimum.batch_tokens)

@@ -128,6 +128,8 @@ pub struct BatchRule<'a> {
     pub formulas: [String; 2],
     /// The best batch of a run of D tokens, in tokens.
     pub at: &'a dyn Fn(f64) -> f64,
+    /// What the minima are read from: `final losses`.
+    pub read_from: &'static str,
     /// The minima that it rests on.
     pub minima: Vec<BatchMinimum>,
 }

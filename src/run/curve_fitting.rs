@@ -11,6 +11,7 @@ use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting;
+use crate::run::sweep_set::SweepSet;
 use crate::run::table_runs;
 use crate::store::Store;
 use crate::tables::read::TextTable;
@@ -114,11 +115,11 @@ fn curves_of(paths: &[PathBuf]) -> Result<Vec<Curve>, Failure> {
 pub async fn trials(
     context: &Context,
     store: &mut Store,
-    sweep: &str,
+    sweeps: &SweepSet,
     names: [&[String]; 2],
     request: &fitting::Request,
 ) -> Result<CurveSource, Failure> {
-    let mut rows = fitting::counting(store, sweep, request).await?;
+    let mut rows = fitting::counting(store, sweeps, request).await?;
     fitting::no_toys(&rows, context.trainer).map_err(|refusal| fitting::refused(&refusal))?;
     rows.retain(|row| row.state == TrialState::Complete);
     let is = |row: &TrialRow, name: &String| row.slug == *name || row.trial.starts_with(name.as_str());
@@ -127,7 +128,7 @@ pub async fn trials(
             .iter()
             .map(|name| {
                 rows.iter().find(|row| is(row, name)).cloned().ok_or_else(|| {
-                    let message = format!("`{sweep}` has no finished trial `{name}`");
+                    let message = format!("`{}` has no finished trial `{name}`", sweeps.name());
                     Failure::invalid("unknown_trial", message, "`sandbox status --trials` lists them")
                 })
             })

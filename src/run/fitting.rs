@@ -17,6 +17,7 @@ use crate::run::context::Context;
 use crate::run::cross_check::{CrossCheck, cross_check};
 use crate::run::failure::Failure;
 use crate::run::filter::Filter;
+use crate::run::sweep_set::SweepSet;
 use crate::run::table_runs::{self, Mapping, TableRuns};
 use crate::store::{FitRow, ImportRow, Store};
 use crate::wire::Trainer;
@@ -105,22 +106,15 @@ pub fn refused(refusal: &Refusal) -> Failure {
     Failure::refused(refusal.code(), refusal.to_string(), refusal.hint())
 }
 
-/// The name of the sweep that is meant: the one that is named, or the one that was planned last.
-pub async fn sweep_name(store: &mut Store, asked: Option<&str>) -> Result<String, Failure> {
-    let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
-    match asked {
-        Some(name) if names.iter().any(|known| known == name) => Ok(name.to_owned()),
-        Some(name) => Err(Failure::unknown_sweep(name, &names)),
-        None => store
-            .newest_sweep()
-            .await?
-            .ok_or_else(|| Failure::unknown_sweep("", &names)),
-    }
-}
-
-/// Fits the laws of a sweep and keeps those that are not refused.
-pub async fn fit_sweep(context: &Context, store: &mut Store, sweep: &str, request: &Request) -> Result<Laws, Failure> {
-    let trials = counting(store, sweep, request).await?;
+/// Fits the laws of a sweep, or of several as one, and keeps those that are not refused.
+pub async fn fit_sweeps(
+    context: &Context,
+    store: &mut Store,
+    sweeps: &SweepSet,
+    request: &Request,
+) -> Result<Laws, Failure> {
+    let sweep = sweeps.name();
+    let trials = counting(store, sweeps, request).await?;
     if let Err(refusal) = check(&trials, context.trainer) {
         return Err(refused(&refusal));
     }
@@ -141,9 +135,13 @@ pub async fn fit_sweep(context: &Context, store: &mut Store, sweep: &str, reques
     })
 }
 
-/// The trials of a sweep that count.
-pub(super) async fn counting(store: &mut Store, sweep: &str, request: &Request) -> Result<Vec<TrialRow>, Failure> {
-    let mut trials = store.trials(Some(sweep)).await?;
+/// The trials that count.
+pub(super) async fn counting(
+    store: &mut Store,
+    sweeps: &SweepSet,
+    request: &Request,
+) -> Result<Vec<TrialRow>, Failure> {
+    let mut trials = sweeps.trials(store).await?;
     let filter = Filter::new(request.condition.as_deref(), &trials)?;
     trials.retain(|trial| filter.holds(trial));
     Ok(trials)

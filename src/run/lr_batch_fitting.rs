@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
 use crate::fit::Warning;
+use crate::fit::batch_curves;
 use crate::fit::batch_law::{self, BatchLaw};
 use crate::fit::bootstrap::Draws;
 use crate::fit::lr_batch::{self, LrBatchGroup, LrBatchLaw, Options, PowerLaw, Regret};
@@ -61,7 +62,12 @@ pub async fn fit(
     source: Source<'_>,
     request: &Request,
 ) -> Result<(KeptLrBatch, LrBatchLaw), Failure> {
-    let (name, runs, mut left_out) = sources::runs(context, store, source, request).await?;
+    let sources::Runs {
+        name,
+        observations: runs,
+        mut left_out,
+        ..
+    } = sources::runs(context, store, source, request).await?;
     let options = Options {
         hold_out: request.hold_out,
         draws: Draws {
@@ -89,7 +95,7 @@ pub async fn fit(
         n: runs.len(),
         laws: Both { lr, batch },
         batch_size_exponent,
-        equal_loss: batch_law::fit(&batch_law::curves(&runs)).ok(),
+        equal_loss: batch_law::fit(&batch_curves::of_budgets(&runs)).ok(),
         hold_out,
         groups,
         left_out,

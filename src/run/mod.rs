@@ -3,6 +3,7 @@
 //! Refuses to know flags and how results are printed.
 
 pub mod advising;
+pub mod batch_fitting;
 pub mod care;
 pub mod cluster;
 pub mod context;
@@ -26,6 +27,7 @@ mod reclaim;
 pub mod reporting;
 pub mod sources;
 pub mod standing;
+pub mod sweep_set;
 pub mod table_runs;
 pub mod three_term_fitting;
 pub mod toy;

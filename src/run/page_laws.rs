@@ -3,12 +3,11 @@
 //! Refuses to fit where a law is kept already, and to draw.
 
 use crate::fit::Estimate;
-use crate::fit::batch_law::{self, BatchLaw};
+use crate::fit::batch_curves::ReadFrom;
 use crate::fit::learning_rate::{LrFit, LrRule};
 use crate::fit::transfer::{TOLERANCE, Verdict};
-use crate::record::TrialRow;
 use crate::report::{BatchMinimum, BatchRule, RateLaw, Transfer};
-use crate::run::fitting;
+use crate::run::batch_fitting::KeptBatch;
 use crate::units::significant;
 
 /// The law of the learning rate as a page shows it; `at` is its [`LrFit::predict`].
@@ -45,14 +44,9 @@ pub(super) fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64) -> Rate
     }
 }
 
-/// The law of the batch from the final losses of a sweep; none where they do not carry one.
-pub(super) fn batch_law(trials: &[TrialRow]) -> Option<BatchLaw> {
-    let runs: Vec<_> = trials.iter().filter_map(fitting::observation).collect();
-    batch_law::fit(&batch_law::curves(&runs)).ok()
-}
-
-/// The same as a page shows it; `at` is its law by tokens.
-pub(super) fn batch_rule<'a>(law: &BatchLaw, at: &'a dyn Fn(f64) -> f64) -> BatchRule<'a> {
+/// The law of the batch as a page shows it; `at` is its law by tokens.
+pub(super) fn batch_rule<'a>(kept: &KeptBatch, at: &'a dyn Fn(f64) -> f64) -> BatchRule<'a> {
+    let law = &kept.law;
     let formula = |letter: &str, power: &crate::fit::line::Power| {
         format!(
             "batch = {}\u{b7}{letter}^k with k = {}",
@@ -63,6 +57,10 @@ pub(super) fn batch_rule<'a>(law: &BatchLaw, at: &'a dyn Fn(f64) -> f64) -> Batc
     BatchRule {
         formulas: [formula("D", &law.by_tokens), formula("L", &law.by_loss)],
         at,
+        read_from: match kept.read_from {
+            ReadFrom::FinalLosses => "final losses",
+            ReadFrom::TrainingLosses => "training losses along the runs",
+        },
         minima: law
             .levels
             .iter()

@@ -12,6 +12,7 @@ use crate::fit::curves::{self, CurveFit, Schedule};
 use crate::fit::learning_rate::{LrFit, LrRule};
 use crate::fit::loss_fit::{Extrapolation, LossFit, Prediction, Sensitivity};
 use crate::fit::lr_batch::LrBatchGroup;
+use crate::run::batch_fitting::{self, KeptBatch};
 use crate::run::curve_fitting::{self, KeptCurves};
 use crate::run::failure::Failure;
 use crate::run::fitting::{CHINCHILLA, Kept, LR};
@@ -41,6 +42,8 @@ pub enum PlaceLaw {
     Lr(Box<LrFit>),
     /// The best learning rate and batch, with the groups that they rest on.
     LrBatch(Box<Both>, Vec<LrBatchGroup>),
+    /// The best batch, by curves of equal loss.
+    Batch(Box<KeptBatch>),
 }
 
 /// What a law says of a place; what it does not speak of is missing.
@@ -70,12 +73,19 @@ pub struct PlaceView {
 
 /// The one fit that is meant, of a law that answers for places; `last` is the newest law of loss.
 pub async fn place_law(store: &mut Store, name: &str) -> Result<(String, PlaceLaw), Failure> {
-    const LAWS: [&str; 4] = [CHINCHILLA, three_term_fitting::LAW, LR, lr_batch_fitting::LAW];
+    const LAWS: [&str; 5] = [
+        CHINCHILLA,
+        three_term_fitting::LAW,
+        LR,
+        lr_batch_fitting::LAW,
+        batch_fitting::LAW,
+    ];
     let row = stored(store, name, &LAWS[..if name == LAST { 1 } else { LAWS.len() }]).await?;
     let law = match row.law.as_str() {
         CHINCHILLA => PlaceLaw::Loss(read(&row)?),
         three_term_fitting::LAW => PlaceLaw::ThreeTerm(read(&row)?),
         LR => PlaceLaw::Lr(read(&row)?),
+        batch_fitting::LAW => PlaceLaw::Batch(read(&row)?),
         _ => {
             #[derive(serde::Deserialize)]
             struct Stored {
@@ -152,6 +162,14 @@ impl PlaceLaw {
                 extrapolation: Extrapolation::beyond(groups.iter().map(|it| (it.params, it.tokens)), params, tokens),
                 ..nothing
             },
+            Self::Batch(kept) => {
+                let levels = kept.law.levels.iter().map(|it| (it.params, it.tokens));
+                PlaceView {
+                    batch_tokens: Some(kept.law.by_tokens.at(tokens)),
+                    extrapolation: Extrapolation::beyond(levels, params, tokens),
+                    ..nothing
+                }
+            }
         }
     }
 }

@@ -16,11 +16,13 @@ use crate::report::{
     Predict, RecipeInput, RecipeItem, Study,
 };
 use crate::run::advising;
+use crate::run::batch_fitting::{self, KeptBatch};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 use crate::run::fitting::{self, Kept, Laws, Request};
 use crate::run::page_laws;
 use crate::run::predicting;
+use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
 use crate::units::{human_count, significant};
 use crate::workdir::write_atomic;
@@ -54,38 +56,60 @@ pub struct FigureFiles {
 /// The size that a recipe on a page is for, where the sweep names none: `MiniCPM-2.4B`.
 const TARGET_PARAMS: f64 = 2.4e9;
 
-/// Writes the report of a sweep into a folder.
-pub async fn report(context: &Context, store: &mut Store, sweep: &str, folder: &Path) -> Result<Written, Failure> {
-    let row = store.sweeps().await?.into_iter().find(|row| row.sweep == sweep);
-    let trials = store.trials(Some(sweep)).await?;
+/// Writes the report of a sweep, or of several as one study, into a folder.
+pub async fn report(
+    context: &Context,
+    store: &mut Store,
+    sweeps: &SweepSet,
+    folder: &Path,
+) -> Result<Written, Failure> {
+    let sweep = sweeps.name();
+    let trials = sweeps.trials(store).await?;
     let mut curves = Curves::new(&trials);
     let wanted = curves.wanted();
-    store
-        .each_point_of(sweep, &wanted, &mut |point| curves.add(&point))
+    sweeps
+        .each_point_of(store, &trials, &wanted, &mut |point| curves.add(&point))
         .await?;
-    curves.set_total(store.count_points(sweep).await?);
+    curves.set_total(sweeps.count_points(store).await?);
     // A law that is refused is shown as such; a sweep that has not finished has a page too.
-    let laws = match fitting::fit_sweep(context, store, sweep, &Request::default()).await {
+    let laws = match fitting::fit_sweeps(context, store, sweeps, &Request::default()).await {
         Ok(laws) => Ok(laws),
         Err(failure) if failure.exit == exit::REFUSED => Err(failure),
         Err(failure) => return Err(failure),
     };
-    let params = row
-        .as_ref()
-        .and_then(|row| row.target_params)
-        .map_or(TARGET_PARAMS, |params| params as f64);
+    let targets = sweeps.sweeps().iter().filter_map(|row| row.target_params);
+    let params = targets.max().map_or(TARGET_PARAMS, |params| params as f64);
     let recipe = match &laws {
         Ok(laws) => {
             let ask = Ask {
                 params,
                 size: Size::Optimal,
             };
-            advising::advise(context, store, sweep, laws, &ask).await.ok()
+            advising::advise(context, store, sweeps, laws, &ask).await.ok()
         }
         Err(_) => None,
     };
-    let question = row.as_ref().and_then(|row| row.description.as_deref());
-    let view = view(sweep, question, &trials, &curves, &laws, recipe.as_ref());
+    let questions: Vec<&str> = sweeps
+        .sweeps()
+        .iter()
+        .filter_map(|row| row.description.as_deref())
+        .collect();
+    let question = (!questions.is_empty()).then(|| questions.join(" "));
+    let batch = match &laws {
+        Ok(laws) => batch_fitting::fit_trials(context, store, sweep, &laws.trials)
+            .await
+            .ok(),
+        Err(_) => None,
+    };
+    let view = view(
+        sweep,
+        question.as_deref(),
+        &trials,
+        &curves,
+        &laws,
+        batch.as_ref(),
+        recipe.as_ref(),
+    );
     let left_out = view.left_out.iter().map(|it| (it.trial.clone(), it.reason.clone()));
     write(folder, &view, left_out.collect())
 }
@@ -169,6 +193,7 @@ fn view(
     trials: &[TrialRow],
     curves: &Curves,
     laws: &Result<Laws, Failure>,
+    batch: Option<&KeptBatch>,
     recipe: Option<&Recipe>,
 ) -> report::ReportView {
     let bowls = laws.as_ref().map(|laws| bowls(laws, trials)).unwrap_or_default();
@@ -193,9 +218,8 @@ fn view(
     let lr = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
     let best_rate = |params: f64, tokens: f64| lr.map_or(f64::NAN, |kept| kept.law.predict(params, tokens).lr.value);
     let rates = lr.map(|kept| page_laws::rate_law(&kept.law, &best_rate));
-    let batch = laws.as_ref().ok().and_then(|laws| page_laws::batch_law(&laws.trials));
-    let best_batch = |tokens: f64| batch.as_ref().map_or(f64::NAN, |law| law.by_tokens.at(tokens).value);
-    let batch = batch.as_ref().map(|law| page_laws::batch_rule(law, &best_batch));
+    let best_batch = |tokens: f64| batch.map_or(f64::NAN, |kept| kept.law.by_tokens.at(tokens).value);
+    let batch = batch.map(|kept| page_laws::batch_rule(kept, &best_batch));
     report::build(&Study {
         sweep,
         question,

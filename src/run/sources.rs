@@ -5,9 +5,11 @@
 use std::path::Path;
 
 use crate::fit::observation::Observation;
+use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fitting::{self, Request};
+use crate::run::sweep_set::SweepSet;
 use crate::run::table_runs::{self, Mapping};
 use crate::store::Store;
 
@@ -16,12 +18,22 @@ use crate::store::Store;
 pub enum Source<'a> {
     /// A table, and what its columns mean.
     Table(&'a Path, &'a Mapping),
-    /// A sweep or an import; none: the sweep that was planned last.
+    /// A sweep, several, or an import; none: the sweep that was planned last.
     Named(Option<&'a str>),
 }
 
-/// The name of the source, its runs, and what does not count with the reason.
-pub(super) type Runs = (String, Vec<Observation>, Vec<(String, String)>);
+/// The runs of a source.
+#[derive(Debug)]
+pub(super) struct Runs {
+    /// What the source is called.
+    pub name: String,
+    /// What counts.
+    pub observations: Vec<Observation>,
+    /// What does not, with the reason.
+    pub left_out: Vec<(String, String)>,
+    /// The trials of a sweep, finished or not; none: the runs are of somebody else.
+    pub trials: Option<Vec<TrialRow>>,
+}
 
 /// Reads the runs of a source.
 pub(super) async fn runs(
@@ -33,19 +45,32 @@ pub(super) async fn runs(
     match source {
         Source::Table(path, mapping) => {
             let table = table_runs::read(path, mapping)?;
-            Ok((path.display().to_string(), table.runs, table.left_out))
+            Ok(Runs {
+                name: path.display().to_string(),
+                observations: table.runs,
+                left_out: table.left_out,
+                trials: None,
+            })
         }
-        Source::Named(Some(name)) if store.imports().await?.iter().any(|it| it == name) => {
-            Ok((name.to_owned(), store.imported(name).await?, Vec::new()))
-        }
+        Source::Named(Some(name)) if store.imports().await?.iter().any(|it| it == name) => Ok(Runs {
+            name: name.to_owned(),
+            observations: store.imported(name).await?,
+            left_out: Vec::new(),
+            trials: None,
+        }),
         Source::Named(name) => {
-            let sweep = fitting::sweep_name(store, name).await?;
-            let trials = fitting::counting(store, &sweep, request).await?;
+            let sweeps = SweepSet::find(store, name).await?;
+            let trials = fitting::counting(store, &sweeps, request).await?;
             fitting::check(&trials, context.trainer).map_err(|refusal| fitting::refused(&refusal))?;
-            let runs = trials.iter().filter_map(fitting::observation).collect();
             let unfinished = trials.iter().filter(|row| row.final_loss.is_none());
-            let left_out = unfinished.map(|row| (row.trial.clone(), fitting::unfinished(row).to_owned()));
-            Ok((sweep, runs, left_out.collect()))
+            Ok(Runs {
+                name: sweeps.name().to_owned(),
+                observations: trials.iter().filter_map(fitting::observation).collect(),
+                left_out: unfinished
+                    .map(|row| (row.trial.clone(), fitting::unfinished(row).to_owned()))
+                    .collect(),
+                trials: Some(trials),
+            })
         }
     }
 }

@@ -51,7 +51,12 @@ pub async fn fit(
     source: Source<'_>,
     request: &Request,
 ) -> Result<KeptThreeTerm, Failure> {
-    let (source, runs, left_out) = sources::runs(context, store, source, request).await?;
+    let sources::Runs {
+        name: source,
+        observations: runs,
+        left_out,
+        ..
+    } = sources::runs(context, store, source, request).await?;
     let draws = Draws {
         count: request.bootstrap,
         seed: 0,
@@ -112,7 +117,7 @@ pub async fn try_all(
     source: Source<'_>,
     request: &Request,
 ) -> Result<Vec<Tried>, Failure> {
-    let (_, runs, _) = sources::runs(context, store, source, request).await?;
+    let runs = sources::runs(context, store, source, request).await?.observations;
     let laws = [
         ("chinchilla", LossLaw::Chinchilla(request.objective)),
         (LAW, LossLaw::ThreeTerm),

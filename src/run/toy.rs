@@ -37,6 +37,13 @@ pub const LR_CURVATURE: f64 = 0.05;
 pub const LR_EDGE: f64 = 0.2;
 /// What a learning rate that is still at its peak costs, nats.
 const UNDECAYED: f64 = 0.15;
+/// The best batch after a million tokens, in tokens, while the learning rate is at its peak.
+pub const BATCH: f64 = 4000.0;
+/// Its exponent in tokens.
+pub const BATCH_EXPONENT: f64 = 0.5;
+/// What a batch that is off by a factor e costs along a run, nats; a finished run has made up for it, so that runs of
+/// one batch show the law of loss exactly.
+const BATCH_CURVATURE: f64 = 0.005;
 /// Points that a stage records, at most, beside its last.
 const POINTS: u64 = 1000;
 
@@ -55,7 +62,9 @@ pub fn loss(config: &RunConfig, done: Steps) -> f64 {
         + if decayed {
             0.0
         } else {
-            UNDECAYED * config.schedule.factor(done)
+            let best = BATCH * (tokens / 1e6).powf(BATCH_EXPONENT);
+            let off = (config.batch_tokens.as_f64() / best).ln();
+            (UNDECAYED + BATCH_CURVATURE * off * off) * config.schedule.factor(done)
         }
 }
 

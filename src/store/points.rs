@@ -3,6 +3,7 @@
 //! Refuses to thin: who asks for a trial gets every point of it.
 
 use futures_util::TryStreamExt as _;
+use serde_json::json;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -76,14 +77,16 @@ impl Store {
         Ok(())
     }
 
-    /// How many points the trials of a sweep have; those of a shared trunk count for each.
-    pub async fn count_points(&mut self, sweep: &str) -> Result<u64, StoreError> {
+    /// How many points the trials of some sweeps have, a trial of several counted once, as the first of them has it; the
+    /// points of a shared trunk count for each.
+    pub async fn count_points(&mut self, sweeps: &[&str]) -> Result<u64, StoreError> {
         let row = sqlx::query(
             "select coalesce(sum((select count(*) from points p where p.stage = ts.stage)), 0)
-             from trials t join trial_stages ts on ts.sweep = t.sweep and ts.trial = t.trial
-             where t.sweep = ?1 and t.asked = 1",
+             from (select trial, sweep, min(named.key) from json_each(?1) named join trials on sweep = named.value
+                   where asked = 1 group by trial) t
+             join trial_stages ts on ts.sweep = t.sweep and ts.trial = t.trial",
         )
-        .bind(sweep)
+        .bind(json!(sweeps).to_string())
         .fetch_one(&mut self.connection)
         .await?;
         Ok(unsigned(row.try_get(0)?))

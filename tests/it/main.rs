@@ -11,6 +11,7 @@ mod serve;
 mod skip;
 #[cfg(feature = "torch")]
 mod slurm;
+mod studies;
 mod tables;
 mod toy;
 #[cfg(feature = "torch")]

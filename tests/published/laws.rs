@@ -1,12 +1,12 @@
 //! The laws of hyperparameters, of equal compute and of whole curves on published runs.
 
-use sandbox::fit::batch_law;
 use sandbox::fit::bootstrap::Draws;
 use sandbox::fit::curves::{Curve, CurveFit, CurvePoint, Law, Score, Status, fit, predict, score};
 use sandbox::fit::isoflop::{self, Agreement, BudgetRun};
 use sandbox::fit::loss_law::HoldOut;
 use sandbox::fit::lr_batch;
 use sandbox::fit::observation::Observation;
+use sandbox::fit::{batch_curves, batch_law};
 
 use crate::published;
 
@@ -62,7 +62,7 @@ fn step_laws_budgets_give_its_batch_exponent() {
     let Some(runs) = step_law("step_laws_budgets_give_its_batch_exponent") else {
         return;
     };
-    let law = batch_law::fit(&batch_law::curves(&runs)).expect("a law");
+    let law = batch_law::fit(&batch_curves::of_budgets(&runs)).expect("a law");
     let [low, high] = law.by_tokens.exponent.ci95.expect("an interval");
     assert!(low < 0.571 && 0.571 < high, "{:?}", law.by_tokens);
 }

@@ -405,6 +405,7 @@ pub(crate) fn batches() -> ReportView {
         ]
         .map(str::to_owned),
         at: &at,
+        read_from: "final losses",
         minima: minima.collect(),
     };
     build(&Study {
