@@ -13,8 +13,8 @@ use crate::report::{BatchMinimum, BatchRule, Study, text};
 const BATCHES_MIN: usize = 3;
 /// Most sizes; the largest are kept.
 const SIZES_MAX: usize = 6;
-/// The levels, as factors above the lowest loss that every batch size reaches.
-const LEVELS: [f64; 5] = [1.0, 1.04, 1.1, 1.2, 1.35];
+/// The levels, as factors above the lowest loss that enough batch sizes reach.
+const LEVELS: [f64; 5] = [1.0, 1.08, 1.18, 1.32, 1.5];
 
 /// The run that stands for a batch size, with its curve.
 struct Run<'a> {
@@ -59,8 +59,8 @@ fn caption(rule: Option<&BatchRule<'_>>) -> String {
     if let Some(rule) = rule {
         let [by_tokens, by_loss] = &rule.formulas;
         caption.push_str(&format!(
-            " The uncoloured line is the law of the batch, {by_tokens} (or {by_loss}); it rests on {}, \
-             whose own minima are the uncoloured diamonds.",
+            " The uncoloured line is the law of the batch, {by_tokens}; by loss, {by_loss}. It rests on {}, whose own \
+             minima are the uncoloured diamonds.",
             rule.read_from
         ));
     }
@@ -108,7 +108,9 @@ fn runs_by_size<'a>(study: &Study<'a>) -> BTreeMap<(u64, &'a str), Vec<Run<'a>>>
 
 fn panel(runs: &[Run<'_>], sizes: &Roster<'_>, rule: Option<&BatchRule<'_>>) -> Option<Panel> {
     let lowest = |run: &Run<'_>| run.curve.iter().map(|point| point[1]).fold(f64::INFINITY, f64::min);
-    let floor = runs.iter().map(lowest).fold(f64::NEG_INFINITY, f64::max);
+    let mut ends: Vec<f64> = runs.iter().map(lowest).collect();
+    ends.sort_by(f64::total_cmp);
+    let floor = *ends.get(BATCHES_MIN - 1)?;
     let mut marks = Vec::new();
     for (rank, factor) in LEVELS.into_iter().rev().enumerate() {
         let ink = Ink::Size { rank, of: LEVELS.len() };
