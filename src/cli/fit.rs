@@ -1,5 +1,6 @@
 //! `sandbox fit`: laws from a sweep, or from a table of anybody's runs.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -16,6 +17,7 @@ use crate::fit::curves::Law;
 use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::HoldOut;
+use crate::record::TrialRow;
 use crate::run::batch_fitting;
 use crate::run::context::Context;
 use crate::run::cross_check::CrossCheck;
@@ -197,6 +199,13 @@ async fn choose(context: &Context, args: &FitArgs, output: &Output) -> Result<(L
     Ok((chosen, tried))
 }
 
+/// Where a sweep has varied the batch it may answer another question.
+fn batch_hint(trials: &[TrialRow]) -> Option<String> {
+    let batches: BTreeSet<u64> = trials.iter().map(|row| row.batch_tokens).collect();
+    (batches.len() > 1)
+        .then(|| "the batch was varied: `--law batch` or `--law lr-batch` ask for the best one".to_owned())
+}
+
 /// One law to be fitted.
 struct Fitting<'a> {
     context: &'a Context,
@@ -241,7 +250,12 @@ impl Fitting<'_> {
         }
         let sweeps = SweepSet::find(&mut store, self.args.target.as_deref()).await?;
         let laws = fitting::fit_sweeps(context, &mut store, &sweeps, &request).await?;
-        let Laws { loss, lr, timings, .. } = laws;
+        let Laws {
+            loss,
+            lr,
+            timings,
+            trials,
+        } = laws;
         if law == LawArg::Lr {
             let kept = lr.map_err(|refusal| fitting::refused(&refusal))?;
             return self.show(&kept, &kept.fit, || lr_text(&kept));
@@ -252,7 +266,11 @@ impl Fitting<'_> {
                 refusal.code()
             ));
         }
-        let kept = loss.map_err(|refusal| fitting::refused(&refusal))?;
+        let kept = loss.map_err(|refusal| {
+            let mut failure = fitting::refused(&refusal);
+            failure.hints.extend(batch_hint(&trials));
+            failure
+        })?;
         let lr = lr.ok();
         let view = LossView {
             kept: &kept,

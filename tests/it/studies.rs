@@ -43,6 +43,9 @@ fn trained() -> World {
 #[test]
 fn the_best_batch_is_read_along_single_runs_and_is_the_planted_one() {
     let world = trained();
+    let asked = world.run(&["fit", "batches", "--toy", "--json"]);
+    assert_eq!((asked.code, asked.error().as_str()), (4, "too_few_budgets"));
+    assert!(asked.stdout.contains("--law batch"), "{}", asked.stdout);
     let args = ["fit", "batches", "--law", "batch", "--json"];
     let refused = world.run(&args);
     assert_eq!((refused.code, refused.error().as_str()), (4, "toy_data"));
