@@ -96,9 +96,9 @@ async fn export_model(context: &Context, args: &ExportArgs, form: Form, output: 
 }
 
 /// Refuses a name that is none of these.
-fn known(name: Option<&str>, names: Vec<String>) -> Result<(), Failure> {
+fn known(name: Option<&str>, names: &[String]) -> Result<(), Failure> {
     match name.filter(|name| names.iter().all(|known| known != name)) {
-        Some(name) => Err(Failure::unknown_sweep(name, &names)),
+        Some(name) => Err(Failure::unknown_sweep(name, names)),
         None => Ok(()),
     }
 }
@@ -106,7 +106,8 @@ fn known(name: Option<&str>, names: Vec<String>) -> Result<(), Failure> {
 async fn export_events(context: &Context, args: &ExportArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     let sweep = args.target.as_deref();
-    known(sweep, store.sweeps().await?.into_iter().map(|row| row.sweep).collect())?;
+    let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
+    known(sweep, &names)?;
     let mut trials = store.trials(sweep).await?;
     let filter = Filter::new(args.condition.as_deref(), &trials)?;
     trials.retain(|trial| filter.holds(trial));
@@ -119,7 +120,7 @@ async fn export_tables(context: &Context, args: &ExportArgs, format: Format, out
     let sweep = args.target.as_deref();
     let mut names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
     names.extend(store.imports().await?);
-    known(sweep, names)?;
+    known(sweep, &names)?;
     let mut trials = store.trials(sweep).await?;
     let filter = Filter::new(args.condition.as_deref(), &trials)?;
     trials.retain(|trial| filter.holds(trial));

@@ -59,7 +59,7 @@ pub fn of_budgets(runs: &[Observation]) -> Vec<BatchCurve> {
 /// The training losses of single steps, `(tokens seen, loss)` in order, as means over windows that grow with the tokens;
 /// each stands at the mean of ln tokens.
 pub fn windows(steps: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let window = |tokens: f64| (tokens.ln() / WINDOW.ln()).floor();
+    let window = |tokens: f64| (tokens.ln() / WINDOW.ln()).floor() as i64;
     steps
         .chunk_by(|a, b| window(a.0) == window(b.0))
         .map(|inside| {

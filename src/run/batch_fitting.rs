@@ -47,7 +47,7 @@ pub struct KeptBatch {
 struct Curves {
     read_from: ReadFrom,
     trials: Vec<String>,
-    curves: Vec<BatchCurve>,
+    each: Vec<BatchCurve>,
 }
 
 /// Fits the law of a source and keeps it.
@@ -83,7 +83,7 @@ async fn fit_curves(
     sweep: Option<&str>,
     curves: Curves,
 ) -> Result<KeptBatch, Failure> {
-    let law = batch_law::fit(&curves.curves).map_err(|refusal| fitting::refused(&refusal))?;
+    let law = batch_law::fit(&curves.each).map_err(|refusal| fitting::refused(&refusal))?;
     let kept = KeptBatch {
         fit: fitting::name(&law),
         kind: LAW.to_owned(),
@@ -117,11 +117,13 @@ async fn curves_of(store: &mut Store, trials: &[TrialRow]) -> Result<Curves, Fai
     for row in &longest {
         let steps = store.training_curve(&row.sweep, &row.trial).await?;
         let batch = row.batch_tokens as f64;
-        // While the rate still rises a loss tells of the warm-up.
+        // While the rate rises a loss tells of the warm-up, once it falls, of the decay: where that begins is another
+        // number of tokens at every budget.
+        let end = row.tokens as f64 * (1.0 - row.decay_fraction.unwrap_or(0.0));
         let after: Vec<(f64, f64)> = steps
             .into_iter()
             .map(|(step, _, loss)| (step * batch, loss))
-            .filter(|&(tokens, _)| tokens > row.warmup_tokens as f64)
+            .filter(|&(tokens, _)| tokens > row.warmup_tokens as f64 && tokens <= end)
             .collect();
         curves.push(BatchCurve {
             label: row.trial.clone(),
@@ -133,7 +135,7 @@ async fn curves_of(store: &mut Store, trials: &[TrialRow]) -> Result<Curves, Fai
     Ok(Curves {
         read_from: ReadFrom::TrainingLosses,
         trials: longest.into_iter().map(|row| row.trial.clone()).collect(),
-        curves,
+        each: curves,
     })
 }
 
@@ -141,7 +143,7 @@ fn of_budgets(runs: &[Observation]) -> Curves {
     Curves {
         read_from: ReadFrom::FinalLosses,
         trials: runs.iter().map(|run| run.label.clone()).collect(),
-        curves: batch_curves::of_budgets(runs),
+        each: batch_curves::of_budgets(runs),
     }
 }
 

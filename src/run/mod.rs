@@ -20,6 +20,7 @@ pub mod lr_batch_fitting;
 mod orchestra;
 pub mod orchestrate;
 mod page_laws;
+mod page_recipe;
 pub mod planning;
 pub mod predicting;
 pub mod recipe_files;

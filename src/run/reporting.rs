@@ -7,20 +7,18 @@ use serde::Serialize;
 
 use crate::draw;
 use crate::fit::loss_fit::LossFit;
+use crate::recipe::Recipe;
 use crate::recipe::build::{Ask, Size};
-use crate::recipe::{ITEMS, Item, Recipe};
 use crate::record::TrialRow;
 use crate::report::curves::Curves;
-use crate::report::{
-    self, AlternativeRun, BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LeftOut, LrBowl, LrPoint,
-    Predict, RecipeInput, RecipeItem, Study,
-};
+use crate::report::{self, BestLr, Constant, HeldOut, LawInput, LawPoint, LeftOut, LrBowl, LrPoint, Predict, Study};
 use crate::run::advising;
 use crate::run::batch_fitting::{self, KeptBatch};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 use crate::run::fitting::{self, Kept, Laws, Request};
 use crate::run::page_laws;
+use crate::run::page_recipe::recipe_input;
 use crate::run::predicting;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
@@ -71,47 +69,50 @@ pub async fn report(
         .each_point_of(store, &trials, &wanted, &mut |point| curves.add(&point))
         .await?;
     curves.set_total(sweeps.count_points(store).await?);
-    // A law that is refused is shown as such; a sweep that has not finished has a page too.
-    let laws = match fitting::fit_sweeps(context, store, sweeps, &Request::default()).await {
-        Ok(laws) => Ok(laws),
-        Err(failure) if failure.exit == exit::REFUSED => Err(failure),
-        Err(failure) => return Err(failure),
-    };
-    let targets = sweeps.sweeps().iter().filter_map(|row| row.target_params);
-    let params = targets.max().map_or(TARGET_PARAMS, |params| params as f64);
-    let recipe = match &laws {
-        Ok(laws) => {
-            let ask = Ask {
-                params,
-                size: Size::Optimal,
-            };
-            advising::advise(context, store, sweeps, laws, &ask).await.ok()
-        }
-        Err(_) => None,
-    };
+    let fitted = fit(context, store, sweeps).await?;
     let questions: Vec<&str> = sweeps
         .sweeps()
         .iter()
         .filter_map(|row| row.description.as_deref())
         .collect();
     let question = (!questions.is_empty()).then(|| questions.join(" "));
-    let batch = match &laws {
-        Ok(laws) => batch_fitting::fit_trials(context, store, sweep, &laws.trials)
-            .await
-            .ok(),
-        Err(_) => None,
-    };
-    let view = view(
-        sweep,
-        question.as_deref(),
-        &trials,
-        &curves,
-        &laws,
-        batch.as_ref(),
-        recipe.as_ref(),
-    );
+    let view = view(sweep, question.as_deref(), &trials, &curves, &fitted);
     let left_out = view.left_out.iter().map(|it| (it.trial.clone(), it.reason.clone()));
     write(folder, &view, left_out.collect())
+}
+
+/// What is fitted to a sweep or study for its page.
+struct Fitted {
+    laws: Result<Laws, Failure>,
+    batch: Option<KeptBatch>,
+    recipe: Option<Recipe>,
+}
+
+/// A law that is refused is shown as such; a sweep that has not finished has a page too.
+async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Fitted, Failure> {
+    let laws = match fitting::fit_sweeps(context, store, sweeps, &Request::default()).await {
+        Ok(laws) => laws,
+        Err(failure) if failure.exit == exit::REFUSED => {
+            return Ok(Fitted {
+                laws: Err(failure),
+                batch: None,
+                recipe: None,
+            });
+        }
+        Err(failure) => return Err(failure),
+    };
+    let targets = sweeps.sweeps().iter().filter_map(|row| row.target_params);
+    let ask = Ask {
+        params: targets.max().map_or(TARGET_PARAMS, |params| params as f64),
+        size: Size::Optimal,
+    };
+    let recipe = advising::advise(context, store, sweeps, &laws, &ask).await.ok();
+    let batch = batch_fitting::fit_trials(context, store, sweeps.name(), &laws.trials);
+    Ok(Fitted {
+        batch: batch.await.ok(),
+        laws: Ok(laws),
+        recipe,
+    })
 }
 
 /// Writes the page of one kept law of loss into a folder: of a sweep or of somebody's table.
@@ -192,12 +193,11 @@ fn view(
     question: Option<&str>,
     trials: &[TrialRow],
     curves: &Curves,
-    laws: &Result<Laws, Failure>,
-    batch: Option<&KeptBatch>,
-    recipe: Option<&Recipe>,
+    fitted: &Fitted,
 ) -> report::ReportView {
+    let laws = &fitted.laws;
     let bowls = laws.as_ref().map(|laws| bowls(laws, trials)).unwrap_or_default();
-    let recipe = recipe.map(recipe_input);
+    let recipe = fitted.recipe.as_ref().map(recipe_input);
     let parts = match laws {
         Ok(Laws { loss: Ok(kept), .. }) => Ok(LossParts::new(kept, trials)),
         Ok(Laws { loss: Err(refusal), .. }) => Err(format!("{}: {refusal}", refusal.code())),
@@ -218,6 +218,7 @@ fn view(
     let lr = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
     let best_rate = |params: f64, tokens: f64| lr.map_or(f64::NAN, |kept| kept.law.predict(params, tokens).lr.value);
     let rates = lr.map(|kept| page_laws::rate_law(&kept.law, &best_rate));
+    let batch = fitted.batch.as_ref();
     let best_batch = |tokens: f64| batch.map_or(f64::NAN, |kept| kept.law.by_tokens.at(tokens).value);
     let batch = batch.map(|kept| page_laws::batch_rule(kept, &best_batch));
     report::build(&Study {
@@ -430,71 +431,4 @@ fn bowls(laws: &Laws, trials: &[TrialRow]) -> Vec<LrBowl> {
             }
         })
         .collect()
-}
-
-fn recipe_input(recipe: &Recipe) -> RecipeInput {
-    RecipeInput {
-        params: recipe.params,
-        tokens: recipe.items.get("tokens").and_then(|item| item.value.as_f64()),
-        verdict: recipe.verdict.name().to_owned(),
-        items: ITEMS
-            .iter()
-            .filter_map(|name| {
-                let published = recipe.published.iter().find(|it| it.item == *name);
-                let published = published.map(|it| item_value(&it.value));
-                Some(recipe_item(name, recipe.items.get(*name)?, published))
-            })
-            .collect(),
-        alternatives: recipe
-            .alternatives
-            .iter()
-            .map(|run| AlternativeRun {
-                name: run.name.replace('_', " "),
-                params: run.params,
-                tokens: run.tokens,
-                flops: run.flops,
-                loss: run.loss,
-                inference: run.inference_flops_per_token,
-            })
-            .collect(),
-        gates: recipe
-            .gates
-            .iter()
-            .map(|gate| Gate {
-                name: gate.name.clone(),
-                passed: gate.passed,
-                why: gate.why.clone(),
-                next: gate.next.clone(),
-            })
-            .collect(),
-        warnings: recipe
-            .warnings
-            .iter()
-            .map(|warning| format!("{}: {}", warning.code, warning.text))
-            .collect(),
-    }
-}
-
-fn item_value(value: &serde_json::Value) -> ItemValue {
-    value.as_f64().map_or_else(
-        || ItemValue::Word(value.as_str().unwrap_or_default().to_owned()),
-        ItemValue::Number,
-    )
-}
-
-fn recipe_item(name: &str, item: &Item, published: Option<ItemValue>) -> RecipeItem {
-    let value = item_value(&item.value);
-    RecipeItem {
-        published,
-        name: name.to_owned(),
-        value,
-        ci95: item.ci95,
-        ci95_new_run: item.ci95_new_run,
-        unit: item.unit.clone(),
-        source: item.source.name().to_owned(),
-        law: Some(item.law.clone()),
-        fit: item.fit.clone(),
-        trials: (item.trials > 0).then_some(item.trials),
-        extrapolation: item.extrapolation.map(|reach| [reach.params, reach.tokens]),
-    }
 }
