@@ -31,6 +31,7 @@ fn run(params: f64, tokens: f64, loss: f64) -> Observation {
         batch_tokens: None,
         seed: None,
         flops: None,
+        setup: None,
         schedule: None,
     }
 }

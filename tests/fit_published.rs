@@ -46,6 +46,7 @@ fn chinchilla(test: &str, with_outliers: bool) -> Option<Vec<Observation>> {
                 batch_tokens: None,
                 seed: None,
                 flops: None,
+                setup: None,
                 schedule: None,
             })
         })

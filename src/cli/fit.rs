@@ -29,6 +29,7 @@ use crate::run::sources::Source;
 use crate::run::sweep_set::SweepSet;
 use crate::run::table_runs::Mapping;
 use crate::run::three_term_fitting::{self, Tried};
+use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
@@ -141,6 +142,7 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
     };
     let mapping = args.mapping.mapping()?;
     let table = args.table();
+    refuse_idle_flags(law, args, &mapping)?;
     let source = match &table {
         Some(path) => Source::Table(path, &mapping),
         None => Source::Named(args.target.as_deref()),
@@ -156,21 +158,46 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
         (LawArg::ThreeTerm, _) => {
             let mut store = context.store_or_new().await?;
             let kept = three_term_fitting::fit(context, &mut store, source, &args.request()).await?;
-            fitting.show(&kept, &kept.fit, || three_term_text(&kept))
+            fitting
+                .show(&mut store, &kept, &kept.fit, || three_term_text(&kept))
+                .await
         }
         (LawArg::LrBatch, _) => {
             let mut store = context.store_or_new().await?;
             let (kept, _) = lr_batch_fitting::fit(context, &mut store, source, &args.request()).await?;
-            fitting.show(&kept, &kept.fit, || lr_batch_text(&kept))
+            fitting
+                .show(&mut store, &kept, &kept.fit, || lr_batch_text(&kept))
+                .await
         }
         (LawArg::Batch, _) => {
             let mut store = context.store_or_new().await?;
             let kept = batch_fitting::fit(context, &mut store, source, &args.request()).await?;
-            fitting.show(&kept, &kept.fit, || batch_text(&kept))
+            fitting.show(&mut store, &kept, &kept.fit, || batch_text(&kept)).await
         }
         (LawArg::Annealing, _) => fitting.curves(Law::Annealing).await,
         (LawArg::MultiPower, _) => fitting.curves(Law::MultiPower).await,
     }
+}
+
+/// Refuses a flag that would mean nothing here: who gives one expects another result.
+fn refuse_idle_flags(law: LawArg, args: &FitArgs, mapping: &Mapping) -> Result<(), Failure> {
+    let is_of_curves = matches!(law, LawArg::Annealing | LawArg::MultiPower);
+    if args.table().is_none() && !mapping.scales.is_empty() {
+        return Err(Failure::invalid(
+            "usage",
+            "--scale is for the columns of a table, and this is none",
+            "give it to `sandbox import`, where the numbers of an import are read",
+        ));
+    }
+    let is_folder = args.target.as_ref().is_some_and(|target| Path::new(target).is_dir());
+    if is_of_curves && is_folder && mapping.condition.is_some() {
+        return Err(Failure::invalid(
+            "usage",
+            "--where chooses among runs, and a folder of curves has none",
+            "name the files with `--train` and `--predict`",
+        ));
+    }
+    Ok(())
 }
 
 /// Several laws of loss: the one that best predicts what is held out, and how each did.
@@ -224,7 +251,15 @@ struct Shown<'a, T> {
 }
 
 impl Fitting<'_> {
-    fn show(&self, law: &impl Serialize, fit: &String, text: impl FnOnce() -> String) -> Result<u8, Failure> {
+    /// Shows the law, which is the `last` from now on.
+    async fn show(
+        &self,
+        store: &mut Store,
+        law: &impl Serialize,
+        fit: &String,
+        text: impl FnOnce() -> String,
+    ) -> Result<u8, Failure> {
+        store.touch_fit(&self.context.now(), fit).await?;
         let view = Shown {
             law,
             tried: &self.tried,
@@ -236,7 +271,7 @@ impl Fitting<'_> {
     async fn table(&self, path: &Path, mapping: &Mapping) -> Result<u8, Failure> {
         let mut store = self.context.store_or_new().await?;
         let fit = fitting::fit_table(self.context, &mut store, path, mapping, &self.args.request()).await?;
-        self.show_runs(&fit)
+        self.show_runs(&mut store, &fit).await
     }
 
     async fn sweep(&self, law: LawArg) -> Result<u8, Failure> {
@@ -246,7 +281,7 @@ impl Fitting<'_> {
             && store.imports().await?.contains(name)
         {
             let fit = fitting::fit_import(context, &mut store, name, &request).await?;
-            return self.show_runs(&fit);
+            return self.show_runs(&mut store, &fit).await;
         }
         let sweeps = SweepSet::find(&mut store, self.args.target.as_deref()).await?;
         let laws = fitting::fit_sweeps(context, &mut store, &sweeps, &request).await?;
@@ -258,7 +293,7 @@ impl Fitting<'_> {
         } = laws;
         if law == LawArg::Lr {
             let kept = lr.map_err(|refusal| fitting::refused(&refusal))?;
-            return self.show(&kept, &kept.fit, || lr_text(&kept));
+            return self.show(&mut store, &kept, &kept.fit, || lr_text(&kept)).await;
         }
         if let Err(refusal) = &lr {
             self.output.note(&format!(
@@ -278,22 +313,24 @@ impl Fitting<'_> {
             lr: lr.as_ref(),
             isoflop: None,
         };
-        self.show(&view, &kept.fit, || {
+        self.show(&mut store, &view, &kept.fit, || {
             let lr = lr.as_ref().map(lr_text).unwrap_or_default();
             format!("{}\n\n{lr}", loss_text(&kept))
         })
+        .await
     }
 
-    fn show_runs(&self, fit: &TableFit) -> Result<u8, Failure> {
+    async fn show_runs(&self, store: &mut Store, fit: &TableFit) -> Result<u8, Failure> {
         let view = LossView {
             kept: &fit.kept,
             timings_ms: fit.timings,
             lr: None,
             isoflop: fit.isoflop.as_ref(),
         };
-        self.show(&view, &fit.kept.fit, || {
+        self.show(store, &view, &fit.kept.fit, || {
             loss_text(&fit.kept) + &fit.isoflop.as_ref().map_or_else(String::new, cross_check_text)
         })
+        .await
     }
 
     async fn curves(&self, law: Law) -> Result<u8, Failure> {
@@ -318,6 +355,6 @@ impl Fitting<'_> {
             warmup: args.warmup,
         };
         let kept = curve_fitting::fit(self.context, &mut store, &request).await?;
-        self.show(&kept, &kept.fit, || curves_text(&kept))
+        self.show(&mut store, &kept, &kept.fit, || curves_text(&kept)).await
     }
 }

@@ -12,9 +12,8 @@ use crate::recipe::Recipe;
 use crate::recipe::build::{Ask, Size};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fitting::{self, Request};
 use crate::run::sweep_set::SweepSet;
-use crate::run::{advising, forecasting, recipe_files};
+use crate::run::{advising, forecasting, proxies, recipe_files};
 
 #[derive(Debug, Args)]
 pub(super) struct RecipeArgs {
@@ -65,14 +64,14 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
     }
     let mut store = context.store().await?;
     let sweeps = SweepSet::find(&mut store, args.sweep.as_deref()).await?;
-    let laws = fitting::fit_sweeps(context, &mut store, &sweeps, &Request::default()).await?;
+    let laws = advising::laws(context, &mut store, &sweeps).await?;
     let ask = Ask {
         params: args.params,
         size: args.size(),
     };
     let recipe = advising::advise(context, &mut store, &sweeps, &laws, &ask).await?;
     if let Some(folder) = &args.out {
-        let data = advising::data_name(&mut store, &laws.trials).await?;
+        let data = proxies::data_name(&mut store, &laws.trials).await?;
         for file in recipe_files::write(&recipe, &data, folder)? {
             output.note(&format!("wrote {}", file.display()));
         }

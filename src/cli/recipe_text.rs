@@ -3,6 +3,7 @@
 //! Refuses to write one.
 
 use crate::cli::output::table;
+use crate::model::mup::Parametrization;
 use crate::recipe::{Alternative, ITEMS, Item, Recipe};
 use crate::units::{human_count, significant};
 
@@ -11,7 +12,7 @@ pub(super) fn recipe_text(sweep: &str, recipe: &Recipe) -> String {
     let mut text = format!(
         "recipe {} for {} parameters, from {sweep}: {}\n\n\
          shape {}: width {}, layers {}, heads {} ({} kv), d_ff {}, vocabulary {}, context {}\n\
-         muP: base width {}, scale_emb {}, scale_depth {}, init_std {}\n\n",
+         {}: base width {}, scale_emb {}, scale_depth {}, init_std {}\n\n",
         recipe.recipe,
         human_count(recipe.params as f64),
         recipe.verdict.name().to_uppercase(),
@@ -23,6 +24,10 @@ pub(super) fn recipe_text(sweep: &str, recipe: &Recipe) -> String {
         shape.d_ff,
         shape.vocab,
         shape.context,
+        match recipe.parametrization {
+            Parametrization::Mup => "muP",
+            Parametrization::Standard => "standard parametrisation, no muP",
+        },
         recipe.mup.base_width,
         recipe.mup.scale_emb,
         recipe.mup.scale_depth,

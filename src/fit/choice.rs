@@ -102,6 +102,7 @@ mod tests {
                         schedule: None,
                         seed: None,
                         flops: None,
+                        setup: None,
                     });
                 }
             }

@@ -75,7 +75,7 @@ impl Default for Options {
 ///     for tokens in [2e7_f64, 4e7, 8e7] {
 ///         let loss = 1.8 + 400.0 * params.powf(-0.35) + 2000.0 * tokens.powf(-0.37);
 ///         let label = format!("{params} {tokens}");
-///         runs.push(Observation { label, params, tokens, loss, lr: None, batch_tokens: None, schedule: None, seed: None, flops: None });
+///         runs.push(Observation { label, params, tokens, loss, lr: None, batch_tokens: None, schedule: None, seed: None, flops: None, setup: None });
 ///     }
 /// }
 /// let fit = loss_law(&runs, &Options::default())?;

@@ -23,6 +23,7 @@ fn grid(best: impl Fn(f64, f64) -> [f64; 2], noise: impl Fn(usize) -> f64) -> Ve
                         schedule: None,
                         seed: None,
                         flops: None,
+                        setup: None,
                     });
                 }
             }

@@ -11,6 +11,7 @@
 //! Plain numbers in, plain numbers out: the same runs in any order give the same bits, on any number of threads. A law
 //! that the data cannot carry is refused by a named code. Refuses to know where runs come from and who reads a law.
 
+pub mod alike;
 pub mod batch_curves;
 pub mod batch_law;
 pub mod bootstrap;

@@ -28,6 +28,9 @@ pub struct Observation {
     pub seed: Option<u64>,
     /// Training compute in FLOP, where it was told.
     pub flops: Option<f64>,
+    /// All other settings as text, where known: runs in which they differ are no replicates.
+    #[serde(skip)]
+    pub setup: Option<String>,
 }
 
 impl Observation {
@@ -80,6 +83,7 @@ impl Observation {
             .then_with(|| compare_optional(self.lr, other.lr))
             .then_with(|| compare_optional(self.batch_tokens, other.batch_tokens))
             .then_with(|| self.schedule.cmp(&other.schedule))
+            .then_with(|| self.setup.cmp(&other.setup))
     }
 
     /// One order for any set of runs, so that no result depends on the order of a file.
@@ -131,7 +135,7 @@ pub fn best_per_cell(all: &[Observation]) -> (Vec<Observation>, Vec<(String, Str
             if best.is_some_and(|best| best[0].configuration_order(&configuration[0]).is_eq()) {
                 kept.extend_from_slice(configuration);
             } else {
-                let why = "another learning rate or batch does better at this size and these tokens";
+                let why = "another configuration does better at this size and these tokens";
                 left_out.extend(configuration.iter().map(|run| (run.label.clone(), why.to_owned())));
             }
         }
@@ -186,6 +190,7 @@ pub(crate) mod tests {
             schedule: None,
             seed: None,
             flops: None,
+            setup: None,
         }
     }
 

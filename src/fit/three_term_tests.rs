@@ -28,6 +28,7 @@ fn planted(noise: f64) -> Vec<Observation> {
                     schedule: None,
                     seed: None,
                     flops: None,
+                    setup: None,
                 });
             }
         }

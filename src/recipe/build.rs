@@ -7,7 +7,9 @@ use crate::fit::batch_law::BatchLaw;
 use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::lr_batch::LrBatchLaw;
-use crate::model::mup::{BASE_WIDTH, Multipliers};
+use crate::model::config::ADAM_EPS;
+use crate::model::mup::{BASE_WIDTH, Multipliers, Parametrization};
+use crate::model::schedule::Decay;
 use crate::recipe::next::Widening;
 use crate::recipe::{Coordinates, Mup, OptimizerItem, Recipe, ShapeItem, alternatives, gates, items, published};
 
@@ -64,16 +66,68 @@ pub struct Evidence<'a> {
     pub batch_refused: Option<String>,
     /// Different batch sizes among the trials.
     pub batches: usize,
-    /// muP's constants of the proxies.
+    /// What the proxies were trained with.
+    pub proxies: Proxies,
+    /// What the coordinate check of this build has found, if it was run.
+    pub coordinates: Option<Coordinates>,
+}
+
+/// What the proxies were trained with, beside what laws vary.
+#[derive(Debug, Clone)]
+pub struct Proxies {
+    /// How they are scaled over the width.
+    pub parametrization: Parametrization,
+    /// The constants of that.
     pub multipliers: Multipliers,
     /// Their optimizer.
     pub optimizer: OptimizerItem,
-    /// Whether all proxies were scaled by muP.
-    pub is_mup: bool,
-    /// What the coordinate check of this build has found, if it was run.
-    pub coordinates: Option<Coordinates>,
-    /// WSD against cosine where all else is equal: pairs, and the mean of WSD's loss less cosine's.
-    pub wsd_less_cosine: Option<(u64, f64)>,
+    /// How their rate came down, where they were trained with WSD.
+    pub annealing: Option<Annealing>,
+    /// Names of settings in which they differ.
+    pub differ_in: Vec<String>,
+    /// WSD against cosine where all else is equal.
+    pub wsd_less_cosine: Option<Comparison>,
+}
+
+impl Default for Proxies {
+    fn default() -> Self {
+        Self {
+            parametrization: Parametrization::Mup,
+            multipliers: Multipliers::default(),
+            optimizer: OptimizerItem {
+                beta1: 0.9,
+                beta2: 0.95,
+                eps: ADAM_EPS,
+                weight_decay: 0.1,
+                clip: 1.0,
+            },
+            annealing: None,
+            differ_in: Vec::new(),
+            wsd_less_cosine: None,
+        }
+    }
+}
+
+/// The decay of WSD.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Annealing {
+    /// Its form.
+    pub form: Decay,
+    /// Its share of the run.
+    pub fraction: f64,
+    /// Where it ends, as a share of the peak.
+    pub last: f64,
+}
+
+/// Pairs of runs that differ in one thing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// How many.
+    pub pairs: u64,
+    /// Different learning rates among them.
+    pub rates: u64,
+    /// Mean difference of their losses, nats per token.
+    pub mean: f64,
 }
 
 /// Writes the recipe; also says for each gate in order which experiment would answer it, where it fails.
@@ -97,13 +151,14 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
         verdict: gates::verdict(&gates),
         fits: fits.into_iter().flatten().map(str::to_owned).collect(),
         shape: ShapeItem::new(&model, shape, published::vocab(params.0), published::CONTEXT),
+        parametrization: evidence.proxies.parametrization,
         mup: Mup {
             base_width: BASE_WIDTH,
-            scale_emb: evidence.multipliers.scale_emb,
-            scale_depth: evidence.multipliers.scale_depth,
-            init_std: evidence.multipliers.init_std,
+            scale_emb: evidence.proxies.multipliers.scale_emb,
+            scale_depth: evidence.proxies.multipliers.scale_depth,
+            init_std: evidence.proxies.multipliers.init_std,
         },
-        optimizer: evidence.optimizer,
+        optimizer: evidence.proxies.optimizer,
         items,
         alternatives: evidence
             .loss
@@ -123,8 +178,35 @@ fn warnings(evidence: &Evidence<'_>) -> Vec<Warning> {
     warnings.extend(evidence.loss.iter().flat_map(|(_, law)| law.warnings.clone()));
     warnings.extend(evidence.lr.iter().flat_map(|(_, law)| law.warnings.clone()));
     warnings.extend(evidence.lr_batch.iter().flat_map(|(_, law)| law.warnings.clone()));
+    warnings.extend(of_proxies(&evidence.proxies));
     let text =
         "the predicted loss is in nats per token of the proxies' tokenizer and text; with others it is another number";
     warnings.push(Warning::new("loss_of_the_proxies_data", text));
+    warnings
+}
+
+/// What the proxies leave open.
+fn of_proxies(proxies: &Proxies) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if proxies.parametrization == Parametrization::Standard {
+        let text = "the proxies are not scaled by muP: their best learning rate is not that of a wider model, and the \
+                    recipe divides none by the width";
+        warnings.push(Warning::new("not_mup", text));
+    }
+    if !proxies.differ_in.is_empty() {
+        let text = format!(
+            "the trials differ in {}; the recipe takes what the best trial of the largest size had",
+            proxies.differ_in.join(", ")
+        );
+        warnings.push(Warning::new("mixed_settings", text));
+    }
+    if let Some(pairs) = proxies.wsd_less_cosine.filter(|pairs| pairs.mean > 0.0) {
+        let text = format!(
+            "cosine ended {:.4} nats lower than WSD, mean of {} pairs: compare them each at its best learning rate and \
+             with a longer decay before WSD is paid for",
+            pairs.mean, pairs.pairs
+        );
+        warnings.push(Warning::new("cosine_ended_lower", text));
+    }
     warnings
 }

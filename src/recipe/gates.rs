@@ -7,6 +7,7 @@ use crate::fit::bowl::Edge;
 use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::transfer::{TOLERANCE, Verdict as Transfers};
+use crate::model::mup::Parametrization;
 use crate::recipe::build::Evidence;
 use crate::recipe::next::Widening;
 use crate::recipe::{Gate, REACH_MAX, Verdict};
@@ -22,6 +23,7 @@ pub(super) type Judged = (Gate, Option<Widening>);
 
 /// All gates.
 pub(super) fn gates(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Vec<Judged> {
+    let is_mup = evidence.proxies.parametrization == Parametrization::Mup;
     let loss = evidence.loss.map(|it| it.1);
     let lr = evidence.lr.map(|it| it.1);
     let beyond = loss.map(|law| law.extrapolation(params, tokens));
@@ -47,7 +49,7 @@ pub(super) fn gates(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Vec<Ju
         gate("sizes_spanned", sizes, Some(Widening::Sizes)),
         gate("tokens_spanned", budgets, Some(Widening::Tokens)),
         gate("lr_bracketed", bracketed(lr), Some(edges(lr))),
-        gate("lr_transfers", transfers(lr, evidence.is_mup), Some(more_widths(lr))),
+        gate("lr_transfers", transfers(lr, is_mup), Some(more_widths(lr))),
         gate("coordinate_check", coordinates(evidence), None),
         gate("batch_law", batch_law(evidence), Some(Widening::Batches)),
         gate("hold_out", held_out(loss), Some(Widening::Sizes)),

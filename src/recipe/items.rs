@@ -14,7 +14,7 @@ use crate::fit::statistics::interval95;
 use crate::model::flops;
 use crate::model::mup::{BASE_WIDTH, Group, Parametrization, Scaling};
 use crate::model::shape::Shape;
-use crate::recipe::build::{Ask, Evidence, Size};
+use crate::recipe::build::{Annealing, Ask, Comparison, Evidence, Size};
 use crate::recipe::published;
 use crate::recipe::{Item, REACH_MAX, Reach, Source};
 
@@ -22,14 +22,14 @@ use crate::recipe::{Item, REACH_MAX, Reach, Source};
 pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMap<String, Item> {
     let params = shape.params_non_embedding();
     let per_token = flops::per_token(shape, published::vocab(params.0), published::CONTEXT);
-    let scaling = Scaling::new(shape, Parametrization::Mup, evidence.multipliers);
+    let proxies = &evidence.proxies;
+    let scaling = Scaling::new(shape, proxies.parametrization, proxies.multipliers);
     let optimal = optimal_item(evidence, params.as_f64());
     let tokens = tokens_item(ask, optimal.as_ref(), per_token, params.as_f64());
     let count = tokens.value.as_f64().unwrap_or_default();
     let lr = lr_item(evidence, params.as_f64(), count);
-    let lr_hidden = scaled(&lr, scaling.lr_factor(Group::Matrix));
+    let lr_hidden = hidden(&lr, scaling.lr_factor(Group::Matrix), proxies.parametrization);
     let warmup = json!((published::WARMUP_FRACTION * count).round());
-    let (decay, schedule_source) = (json!(published::DECAY_FRACTION), published::SCHEDULE_SOURCE);
     let mut items = vec![
         ("lr", lr),
         ("lr_hidden", lr_hidden),
@@ -38,11 +38,7 @@ pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMa
             "warmup_tokens",
             plain(warmup, "tokens", Source::Published, published::WARMUP_SOURCE),
         ),
-        (
-            "decay_fraction",
-            plain(decay, "share of the run", Source::Published, schedule_source),
-        ),
-        ("schedule", schedule_item(evidence)),
+        ("schedule", schedule_item(proxies.wsd_less_cosine)),
         ("flops", flops_item(&tokens, per_token)),
         (
             "tokens_compute_optimal",
@@ -50,6 +46,7 @@ pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMa
         ),
         ("tokens", tokens),
     ];
+    items.extend(decay_items(proxies.annealing));
     items.extend(loss_item(evidence, params.as_f64(), count).map(|loss| ("loss", loss)));
     items.extend(batch_warmup_item(evidence, params.as_f64(), count).map(|item| ("batch_warmup_tokens", item)));
     items.into_iter().map(|(name, item)| (name.to_owned(), item)).collect()
@@ -148,12 +145,17 @@ fn beyond(runs: impl Iterator<Item = (f64, f64)>, params: f64, tokens: f64) -> O
     Some(Reach { params, tokens })
 }
 
-fn scaled(item: &Item, factor: f64) -> Item {
+/// The rate of the matrices in the layers: muP divides it by how much wider than the base the model is.
+fn hidden(item: &Item, factor: f64, parametrization: Parametrization) -> Item {
+    let law = match parametrization {
+        Parametrization::Mup => format!("lr / (width / {BASE_WIDTH}); {}", item.law),
+        Parametrization::Standard => format!("not scaled, as the proxies; {}", item.law),
+    };
     Item {
         value: json!(item.value.as_f64().map(|value| value * factor)),
         ci95: item.ci95.map(|ends| ends.map(|end| end * factor)),
         unit: "peak, matrices of the layers".to_owned(),
-        law: format!("lr / (width / {BASE_WIDTH}); {}", item.law),
+        law,
         ..item.clone()
     }
 }
@@ -271,21 +273,43 @@ fn batch_warmup_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Optio
     })
 }
 
-fn schedule_item(evidence: &Evidence<'_>) -> Item {
-    match evidence.wsd_less_cosine {
-        Some((pairs, difference)) => Item {
-            trials: 2 * pairs,
-            ..plain(
-                json!("wsd"),
-                "",
-                Source::Measured,
-                &format!(
-                    "WSD less cosine: {difference:+.4} nats, mean of {pairs} pairs; one trunk serves many budgets"
-                ),
-            )
-        },
-        None => plain(json!("wsd"), "", Source::Published, published::SCHEDULE_SOURCE),
+fn schedule_item(measured: Option<Comparison>) -> Item {
+    let value = json!("wsd");
+    let Some(Comparison { pairs, rates, mean }) = measured else {
+        return plain(value, "", Source::Published, published::SCHEDULE_SOURCE);
+    };
+    let at = match rates {
+        1 => "at one learning rate".to_owned(),
+        rates => format!("at {rates} learning rates"),
+    };
+    let law =
+        format!("WSD less cosine: {mean:+.4} nats, mean of {pairs} pairs {at}; WSD, for one trunk serves many budgets");
+    Item {
+        trials: 2 * pairs,
+        ..plain(value, "", Source::Measured, &law)
     }
+}
+
+/// How the rate comes down: as in the proxies, for their losses are what the law predicts from.
+fn decay_items(annealing: Option<Annealing>) -> [(&'static str, Item); 3] {
+    let (proxies, law) = match annealing {
+        Some(used) => (used, "as the proxies decayed"),
+        None => (published::ANNEALING, "as sweeps decay where they do not say"),
+    };
+    let item = |value: serde_json::Value, unit: &str, is_published: bool| {
+        if is_published {
+            plain(value, unit, Source::Published, published::SCHEDULE_SOURCE)
+        } else {
+            plain(value, unit, Source::Default, law)
+        }
+    };
+    let Annealing { form, fraction, last } = proxies;
+    let is_tenth = (fraction - published::ANNEALING.fraction).abs() < 1e-9;
+    [
+        ("decay_fraction", item(json!(fraction), "share of the run", is_tenth)),
+        ("decay", item(json!(form), "", form == published::ANNEALING.form)),
+        ("final_fraction", item(json!(last), "share of the peak", false)),
+    ]
 }
 
 fn loss_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Option<Item> {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Warning;
+use crate::model::mup::Parametrization;
 use crate::model::shape::Shape;
 
 /// Beyond this many times the largest proxy nothing counts as verified: MiniCPM went from 0.5B to 2.4B, five times.
@@ -32,6 +33,8 @@ pub struct Recipe {
     pub fits: Vec<String>,
     /// The architecture.
     pub shape: ShapeItem,
+    /// How its initialisation and learning rates follow the width: as those of the proxies did.
+    pub parametrization: Parametrization,
     /// muP's constants.
     pub mup: Mup,
     /// The optimizer's other constants: those of the proxies.
@@ -93,7 +96,7 @@ pub struct ShapeItem {
 }
 
 /// The items in the order in which people read them.
-pub const ITEMS: [&str; 11] = [
+pub const ITEMS: [&str; 13] = [
     "lr",
     "lr_hidden",
     "batch_tokens",
@@ -101,6 +104,8 @@ pub const ITEMS: [&str; 11] = [
     "warmup_tokens",
     "schedule",
     "decay_fraction",
+    "decay",
+    "final_fraction",
     "tokens",
     "tokens_compute_optimal",
     "flops",

@@ -55,22 +55,21 @@ pub struct Tried {
     pub tokens: Vec<u64>,
     /// Seeds, rising.
     pub seeds: Vec<u64>,
+    /// Tokens in a sequence: a batch is whole sequences.
+    pub context: u64,
 }
 
-/// The sweep file `base` with one axis widened, under another name; none where its axes are not plain lists.
+/// The sweep file `base` of the sweep `name` with one axis widened, under another name; none where its axes are not
+/// plain lists.
 ///
 /// What was overridden on the command line stands at the end of a recorded file, as `# --set PATH=VALUE`.
-pub fn widened(base: &str, tried: &Tried, widening: Widening, why: &str) -> Option<String> {
+pub fn widened(name: &str, base: &str, tried: &Tried, widening: Widening, why: &str) -> Option<String> {
     let mut root: Mapping = serde_yaml::from_str(base).ok()?;
     for line in base.lines() {
         if let Some((path, value)) = line.strip_prefix("# --set ").and_then(|set| set.split_once('=')) {
             put(&mut root, path, serde_yaml::from_str(value).ok()?)?;
         }
     }
-    if root.contains_key("zip") {
-        return None;
-    }
-    let name = root.get("name")?.as_str()?.to_owned();
     match widening {
         Widening::LearningRates { below, above, between } => {
             let mut lrs = wider(&tried.lrs, below, above)?;
@@ -87,7 +86,11 @@ pub fn widened(base: &str, tried: &Tried, widening: Widening, why: &str) -> Opti
             let budgets = longer(&root, tried.tokens.last().copied()?)?;
             set_axis(&mut root, "tokens", budgets)?;
         }
-        Widening::Batches => set_axis(&mut root, "batch_tokens", counts(&around(&tried.batches)?))?,
+        Widening::Batches => set_axis(
+            &mut root,
+            "batch_tokens",
+            counts(&around(&tried.batches, tried.context)?),
+        )?,
         Widening::Seeds => {
             let next = tried.seeds.last()? + 1;
             let seeds: Vec<u64> = tried.seeds.iter().copied().chain(next..next + 2).collect();
@@ -113,13 +116,26 @@ fn put(root: &mut Mapping, path: &str, value: Value) -> Option<()> {
             let inner = root
                 .entry(Value::from(first))
                 .or_insert_with(|| Value::Mapping(Mapping::new()));
+            // `lr: [..]` is short for `lr: {values: [..]}`.
+            if !inner.is_mapping() {
+                *inner = Value::Mapping(Mapping::new());
+            }
             put(inner.as_mapping_mut()?, rest, value)
         }
     }
 }
 
-/// Sets the values of an axis that stands plainly among the parameters.
+/// Sets the values of an axis that stands plainly among the parameters, and moves with no other.
 fn set_axis(root: &mut Mapping, axis: &str, values: Value) -> Option<()> {
+    let is_axis = |value: &Value| value.as_str() == Some(axis);
+    let groups = root.get("zip").and_then(Value::as_sequence);
+    if groups.is_some_and(|groups| {
+        groups
+            .iter()
+            .any(|it| it.as_sequence().is_none_or(|it| it.iter().any(is_axis)))
+    }) {
+        return None;
+    }
     let parameters = root.get_mut("parameters")?.as_mapping_mut()?;
     parameters.insert(Value::from(axis), values);
     Some(())
@@ -202,12 +218,12 @@ fn longer(root: &Mapping, longest: u64) -> Option<Value> {
 }
 
 /// A power of two apart on each side of the batches that were tried: five at least.
-fn around(batches: &[u64]) -> Option<Vec<u64>> {
+fn around(batches: &[u64], context: u64) -> Option<Vec<u64>> {
     let mut all = batches.to_vec();
     while all.len() < 5 || all.len() < batches.len() + 2 {
         let (first, last) = (*all.first()?, *all.last()?);
         all.push(last * 2);
-        if first % 2 == 0 {
+        if first % (2 * context.max(1)) == 0 {
             all.insert(0, first / 2);
         }
     }
@@ -242,11 +258,12 @@ mod tests {
             batches: vec![2048],
             tokens: vec![59_680, 474_240],
             seeds: vec![0],
+            context: 128,
         }
     }
 
     fn sweep(base: &str, widening: Widening) -> spec::Sweep {
-        let text = widened(base, &tried(), widening, "The best lies at the edge.").expect("a file");
+        let text = widened("first", base, &tried(), widening, "The best lies at the edge.").expect("a file");
         let (sweep, _) = spec::read(&text, "next.yaml", &[]).unwrap_or_else(|mistakes| panic!("{mistakes:?}\n{text}"));
         sweep
     }
@@ -279,12 +296,30 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_was_set_by_its_values_is_widened() {
+        let base = format!("{BASE}# --set parameters.model.values=[6K, 24K]");
+        assert_eq!(sweep(&base, Widening::Seeds).trials.len(), 2 * 2 * 2 * 3);
+    }
+
+    #[test]
+    fn an_axis_that_moves_with_no_other_is_widened_beside_a_zip() {
+        let zipped = format!("{BASE}zip: [[lr, tokens]]\n");
+        assert_eq!(sweep(&zipped, Widening::Batches).trials.len(), 3 * 2 * 5);
+        assert_eq!(widened("first", &zipped, &tried(), Widening::Tokens, "why"), None);
+    }
+
+    #[test]
     fn a_file_that_is_not_understood_gives_none() {
-        let zipped = format!("{BASE}zip: [[lr, model]]\n");
-        for base in [zipped.as_str(), "name: x\n", "- 1\n"] {
-            assert_eq!(widened(base, &tried(), Widening::Sizes, "why"), None, "{base}");
+        for base in ["name: x\n", "- 1\n"] {
+            assert_eq!(widened("x", base, &tried(), Widening::Sizes, "why"), None, "{base}");
         }
         assert!(has_axis(BASE, "lr") && !has_axis(BASE, "seeds"));
+    }
+
+    #[test]
+    fn a_batch_stays_whole_sequences() {
+        assert_eq!(around(&[384], 128), Some(vec![384, 768, 1536, 3072, 6144]));
+        assert_eq!(around(&[512], 128), Some(vec![128, 256, 512, 1024, 2048]));
     }
 
     #[test]

@@ -4,21 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::DeserializeOwned;
-
 use crate::fit::lr_batch::LrBatchLaw;
 use crate::fit::refusal::Refusal;
-use crate::model::config::ADAM_EPS;
 use crate::recipe::build::{self, Ask, EqualLoss, Evidence};
 use crate::recipe::next::{self, Tried, Widening};
-use crate::recipe::{Coordinates, OptimizerItem, Recipe};
-use crate::record::TrialRow;
-use crate::report::bowls::pairs_of;
+use crate::recipe::{Coordinates, Recipe};
+use crate::record::{TrialRow, TrialState};
 use crate::run::batch_fitting::{self, KeptBatch};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 use crate::run::fitting::{self, Laws, Request};
 use crate::run::lr_batch_fitting;
+use crate::run::proxies;
 use crate::run::sources::Source;
 use crate::run::sweep_set::SweepSet;
 use crate::spec;
@@ -37,7 +34,7 @@ pub async fn advise(
     ask: &Ask,
 ) -> Result<Recipe, Failure> {
     let nexts = Nexts::new(context, sweeps, &laws.trials);
-    refuse_edges(laws, &nexts)?;
+    refuse(laws, &nexts)?;
     let batch = Batch::of(context, store, sweeps.name(), &laws.trials).await?;
     let evidence = Evidence {
         loss: laws.loss.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
@@ -50,11 +47,8 @@ pub async fn advise(
         }),
         batch_refused: batch.refused,
         batches: batch.sizes,
-        multipliers: setting(store, &laws.trials, "multipliers").await?.unwrap_or_default(),
-        optimizer: optimizer(store, &laws.trials).await?,
-        is_mup: laws.trials.iter().all(|row| row.parametrization == "mup"),
+        proxies: proxies::proxies(store, laws).await?,
         coordinates: coordinates(store).await?,
-        wsd_less_cosine: wsd_less_cosine(&laws.trials),
     };
     let (mut recipe, widenings) = build::build(ask, &evidence);
     for (gate, widening) in recipe.gates.iter_mut().zip(widenings) {
@@ -67,23 +61,58 @@ pub async fn advise(
     store
         .add_recipe(&context.now(), &recipe.recipe, Some(sweeps.name()), &body)
         .await?;
+    // What was fitted on the way is not what a reader asks `last` for.
+    if let Ok(kept) = &laws.loss {
+        store.touch_fit(&context.now(), &kept.fit).await?;
+    }
     Ok(recipe)
 }
 
-/// No law at all, or no learning rate between two worse ones: no recipe, but the sweep to run next.
-fn refuse_edges(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
-    let Err(lr) = &laws.lr else { return Ok(()) };
-    if laws.loss.is_ok() && !matches!(lr, Refusal::OptimumAtEdge { .. }) {
-        return Ok(());
+/// Fits the laws of a sweep for a recipe; where nothing can be fitted for every rate diverged, says what to run next.
+pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Laws, Failure> {
+    let mut failure = match fitting::fit_sweeps(context, store, sweeps, &Request::default()).await {
+        Ok(laws) => return Ok(laws),
+        Err(failure) => failure,
+    };
+    let trials = sweeps.trials(store).await?;
+    if failure.exit == exit::REFUSED && trials.iter().all(|row| row.state == TrialState::Diverged) {
+        let lower = Widening::LearningRates {
+            below: true,
+            above: false,
+            between: false,
+        };
+        let why = "Every trial diverged: lower learning rates.";
+        failure.message = format!("all {} trials diverged", trials.len());
+        failure.hints = vec!["try lower learning rates".to_owned()];
+        failure
+            .hints
+            .extend(Nexts::new(context, sweeps, &trials).hint(lower, why)?);
     }
-    let mut failure = fitting::refused(lr);
-    if let Err(loss) = &laws.loss {
-        failure.hints.push(format!("and the law of loss was refused: {loss}"));
+    Err(failure)
+}
+
+/// No law of loss, or no learning rate between two worse ones: no recipe, but the sweep to run next.
+fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
+    let (refusal, widening) = match (&laws.lr, &laws.loss) {
+        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, Nexts::beyond_the_best(&laws.trials)),
+        (_, Err(loss @ Refusal::TooFewBudgets { .. })) => (loss, Widening::Tokens),
+        (_, Err(loss)) => (loss, Widening::Sizes),
+        (Ok(_) | Err(_), Ok(_)) => return Ok(()),
+    };
+    let mut failure = fitting::refused(refusal);
+    match (&laws.lr, &laws.loss) {
+        (Ok(_), Err(_)) => {
+            let hint = "the learning rate has its law: `--law lr` of `sandbox fit` and of `sandbox predict`";
+            failure.hints.push(hint.to_owned());
+        }
+        (Err(_), Err(loss)) if loss != refusal => {
+            failure.hints.push(format!("and the law of loss was refused: {loss}"));
+        }
+        (Ok(_) | Err(_), _) => {}
     }
-    let widening = Nexts::beyond_the_best(&laws.trials);
-    if let Some(next) = nexts.write(widening, &format!("The recipe was refused: {lr}"))? {
-        failure.hints.push(format!("run next: {next}"));
-    }
+    failure
+        .hints
+        .extend(nexts.hint(widening, &format!("The recipe was refused: {refusal}"))?);
     Err(failure)
 }
 
@@ -97,6 +126,7 @@ struct Nexts<'a> {
 struct Base<'a> {
     sweep: &'a SweepRow,
     tried: Tried,
+    trials: usize,
 }
 
 impl<'a> Base<'a> {
@@ -115,8 +145,13 @@ impl<'a> Base<'a> {
             batches: rising(|row| row.batch_tokens),
             tokens: rising(|row| row.tokens),
             seeds: rising(|row| row.seed),
+            context: here.iter().map(|row| row.context).max().unwrap_or(0),
         };
-        Self { sweep, tried }
+        Self {
+            sweep,
+            tried,
+            trials: here.len(),
+        }
     }
 
     /// How much it says of what is to be widened.
@@ -168,23 +203,29 @@ impl<'a> Nexts<'a> {
         }
     }
 
+    /// Writes a sweep file and says where.
+    fn hint(&self, widening: Widening, why: &str) -> Result<Option<String>, Failure> {
+        let path = self.write(widening, why)?;
+        Ok(path.map(|path| format!("run next: {path}")))
+    }
+
     /// Writes a sweep file and gives its path; none where the sweep's own file cannot be widened.
     fn write(&self, widening: Widening, why: &str) -> Result<Option<String>, Failure> {
         let Some(base) = self.base(widening) else {
             return Ok(None);
         };
-        let Some(text) = next::widened(&base.sweep.spec, &base.tried, widening, why) else {
+        let Some(text) = next::widened(&base.sweep.sweep, &base.sweep.spec, &base.tried, widening, why) else {
             return Ok(None);
         };
         let name = format!("{}-{}.yaml", base.sweep.sweep, widening.name());
         let path = self.context.workdir.next_sweep(&name);
         let shown = path.display().to_string();
-        // What cannot be read back is not handed out.
-        if spec::read(&text, &shown, &[]).is_err() {
-            return Ok(None);
+        // What cannot be read back, or asks for nothing more, is not handed out.
+        if spec::read(&text, &shown, &[]).is_ok_and(|(sweep, _)| sweep.trials.len() > base.trials) {
+            write_atomic(&path, text.as_bytes())?;
+            return Ok(Some(shown));
         }
-        write_atomic(&path, text.as_bytes())?;
-        Ok(Some(shown))
+        Ok(None)
     }
 }
 
@@ -221,43 +262,6 @@ impl Batch {
     }
 }
 
-/// The data that the proxies were trained on.
-pub async fn data_name(store: &mut Store, trials: &[TrialRow]) -> Result<String, Failure> {
-    Ok(setting(store, trials, "data").await?.unwrap_or_default())
-}
-
-/// One of the settings of the proxies: that of the first trial.
-async fn setting<T: DeserializeOwned>(
-    store: &mut Store,
-    trials: &[TrialRow],
-    name: &str,
-) -> Result<Option<T>, Failure> {
-    let Some(first) = trials.first() else { return Ok(None) };
-    let settings = store.settings(&first.sweep, &first.trial).await?;
-    Ok(serde_json::from_value(settings[name].clone()).ok())
-}
-
-async fn optimizer(store: &mut Store, trials: &[TrialRow]) -> Result<OptimizerItem, Failure> {
-    let mut item = OptimizerItem {
-        beta1: 0.9,
-        beta2: 0.95,
-        eps: ADAM_EPS,
-        weight_decay: 0.1,
-        clip: 1.0,
-    };
-    for (name, value) in [
-        ("beta1", &mut item.beta1),
-        ("beta2", &mut item.beta2),
-        ("weight_decay", &mut item.weight_decay),
-        ("clip", &mut item.clip),
-    ] {
-        if let Some(set) = setting(store, trials, name).await? {
-            *value = set;
-        }
-    }
-    Ok(item)
-}
-
 /// Keeps what a coordinate check has found.
 pub async fn keep_coordinates(context: &Context, store: &mut Store, found: &Coordinates) -> Result<(), Failure> {
     fitting::keep(context, store, None, &fitting::name(found), COORDINATES, found).await
@@ -267,18 +271,4 @@ pub async fn keep_coordinates(context: &Context, store: &mut Store, found: &Coor
 async fn coordinates(store: &mut Store) -> Result<Option<Coordinates>, Failure> {
     let row = store.newest_fit(&[COORDINATES]).await?;
     Ok(row.and_then(|row| serde_json::from_value(row.body).ok()))
-}
-
-/// Pairs of a WSD and a cosine run that differ in nothing else, and the mean difference of their losses.
-fn wsd_less_cosine(trials: &[TrialRow]) -> Option<(u64, f64)> {
-    // Several decays may fit one cosine; the best of them is what WSD can do.
-    let mut differences: BTreeMap<&str, f64> = BTreeMap::new();
-    for (wsd, cosine) in pairs_of(trials) {
-        if let (Some(wsd), Some(less)) = (wsd.final_loss, cosine.final_loss) {
-            let best = differences.entry(cosine.trial.as_str()).or_insert(wsd - less);
-            *best = best.min(wsd - less);
-        }
-    }
-    let n = differences.len() as u64;
-    (n > 0).then(|| (n, differences.values().sum::<f64>() / n as f64))
 }

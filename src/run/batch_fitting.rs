@@ -156,7 +156,7 @@ fn longest(trials: &[TrialRow]) -> Vec<&TrialRow> {
         let tokens = longest.entry(row.params_non_embedding).or_default();
         *tokens = tokens.max(row.tokens as f64);
     }
-    let mut sizes: BTreeMap<u64, BTreeMap<(&str, &str), Best<'_>>> = BTreeMap::new();
+    let mut sizes: BTreeMap<u64, BTreeMap<(&str, &str, &str), Best<'_>>> = BTreeMap::new();
     for row in trials {
         let size = row.params_non_embedding;
         // Whole steps: the same budget is not the same number of tokens at every batch.
@@ -164,7 +164,7 @@ fn longest(trials: &[TrialRow]) -> Vec<&TrialRow> {
         let Some(loss) = row.final_loss.filter(|_| longest.get(&size).is_some_and(is_long)) else {
             continue;
         };
-        let kind = (row.schedule.as_str(), row.parametrization.as_str());
+        let kind = (row.schedule.as_str(), row.parametrization.as_str(), row.setup.as_str());
         let of_kind = sizes.entry(size).or_default().entry(kind).or_default();
         let best = of_kind.entry(row.batch_tokens).or_insert((loss, row));
         if loss < best.0 {

@@ -1,6 +1,6 @@
 //! From the trials of a sweep to laws that are kept: what enters, what is left out and why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,6 +17,8 @@ use crate::run::context::Context;
 use crate::run::cross_check::{CrossCheck, cross_check};
 use crate::run::failure::Failure;
 use crate::run::filter::Filter;
+use crate::run::lr_runs;
+use crate::run::sources;
 use crate::run::sweep_set::SweepSet;
 use crate::run::table_runs::{self, Mapping, TableRuns};
 use crate::store::{FitRow, ImportRow, Store};
@@ -51,6 +53,9 @@ impl Default for Request {
         }
     }
 }
+
+/// Why a run does not compare with the others of its size and tokens.
+pub(super) const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
 
 /// A law that is kept under a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,11 +126,11 @@ pub async fn fit_sweeps(
     let mut timings = Timings::default();
     let loss = loss(context, sweep, &trials, request, &mut timings);
     let lr = lr(sweep, &trials);
-    if let Ok(kept) = &loss {
-        keep(context, store, Some(sweep), &kept.fit, CHINCHILLA, kept).await?;
-    }
     if let Ok(kept) = &lr {
         keep(context, store, Some(sweep), &kept.fit, LR, kept).await?;
+    }
+    if let Ok(kept) = &loss {
+        keep(context, store, Some(sweep), &kept.fit, CHINCHILLA, kept).await?;
     }
     Ok(Laws {
         loss,
@@ -177,8 +182,8 @@ pub async fn fit_import(
     import: &str,
     request: &Request,
 ) -> Result<TableFit, Failure> {
-    let runs = store.imported(import).await?;
-    fit_runs(context, store, import, runs, Vec::new(), request).await
+    let (runs, left_out) = sources::imported(store, import, request).await?;
+    fit_runs(context, store, import, runs, left_out, request).await
 }
 
 /// Fits the law of loss to somebody's runs, and keeps it.
@@ -393,42 +398,21 @@ pub(super) fn observation(row: &TrialRow) -> Option<Observation> {
         seed: Some(row.seed),
         // Laws count 6ND; what a trial cost in full is another number.
         flops: None,
+        setup: Some(row.setup.clone()),
     })
 }
 
-/// The learning rates compare where all else is equal: the schedule, batch and parametrisation with the most trials.
 fn lr(sweep: &str, trials: &[TrialRow]) -> Result<Kept<LrFit>, Refusal> {
-    let kind = |row: &TrialRow| (row.schedule.clone(), row.batch_tokens, row.parametrization.clone());
-    let mut counts: BTreeMap<_, BTreeSet<(u64, u64, u64)>> = BTreeMap::new();
-    for row in trials {
-        let place = (row.params_non_embedding, row.tokens, row.lr.to_bits());
-        counts.entry(kind(row)).or_default().insert(place);
-    }
-    let most = counts
-        .iter()
-        .max_by_key(|(_, places)| places.len())
-        .map(|(kind, _)| kind.clone());
-    let ended = |row: &&TrialRow| row.final_loss.is_some() || row.state == TrialState::Diverged;
-    let mut left_out = Vec::new();
-    let mut runs = Vec::new();
-    for row in trials.iter().filter(ended) {
-        if Some(kind(row)) == most {
-            runs.push(LrRun {
-                model: row.model.clone(),
-                params: row.params_non_embedding as f64,
-                width: row.width as f64,
-                tokens: row.tokens as f64,
-                lr: row.lr,
-                loss: row.final_loss,
-            });
-        } else {
-            let reason = "another schedule, batch or parametrization than most".to_owned();
-            left_out.push(LeftOut {
-                trial: row.trial.clone(),
-                reason,
-            });
-        }
-    }
+    let (chosen, left_out) = lr_runs::choose(trials);
+    let run = |row: &&TrialRow| LrRun {
+        model: row.model.clone(),
+        params: row.params_non_embedding as f64,
+        width: row.width as f64,
+        tokens: row.tokens as f64,
+        lr: row.lr,
+        loss: row.final_loss,
+    };
+    let runs: Vec<LrRun> = chosen.iter().map(run).collect();
     let law = learning_rate::fit(&runs)?;
     let observations: Vec<Observation> = trials.iter().filter_map(observation).collect();
     Ok(Kept {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
 use crate::fit::Warning;
+use crate::fit::alike::alike;
 use crate::fit::batch_curves;
 use crate::fit::batch_law::{self, BatchLaw};
 use crate::fit::bootstrap::Draws;
@@ -64,10 +65,23 @@ pub async fn fit(
 ) -> Result<(KeptLrBatch, LrBatchLaw), Failure> {
     let sources::Runs {
         name,
-        observations: runs,
+        observations,
         mut left_out,
         ..
     } = sources::runs(context, store, source, request).await?;
+    let are_alike = alike(&observations, |run| {
+        let bits = |number: Option<f64>| number.map(f64::to_bits);
+        let varied = (bits(run.lr), bits(run.batch_tokens), run.tokens.to_bits());
+        (run.params.to_bits(), &run.setup, varied)
+    });
+    let mut runs = Vec::new();
+    for (run, is_alike) in observations.iter().zip(are_alike) {
+        if is_alike {
+            runs.push(run.clone());
+        } else {
+            left_out.push((run.label.clone(), fitting::OTHER_SETTINGS.to_owned()));
+        }
+    }
     let options = Options {
         hold_out: request.hold_out,
         draws: Draws {

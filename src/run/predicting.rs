@@ -71,7 +71,7 @@ pub struct PlaceView {
     pub extrapolation: Option<Extrapolation>,
 }
 
-/// The one fit that is meant, of a law that answers for places; `last` is the newest law of loss.
+/// The one fit that is meant, of a law that answers for places.
 pub async fn place_law(store: &mut Store, name: &str) -> Result<(String, PlaceLaw), Failure> {
     const LAWS: [&str; 5] = [
         CHINCHILLA,
@@ -80,7 +80,7 @@ pub async fn place_law(store: &mut Store, name: &str) -> Result<(String, PlaceLa
         lr_batch_fitting::LAW,
         batch_fitting::LAW,
     ];
-    let row = stored(store, name, &LAWS[..if name == LAST { 1 } else { LAWS.len() }]).await?;
+    let row = stored(store, name, &LAWS).await?;
     let law = match row.law.as_str() {
         CHINCHILLA => PlaceLaw::Loss(read(&row)?),
         three_term_fitting::LAW => PlaceLaw::ThreeTerm(read(&row)?),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::hugging_face::{self, Architecture};
 use crate::model::config::{Optimizer, Precision};
-use crate::model::mup::{Multipliers, Parametrization};
+use crate::model::mup::Multipliers;
 use crate::model::shape::Shape;
 use crate::recipe::Recipe;
 use crate::run::failure::{Failure, exit};
@@ -57,7 +57,7 @@ fn architecture(recipe: &Recipe) -> Result<Architecture, String> {
         shape,
         vocab: it.vocab,
         context: it.context,
-        parametrization: Parametrization::Mup,
+        parametrization: recipe.parametrization,
         multipliers: Multipliers {
             scale_emb: recipe.mup.scale_emb,
             scale_depth: recipe.mup.scale_depth,
@@ -97,7 +97,10 @@ fn sweep(recipe: &Recipe, data: &str) -> serde_json::Value {
             "name": recipe.items["schedule"].value,
             "warmup": count("warmup_tokens"),
             "decay_fraction": number(recipe, "decay_fraction"),
+            "decay": recipe.items["decay"].value,
+            "final_fraction": number(recipe, "final_fraction"),
         },
+        "parametrization": recipe.parametrization,
         "weight_decay": recipe.optimizer.weight_decay,
         "beta1": recipe.optimizer.beta1,
         "beta2": recipe.optimizer.beta2,

@@ -106,11 +106,13 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
         params: targets.max().map_or(TARGET_PARAMS, |params| params as f64),
         size: Size::Optimal,
     };
+    let batch = batch_fitting::fit_trials(context, store, sweeps.name(), &laws.trials)
+        .await
+        .ok();
     let recipe = advising::advise(context, store, sweeps, &laws, &ask).await.ok();
-    let batch = batch_fitting::fit_trials(context, store, sweeps.name(), &laws.trials);
     Ok(Fitted {
-        batch: batch.await.ok(),
         laws: Ok(laws),
+        batch,
         recipe,
     })
 }

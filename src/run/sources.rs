@@ -2,15 +2,17 @@
 //!
 //! Refuses to choose among them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::fit::observation::Observation;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::filter::Filter;
 use crate::run::fitting::{self, Request};
 use crate::run::sweep_set::SweepSet;
-use crate::run::table_runs::{self, Mapping};
+use crate::run::table_runs::{self, CONDITION, Mapping};
 use crate::store::Store;
 
 /// Where runs are taken from.
@@ -52,12 +54,15 @@ pub(super) async fn runs(
                 trials: None,
             })
         }
-        Source::Named(Some(name)) if store.imports().await?.iter().any(|it| it == name) => Ok(Runs {
-            name: name.to_owned(),
-            observations: store.imported(name).await?,
-            left_out: Vec::new(),
-            trials: None,
-        }),
+        Source::Named(Some(name)) if store.imports().await?.iter().any(|it| it == name) => {
+            let (observations, left_out) = imported(store, name, request).await?;
+            Ok(Runs {
+                name: name.to_owned(),
+                observations,
+                left_out,
+                trials: None,
+            })
+        }
         Source::Named(name) => {
             let sweeps = SweepSet::find(store, name).await?;
             let trials = fitting::counting(store, &sweeps, request).await?;
@@ -73,4 +78,26 @@ pub(super) async fn runs(
             })
         }
     }
+}
+
+/// The runs of an import for which the condition holds, and the others with the reason.
+pub(super) async fn imported(
+    store: &mut Store,
+    import: &str,
+    request: &Request,
+) -> Result<(Vec<Observation>, Vec<(String, String)>), Failure> {
+    let filter = Filter::new(request.condition.as_deref(), &[])?;
+    let runs = store.imported(import).await?;
+    // Both in the order of the file.
+    let rows = store.imported_trials(Some(import)).await?;
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+    for (run, row) in runs.into_iter().zip(rows) {
+        let columns = serde_json::to_value(row).map_err(std::io::Error::other)?;
+        if filter.holds_for(&columns, &BTreeMap::new()) {
+            kept.push(run);
+        } else {
+            left_out.push((run.label, CONDITION.to_owned()));
+        }
+    }
+    Ok((kept, left_out))
 }

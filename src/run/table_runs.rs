@@ -13,6 +13,9 @@ use crate::spec::expr::{Expr, Kind, Name, Value};
 use crate::tables::read::{self, TextTable};
 use crate::units::parse_count;
 
+/// Why a run does not count that a condition does not hold for.
+pub(super) const CONDITION: &str = "the condition leaves it out";
+
 /// What a column can be to a law.
 pub const FIELDS: [&str; 9] = [
     "params", "tokens", "loss", "lr", "batch", "schedule", "seed", "label", "flops",
@@ -61,7 +64,7 @@ pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
     for row in 0..table.lines.len() {
         let place = format!("line {}", table.lines[row]);
         if !reader.counts(row) {
-            left_out.push((place, "the condition leaves it out".to_owned()));
+            left_out.push((place, CONDITION.to_owned()));
         } else if let Some(field) = reader.empty(row) {
             left_out.push((place, format!("its `{field}` is empty")));
         } else if let Some(run) = reader.run(row, place) {
@@ -167,6 +170,7 @@ impl<'a> Reader<'a> {
             schedule: self.cell("schedule", row).map(str::to_owned),
             seed,
             flops,
+            setup: None,
         })
     }
 

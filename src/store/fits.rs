@@ -52,6 +52,16 @@ impl Store {
         Ok(())
     }
 
+    /// Makes a fit the newest.
+    pub async fn touch_fit(&mut self, at: &str, fit: &str) -> Result<(), StoreError> {
+        sqlx::query("update fits set made_at = ? where fit = ?")
+            .bind(at)
+            .bind(fit)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
     /// Keeps a recipe; the same recipe again changes nothing.
     pub async fn add_recipe(
         &mut self,

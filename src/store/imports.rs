@@ -130,5 +130,6 @@ fn observation(row: &SqliteRow) -> Result<Observation, StoreError> {
         schedule: row.try_get(6)?,
         seed: row.try_get::<Option<i64>, _>(7)?.map(unsigned),
         flops: row.try_get(8)?,
+        setup: None,
     })
 }

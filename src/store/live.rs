@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::record::{TrialRow, TrialState};
-use crate::store::rows::{json, trial_row, trial_state, unsigned};
+use crate::store::rows::{SELECT_TRIALS, json, trial_row, trial_state, unsigned};
 use crate::store::{Store, StoreError};
 
 /// Measurements of one piece of a curve that enter its mean: enough against noise, few enough for long runs.
@@ -81,10 +81,9 @@ impl Store {
 
     /// The trial of that name: in a sweep, or in the first that asks for it.
     pub async fn trial_named(&mut self, trial: &str, sweep: Option<&str>) -> Result<Option<TrialRow>, StoreError> {
-        let row = sqlx::query(
-            "select * from v_trials where trainer <> 'imported' and trial = ?1 and (?2 is null or sweep = ?2)
-             order by sweep limit 1",
-        )
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "{SELECT_TRIALS} and trial = ?1 and (?2 is null or sweep = ?2) order by sweep limit 1"
+        )))
         .bind(trial)
         .bind(sweep)
         .fetch_optional(&mut self.connection)
@@ -103,11 +102,11 @@ impl Store {
 
     /// Some trials of a sweep in the order of its file.
     pub async fn trial_page(&mut self, sweep: &str, offset: u64, limit: u64) -> Result<Vec<TrialRow>, StoreError> {
-        let rows = sqlx::query(
-            "select * from v_trials where trainer <> 'imported' and sweep = ?1 and trial in (
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "{SELECT_TRIALS} and sweep = ?1 and trial in (
                select trial from trials where sweep = ?1 and asked = 1 order by position limit ?2 offset ?3)
-             order by position",
-        )
+             order by position"
+        )))
         .bind(sweep)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))

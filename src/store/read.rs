@@ -11,8 +11,8 @@ use crate::record::{StageRow, TrialRow, count_states};
 use crate::spec::TrialSpec;
 use crate::stage::StageState;
 use crate::store::rows::{
-    IS_OPEN, RunningRow, StageAttempt, SweepRow, json, known_stage, rate_key, resume_row, stage_row, trial_row,
-    unsigned,
+    IS_OPEN, RunningRow, SELECT_TRIALS, StageAttempt, SweepRow, json, known_stage, rate_key, resume_row, stage_row,
+    trial_row, unsigned,
 };
 use crate::store::{Entry, Store, StoreError, rows};
 use crate::units::{StageId, TrialId};
@@ -47,12 +47,12 @@ impl Store {
     /// The trials of a sweep, or of all, in the order of their files.
     pub async fn trials(&mut self, sweep: Option<&str>) -> Result<Vec<TrialRow>, StoreError> {
         // Runs of others have less to tell; `imported` reads them.
-        let rows = sqlx::query(
-            "select * from v_trials where trainer <> 'imported' and (?1 is null or sweep = ?1) order by sweep, position",
-        )
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "{SELECT_TRIALS} and (?1 is null or sweep = ?1) order by sweep, position"
+        )))
         .bind(sweep)
-            .fetch_all(&mut self.connection)
-            .await?;
+        .fetch_all(&mut self.connection)
+        .await?;
         rows.iter().map(trial_row).collect()
     }
 

@@ -1,5 +1,7 @@
 //! Rows of the database as plain values, and how each is read.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
@@ -195,6 +197,19 @@ pub(super) fn stage_row(row: &SqliteRow) -> Result<StageRow, StoreError> {
     })
 }
 
+/// The rows that [`trial_row`] reads, before any condition.
+pub(super) const SELECT_TRIALS: &str = "select *, (select settings from trials t where t.sweep = v.sweep and \
+     t.trial = v.trial) settings from v_trials v where trainer <> 'imported'";
+
+/// The settings of a trial but for those that its row names and that laws vary, as text.
+fn setup(settings: &str) -> Result<String, StoreError> {
+    const VARIED: [&str; 7] = ["model", "shape", "lr", "batch_tokens", "micro_batch", "tokens", "seed"];
+    let mut settings: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(settings).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    settings.retain(|name, _| !VARIED.contains(&name.as_str()));
+    serde_json::to_string(&settings).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
 pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
     let count = |name: &str| row.try_get::<i64, _>(name).map(unsigned);
     Ok(TrialRow {
@@ -232,6 +247,7 @@ pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
         config_hash: row.try_get("config_hash")?,
         seconds: row.try_get("seconds")?,
         axes: serde_json::from_str(row.try_get("axes")?).map_err(|error| StoreError::Damaged(error.to_string()))?,
+        setup: setup(row.try_get("settings")?)?,
     })
 }
 

@@ -8,6 +8,7 @@ mod errors;
 mod faults;
 mod help;
 mod serve;
+mod settings;
 mod skip;
 #[cfg(feature = "torch")]
 mod slurm;

@@ -34,6 +34,7 @@ fn step_law(test: &str) -> Option<Vec<Observation>> {
             schedule: None,
             seed: None,
             flops: None,
+            setup: None,
         }
     };
     Some(lines.map(run).collect())

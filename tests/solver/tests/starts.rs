@@ -121,6 +121,7 @@ fn design(seed: u64) -> Vec<Observation> {
                 schedule: None,
                 seed: None,
                 flops: None,
+                setup: None,
             });
         }
     }
