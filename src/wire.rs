@@ -222,8 +222,15 @@ impl Process {
 
 /// The exit code of a worker that could not even write its last line, so that its end still has a cause.
 pub fn exit_code(cause: Cause) -> u8 {
-    if cause == Cause::DiskFull { EXIT_DISK_FULL } else { 1 }
+    match cause {
+        Cause::DiskFull => EXIT_DISK_FULL,
+        Cause::Refused => EXIT_REFUSED,
+        _ => 1,
+    }
 }
+
+/// What was asked of it cannot be: the exit code of usage, here and in the main program.
+const EXIT_REFUSED: u8 = 2;
 
 /// `ENOSPC`, as a program's exit code.
 const EXIT_DISK_FULL: u8 = 28;

@@ -29,14 +29,23 @@ pub(super) struct BenchArgs {
     #[arg(long, default_value_t = 8192)]
     batch_tokens: u64,
     /// Threads (default: all cores)
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=4096))]
     threads: Option<u64>,
     /// Seconds to measure
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
     /// Instead: muP's coordinate check, which is kept for the recipe's gate
     #[arg(long)]
     coordinates: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "it must be a number".to_owned())?;
+    if (0.01..=3600.0).contains(&number) {
+        Ok(number)
+    } else {
+        Err("it must lie between 0.01 and 3600".to_owned())
+    }
 }
 
 /// Measures the coordinate check and keeps it.

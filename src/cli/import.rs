@@ -27,8 +27,13 @@ pub(super) async fn import(context: &Context, args: &ImportArgs, output: &Output
     let view = fitting::import(context, &args.file, &args.mapping.mapping()?, &name).await?;
     output.result(&view, std::slice::from_ref(&view.import), || {
         format!(
-            "{}: {} runs of {} ({} rows left out); `sandbox fit {}` fits them",
+            "{}{}: {} runs of {} ({} rows left out); `sandbox fit {}` fits them",
             view.import,
+            if view.replaced {
+                " (in place of what had that name)"
+            } else {
+                ""
+            },
             view.runs,
             view.source,
             view.left_out.len(),

@@ -240,7 +240,8 @@ fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Total
         tokens_to_train: missing.iter().map(|stage| stage.tokens().0).sum(),
         flops: stages.iter().map(StagePlan::flops).sum(),
         flops_unshared: trials.iter().map(crate::plan::TrialPlan::flops).sum(),
-        flops_to_train: missing.iter().map(|stage| stage.flops()).sum(),
+        // The sum of nothing is -0.0.
+        flops_to_train: missing.iter().map(|stage| stage.flops()).sum::<f64>() + 0.0,
         seconds: longest.max(work),
         bytes: missing.iter().map(|stage| disk_bytes(stage)).sum(),
     }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use fs_err as fs;
 
 use crate::cli::fit_text::warnings_text;
 use crate::cli::output::{Output, table};
@@ -12,6 +11,7 @@ use crate::run::context::Context;
 use crate::run::curve_fitting;
 use crate::run::failure::Failure;
 use crate::run::predicting::{self, CurveView, DecayView, Place, PlaceView};
+use crate::run::table_runs;
 use crate::units::{human_count, parse_count, significant};
 
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
         output.result(&view, &[], || curve_text(&view))?;
     } else {
         let (fit, law) = predicting::place_law(&mut store, &args.fit).await?;
-        let view = |(params, tokens): (f64, f64)| {
+        let view = |[params, tokens]: [f64; 2]| {
             let place = Place {
                 params,
                 tokens,
@@ -88,11 +88,11 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
             law.at(&fit, place)
         };
         if let Some(path) = &args.at {
-            let views: Vec<PlaceView> = points(path)?.into_iter().map(view).collect();
+            let views: Vec<PlaceView> = table_runs::places(path)?.into_iter().map(view).collect();
             let text = || views.iter().map(|view| place_text(view) + "\n").collect();
             output.result(&views, &[], text)?;
         } else {
-            let view = view((args.params.unwrap_or_default(), args.tokens.unwrap_or_default()));
+            let view = view([args.params.unwrap_or_default(), args.tokens.unwrap_or_default()]);
             output.result(&view, &[], || place_text(&view))?;
         }
     }
@@ -166,41 +166,4 @@ fn curve_text(view: &CurveView) -> String {
         return "the schedule has no row".to_owned();
     };
     format!("{loss:.4} nats/token at step {step}; `--json` has every row") + &warnings_text(&view.warnings)
-}
-
-/// The points of a CSV file with columns params and tokens.
-fn points(path: &std::path::Path) -> Result<Vec<(f64, f64)>, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::invalid("missing_file", error.to_string(), ""))?;
-    let mut lines = text.lines().enumerate();
-    let head: Vec<&str> = lines
-        .next()
-        .map(|(_, line)| line.split(',').map(str::trim).collect())
-        .unwrap_or_default();
-    let column = |name: &str| {
-        head.iter().position(|cell| *cell == name).ok_or_else(|| {
-            Failure::invalid(
-                "missing_column",
-                format!("`{}` has no column `{name}`", path.display()),
-                "its first line must be `params,tokens`",
-            )
-        })
-    };
-    let (params, tokens) = (column("params")?, column("tokens")?);
-    lines
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(index, line)| {
-            let cells: Vec<&str> = line.split(',').map(str::trim).collect();
-            let number = |at: usize| {
-                cells.get(at).and_then(|cell| count(cell).ok()).ok_or_else(|| {
-                    let text = format!(
-                        "`{}`, line {}: `{line}` holds no two positive numbers",
-                        path.display(),
-                        index + 1
-                    );
-                    Failure::invalid("bad_row", text, "")
-                })
-            };
-            Ok((number(params)?, number(tokens)?))
-        })
-        .collect()
 }

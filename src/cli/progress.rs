@@ -1,5 +1,6 @@
 //! What is shown while a sweep runs: bars on a terminal, plain lines elsewhere, nothing where nobody looks.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,16 @@ use crate::cli::output::Output;
 use crate::plan::StagePlan;
 use crate::run::orchestrate::Progress;
 use crate::sched::Outcome;
-use crate::units::{StageId, human_count, human_seconds};
+use crate::units::{StageId, human_count, human_seconds, significant};
 
 /// How often a plain line is printed where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Bars are for few stages; more would only flicker.
 const MOST_BARS: usize = 8;
+
+/// Divergences that have a line each; a grid with a cliff has many.
+const DIVERGED_SHOWN: u64 = 8;
 
 /// The display of one run.
 pub(super) struct Display {
@@ -25,6 +29,7 @@ pub(super) struct Display {
     running: BTreeMap<StageId, Running>,
     stages_done: u64,
     stages_all: u64,
+    diverged: u64,
     flops_done: f64,
     flops_all: f64,
     began: Instant,
@@ -54,6 +59,7 @@ impl Display {
             running: BTreeMap::new(),
             stages_done: 0,
             stages_all: 0,
+            diverged: 0,
             flops_done: 0.0,
             flops_all: 0.0,
             began: now,
@@ -99,7 +105,7 @@ impl Display {
         ));
         self.total = self
             .bars
-            .add(ProgressBar::new(1000).with_style(style("{bar:30} {msg}")));
+            .add(ProgressBar::new(1000).with_style(style("{bar:20} {wide_msg}")));
         self.refresh();
     }
 
@@ -108,7 +114,7 @@ impl Display {
         let bar = (self.output.is_terminal() && self.running.len() < MOST_BARS).then(|| {
             let steps = stage.to.0 - stage.from.0;
             let bar = ProgressBar::new(steps)
-                .with_style(style("  {bar:20} {msg}"))
+                .with_style(style("  {bar:18} {wide_msg}"))
                 .with_message(label.clone());
             self.bars.add(bar)
         });
@@ -164,7 +170,12 @@ impl Display {
             }
         }
         if outcome == Outcome::Diverged {
-            self.line(&format!("{label}: diverged, which is a result"));
+            self.diverged += 1;
+            match self.diverged.cmp(&DIVERGED_SHOWN) {
+                Ordering::Less => self.line(&format!("{label}: diverged, which is a result")),
+                Ordering::Equal => self.line(&format!("{label}: diverged; from here on they are counted")),
+                Ordering::Greater => {}
+            }
         }
         self.refresh();
     }
@@ -185,8 +196,12 @@ impl Display {
         } else {
             "?".to_owned()
         };
+        let diverged = match self.diverged {
+            0 => String::new(),
+            many => format!(" ({many} diverged)"),
+        };
         format!(
-            "{}/{} stages, {} GFLOP/s, {} so far, {left} left",
+            "{}/{} stages{diverged}, {} GFLOP/s, {} so far, {left} left",
             self.stages_done,
             self.stages_all,
             human_count(done / spent.max(1e-3) / 1e9),
@@ -209,9 +224,13 @@ impl Display {
 fn label(stage: &StagePlan) -> String {
     let model = crate::model::ladder::name_of(stage.config.shape)
         .map_or_else(|| format!("w{}", stage.config.shape.width), str::to_owned);
+    let seed = match stage.config.seed {
+        0 => String::new(),
+        seed => format!(" seed {seed}"),
+    };
     format!(
-        "{model} lr {:.1e} {} {}..{}",
-        stage.config.optimizer.lr,
+        "{model} lr {}{seed} {} {}..{}",
+        significant(stage.config.optimizer.lr, 3),
         stage.kind.name(),
         human_count(stage.config.tokens_at(stage.from).as_f64()),
         human_count(stage.config.tokens_at(stage.to).as_f64())

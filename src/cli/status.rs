@@ -42,7 +42,7 @@ fn human(view: &Standing) -> String {
             "running: pid {} on {} since {}\n",
             holder.pid, holder.host, holder.since
         )),
-        None => text.push_str("nothing runs\n"),
+        None => text.push_str(&idle(&view.sweeps)),
     }
     if !view.sweeps.is_empty() {
         text.push_str(&format!("\n{}\n", sweeps_table(&view.sweeps)));
@@ -54,6 +54,19 @@ fn human(view: &Standing) -> String {
         text.push_str(&format!("\n{}\n", trials_table(trials)));
     }
     text
+}
+
+/// Without an orchestrator nothing runs, but a table may still say so.
+fn idle(sweeps: &[SweepStanding]) -> String {
+    let left: u64 = sweeps
+        .iter()
+        .map(|sweep| sweep.counts[TrialState::Running.name()])
+        .sum();
+    match left {
+        0 => "nothing runs\n".to_owned(),
+        1 => "nothing runs; 1 trial was running when the last run ended: run it again to go on\n".to_owned(),
+        many => format!("nothing runs; {many} trials were running when the last run ended: run it again to go on\n"),
+    }
 }
 
 fn sweeps_table(sweeps: &[SweepStanding]) -> String {

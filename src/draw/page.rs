@@ -325,7 +325,9 @@ fn left_out(page: &mut String, view: &ReportView) -> fmt::Result {
     page.push_str("<h2 id=\"left-out\">Left out, and why</h2>\n");
     let count = view.left_out.len();
     if count == 0 {
-        page.push_str("<p>Nothing: every run has a final loss.</p>\n");
+        page.push_str(
+            "<p>Every trial has a final loss; what a law rests on and leaves out stands beside its constants.</p>\n",
+        );
         return Ok(());
     }
     let open = if count <= LEFT_OUT_OPEN_MAX { " open" } else { "" };

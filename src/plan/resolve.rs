@@ -1,7 +1,7 @@
 //! From what was asked to what is trained: units become steps, defaults become numbers.
 
 use crate::model::config::{ADAM_EPS, DeviceKind, Numerics, Optimizer, RunConfig};
-use crate::model::data_info::DataInfo;
+use crate::model::data_info::{self, DataInfo};
 use crate::model::schedule::{Form, Schedule};
 use crate::spec::{ScheduleName, Settings};
 use crate::units::{Steps, Tokens};
@@ -64,6 +64,20 @@ pub enum ResolveError {
         /// Tokens in a sequence.
         context: u64,
     },
+    /// No final loss could be measured.
+    #[error(
+        "data `{data}` has {tokens} tokens in `{set}`, fewer than one window of context {context}: there would be no final loss; hold out more of it, or shorten `context`"
+    )]
+    HeldOutTooSmall {
+        /// The data's name.
+        data: String,
+        /// The held-out set.
+        set: String,
+        /// Its tokens.
+        tokens: u64,
+        /// Tokens in a sequence.
+        context: u64,
+    },
     /// bfloat16 needs a card.
     #[error("precision bfloat16 needs a CUDA device; this machine trains on its processor")]
     Precision,
@@ -80,6 +94,16 @@ pub fn resolve(settings: &Settings, data: &DataInfo, machine: Machine) -> Result
         return Err(ResolveError::DataTooSmall {
             data: data.name.clone(),
             tokens: data.train_tokens.0,
+            context,
+        });
+    }
+    if let Some((set, tokens)) = data.held_out.first()
+        && data_info::windows(*tokens, context) == 0
+    {
+        return Err(ResolveError::HeldOutTooSmall {
+            data: data.name.clone(),
+            set: set.clone(),
+            tokens: tokens.0,
             context,
         });
     }

@@ -236,8 +236,14 @@ fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
     // Whole sequences.
     let context = published::CONTEXT as f64;
     let sequences = item.value.as_f64().map(|batch| (batch / context).round().max(1.0));
+    let value = sequences.map(|count| count * context);
     Item {
-        value: json!(sequences.map(|count| count * context)),
+        value: json!(value),
+        // What is rounded stays inside its interval.
+        ci95: item
+            .ci95
+            .zip(value)
+            .map(|([low, high], value)| [low.min(value), high.max(value)]),
         ..item
     }
 }

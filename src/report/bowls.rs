@@ -60,7 +60,7 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     FigureView {
         name: "lr-bowls",
         title: "Final loss against learning rate".to_owned(),
-        caption: caption(study, is_dense.then_some(runs)),
+        caption: caption(study, bowls, is_dense.then_some(runs)),
         key: Vec::new(),
         content,
         omitted,
@@ -68,11 +68,13 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
 }
 
 /// How to read the bowls; `thinned` is the number of runs of which not every one has a dot.
-fn caption(study: &Study<'_>, thinned: Option<usize>) -> String {
-    let mut caption = "Loss on the held-out set at the end of the schedule, one line a size. Diamonds are the best \
-        learning rates with their 95 % intervals, where they are bracketed. Above the panels: crosses are runs that \
-        diverged, triangles are finite losses above the axis."
-        .to_owned();
+fn caption(study: &Study<'_>, bowls: &[LrBowl], thinned: Option<usize>) -> String {
+    let mut caption = format!(
+        "Loss on the held-out set at the end of the schedule, one line a size. Diamonds are the best learning rates \
+         {}, where they are bracketed. Above the panels: crosses are runs that diverged, triangles are finite losses \
+         above the axis.",
+        rates::intervals(bowls.iter().filter_map(|bowl| bowl.best.as_ref()))
+    );
     if study.rates.is_some() {
         caption.push_str(" The uncoloured line joins where the law of the learning rate puts the best rates.");
     }

@@ -42,16 +42,21 @@ fn of_law(study: &Study<'_>) -> Answers {
     let Some((law, predict)) = fitted else {
         return vec![row("Form of the law", "none fitted".to_owned())];
     };
-    let held_out = law.points.iter().filter(|point| point.held_out).count();
-    let seen = law.points.len() - held_out;
     let mut rows = vec![
         row("Form of the law", law.formula.to_owned()),
         row("What N counts", law.params_are.replace('_', " ")),
-        row("Observations", format!("{seen} fitted, {held_out} held out")),
+        row(
+            "Observations",
+            format!(
+                "{} fitted; the hold-out sets {} of them aside",
+                law.points.len(),
+                law.held.len()
+            ),
+        ),
         row("Error on runs it had not seen", held_out_error(law.held)),
         row("Intervals that held", coverage(law.held)),
     ];
-    rows.extend(residuals(law.points, predict).map(|answer| row("Misfit of the runs it saw", answer)));
+    rows.extend(residuals(law.points, predict).map(|answer| row("Misfit of its runs", answer)));
     rows.extend(sizes(law.points, study).map(|answer| row("Distance to the recipe", answer)));
     rows.extend(limit(law).map(|answer| row("E, the loss that remains", answer)));
     rows.extend(share_of_limit(law, predict, study).map(|answer| row("How much rests on E", answer)));
@@ -63,11 +68,11 @@ fn held_out_error(held: &[HeldOut]) -> String {
     if held.is_empty() {
         return "not known: no run was held out".to_owned();
     }
-    let errors = held.iter().map(|run| run.loss / run.predicted - 1.0);
+    let errors = held.iter().map(|run| run.predicted / run.loss - 1.0);
     let mean = errors.clone().map(f64::abs).sum::<f64>() / held.len() as f64;
     let bias = errors.sum::<f64>() / held.len() as f64;
     format!(
-        "{:.2} % in the mean of {}; measured less predicted {:+.2} %",
+        "{:.2} % in the mean of {}; predicted less measured {:+.2} %",
         100.0 * mean,
         plural(held.len(), "run"),
         100.0 * bias
@@ -95,7 +100,6 @@ fn coverage(held: &[HeldOut]) -> String {
 fn residuals(points: &[LawPoint], predict: Predict<'_>) -> Option<String> {
     let misfits: Vec<f64> = points
         .iter()
-        .filter(|point| !point.held_out)
         .filter_map(|point| Some(point.loss / predict(point.params, point.tokens)? - 1.0))
         .filter(|misfit| misfit.is_finite())
         .collect();
@@ -316,7 +320,7 @@ mod tests {
         let runs = [held(2.02), held(2.2)];
         assert_eq!(
             held_out_error(&runs),
-            "5.50 % in the mean of 2 runs; measured less predicted +5.50 %"
+            "5.04 % in the mean of 2 runs; predicted less measured −5.04 %"
         );
         assert_eq!(coverage(&runs), "1 of 2 held-out runs lie inside their 95 % interval");
         assert!(held_out_error(&[]).starts_with("not known"));

@@ -108,7 +108,7 @@ pub(crate) fn thinned(drawn: &Drawable<'_>) -> Option<Omitted> {
 /// What rings are, if there are any.
 fn rings(law: &LawInput<'_>) -> &'static str {
     if law.points.iter().any(|point| point.held_out) {
-        "; rings are the runs that the hold-out predicted from the others"
+        "; rings are the runs that the hold-out sets aside and predicts from the others; here they are fitted, too"
     } else {
         ""
     }

@@ -8,7 +8,7 @@ use crate::report::axes::{Budgets, log_axis, positive_range};
 use crate::report::laws::curve;
 use crate::report::text::number;
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
-use crate::report::{LrBowl, RateLaw, Study, Transfer, text};
+use crate::report::{BestLr, LrBowl, RateLaw, Study, Transfer, text};
 
 /// How far budgets at one size stand apart, so that their intervals do not hide each other.
 const APART: f64 = 1.035;
@@ -30,7 +30,7 @@ pub(crate) fn best_rates(study: &Study<'_>) -> FigureView {
     FigureView {
         name: "best-lr",
         title: "Best learning rate by size".to_owned(),
-        caption: caption(study.rates),
+        caption: caption(study.rates, &bowls),
         key: (0..budgets.len())
             .map(|at| (Ink::Kind(at), budgets.title(at)))
             .collect(),
@@ -39,10 +39,20 @@ pub(crate) fn best_rates(study: &Study<'_>) -> FigureView {
     }
 }
 
-fn caption(law: Option<&RateLaw<'_>>) -> String {
-    let mut caption = "Diamonds are the best learning rates of a size and budget with their 95 % intervals; budgets \
-        of one size stand a little apart."
-        .to_owned();
+/// What is said of the intervals of best rates: a parabola through three of them leaves none.
+pub(crate) fn intervals<'a>(mut best: impl Iterator<Item = &'a BestLr>) -> &'static str {
+    if best.any(|best| best.ci95.is_some()) {
+        "with their 95 % intervals"
+    } else {
+        "(too few rates for intervals)"
+    }
+}
+
+fn caption(law: Option<&RateLaw<'_>>, bowls: &[&LrBowl]) -> String {
+    let mut caption = format!(
+        "Diamonds are the best learning rates of a size and budget {}; budgets of one size stand a little apart.",
+        intervals(bowls.iter().filter_map(|bowl| bowl.best.as_ref()))
+    );
     if let Some(law) = law {
         caption.push_str(&format!(" Lines are the law: {}.", law.formula));
         if let Some(transfer) = &law.transfer {

@@ -217,6 +217,13 @@ impl From<StoreError> for Failure {
                 "close the program that writes to it (`fuser FILE` names it), or put the database elsewhere with `--db FILE`",
             );
         }
+        if error.is_read_only() {
+            return Self::environment(
+                "read_only_home",
+                message,
+                "it or its folder may not be written: copy the home to a place of your own, or put the database elsewhere with `--db FILE`",
+            );
+        }
         match error {
             StoreError::Missing { .. } => Self::invalid(
                 "no_database",

@@ -21,6 +21,7 @@ use crate::run::lr_runs;
 use crate::run::sources;
 use crate::run::sweep_set::SweepSet;
 use crate::run::table_runs::{self, Mapping, TableRuns};
+use crate::spec;
 use crate::store::{FitRow, ImportRow, Store};
 use crate::wire::Trainer;
 
@@ -227,6 +228,8 @@ async fn fit_runs(
 pub struct Imported {
     /// Their name here.
     pub import: String,
+    /// Whether others of that name were there before.
+    pub replaced: bool,
     /// The file.
     pub source: String,
     /// How many.
@@ -237,6 +240,9 @@ pub struct Imported {
 
 /// Keeps the runs of somebody's table under a name.
 pub async fn import(context: &Context, path: &Path, mapping: &Mapping, name: &str) -> Result<Imported, Failure> {
+    if let Err(wrong) = spec::check_name(name) {
+        return Err(Failure::invalid("bad_name", wrong, "choose one with `--name`"));
+    }
     let TableRuns { runs, left_out, hash } = table_runs::read(path, mapping)?;
     if runs.is_empty() {
         let message = format!("`{}` has no run that counts", path.display());
@@ -247,6 +253,7 @@ pub async fn import(context: &Context, path: &Path, mapping: &Mapping, name: &st
         let message = format!("there is a sweep `{name}` in this home");
         return Err(Failure::invalid("name_taken", message, "choose another with `--name`"));
     }
+    let replaced = store.imports().await?.iter().any(|known| known == name);
     let row = ImportRow {
         import: name.to_owned(),
         source: path.display().to_string(),
@@ -255,6 +262,7 @@ pub async fn import(context: &Context, path: &Path, mapping: &Mapping, name: &st
     store.add_import(&context.now(), &row, &runs).await?;
     Ok(Imported {
         import: row.import,
+        replaced,
         source: row.source,
         runs: runs.len(),
         left_out: left_out

@@ -1,6 +1,7 @@
 //! From a sweep and its laws to a page: maps what was fitted to what is shown, and writes the files.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -283,11 +284,11 @@ impl LossParts {
             let known = models.get(trial).copied();
             known.map_or_else(|| human_count(significant(params, 2)), str::to_owned)
         };
-        let above = law
+        let set_aside: BTreeSet<&str> = law
             .hold_out
-            .as_ref()
-            .filter(|held| held.by == "params")
-            .map(|held| held.above);
+            .iter()
+            .flat_map(|report| report.points.iter().map(|run| run.label.as_str()))
+            .collect();
         let points = law
             .residuals
             .iter()
@@ -297,7 +298,7 @@ impl LossParts {
                 params: run.params,
                 tokens: run.tokens,
                 loss: run.measured,
-                held_out: above.is_some_and(|above| run.params > above * 1.01),
+                held_out: set_aside.contains(run.label.as_str()),
             })
             .collect();
         let held = law
@@ -349,10 +350,8 @@ fn facts(kept: &Kept<LossFit>) -> Vec<(String, String)> {
     let law = &kept.law;
     let fact = |name: &str, text: String| (name.to_owned(), text);
     let mut facts = vec![
-        fact(
-            "runs",
-            format!("{} entered, {} were left out", law.n, kept.left_out.len()),
-        ),
+        fact("runs", format!("{} entered", law.n)),
+        fact("left out", reasons(&kept.left_out)),
         fact(
             "objective",
             match law.objective.delta {
@@ -397,6 +396,25 @@ fn facts(kept: &Kept<LossFit>) -> Vec<(String, String)> {
         )
     }));
     facts
+}
+
+/// How many runs were left out for which reason, the most frequent first.
+fn reasons(left_out: &[fitting::LeftOut]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for run in left_out {
+        *counts.entry(run.reason.as_str()).or_default() += 1;
+    }
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|&(_, count)| Reverse(count));
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(reason, count)| format!("{count}: {reason}"))
+        .collect();
+    if counts.is_empty() {
+        "none".to_owned()
+    } else {
+        counts.join("; ")
+    }
 }
 
 fn bowls(laws: &Laws, trials: &[TrialRow]) -> Vec<LrBowl> {

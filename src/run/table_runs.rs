@@ -50,8 +50,11 @@ pub struct TableRuns {
 pub(super) fn table(path: &Path) -> Result<(TextTable, String), Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::invalid("missing_file", error.to_string(), ""))?;
     let hash = blake3::hash(&bytes).to_hex().to_string();
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    let table = read::read(bytes, &extension)
+    // `/dev/stdin`, say, has no ending.
+    let extension = path
+        .extension()
+        .map_or_else(|| "csv".into(), std::ffi::OsStr::to_string_lossy);
+    let table = read::read(bytes, &extension.to_lowercase())
         .map_err(|error| Failure::invalid("bad_table", format!("`{}`: {error}", path.display()), ""))?;
     Ok((table, hash))
 }
@@ -59,7 +62,11 @@ pub(super) fn table(path: &Path) -> Result<(TextTable, String), Failure> {
 /// Reads the runs of a file.
 pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
     let (table, hash) = table(path)?;
-    let mut reader = Reader::new(path, &table, mapping)?;
+    let mut reader = Reader::new(path, &table, mapping, &["params", "loss"])?;
+    // Compute and size give the tokens, by 6ND.
+    if !reader.fields.contains_key("tokens") && !reader.fields.contains_key("flops") {
+        return Err(missing(path, &table, "tokens", "tokens"));
+    }
     let (mut runs, mut left_out) = (Vec::new(), Vec::new());
     for row in 0..table.lines.len() {
         let place = format!("line {}", table.lines[row]);
@@ -77,6 +84,34 @@ pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
     Ok(TableRuns { runs, left_out, hash })
 }
 
+/// Reads the places of a file: parameters and tokens, in order; every bad cell is named.
+pub fn places(path: &Path) -> Result<Vec<[f64; 2]>, Failure> {
+    const FIELDS: [&str; 2] = ["params", "tokens"];
+    let (table, _) = table(path)?;
+    let mapping = Mapping::default();
+    let mut reader = Reader::new(path, &table, &mapping, &FIELDS)?;
+    let mut places = Vec::new();
+    for row in 0..table.lines.len() {
+        let empty: Vec<&str> = FIELDS
+            .into_iter()
+            .filter(|field| reader.cell(field, row).is_none())
+            .collect();
+        if empty.len() == FIELDS.len() {
+            continue;
+        }
+        for field in empty {
+            reader.mistake(field, row, format!("{field} is empty"));
+        }
+        if let (Some(params), Some(tokens)) = (reader.number("params", row), reader.number("tokens", row)) {
+            places.push([params, tokens]);
+        }
+    }
+    if !reader.mistakes.is_empty() {
+        return Err(reader.failure());
+    }
+    Ok(places)
+}
+
 struct Reader<'a> {
     file: String,
     table: &'a TextTable,
@@ -88,7 +123,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(path: &Path, table: &'a TextTable, mapping: &'a Mapping) -> Result<Self, Failure> {
+    fn new(path: &Path, table: &'a TextTable, mapping: &'a Mapping, must: &[&str]) -> Result<Self, Failure> {
         let mut fields = BTreeMap::new();
         for field in FIELDS {
             let asked = mapping.columns.get(field);
@@ -101,14 +136,10 @@ impl<'a> Reader<'a> {
                 None => return Err(missing(path, table, field, column)),
             }
         }
-        for field in ["params", "loss"] {
+        for &field in must {
             if !fields.contains_key(field) {
                 return Err(missing(path, table, field, field));
             }
-        }
-        // Compute and size give the tokens, by 6ND.
-        if !fields.contains_key("tokens") && !fields.contains_key("flops") {
-            return Err(missing(path, table, "tokens", "tokens"));
         }
         let condition = mapping
             .condition
@@ -185,16 +216,20 @@ impl<'a> Reader<'a> {
             Ok(number) => format!("{field} is {number}; it must be a positive number"),
             Err(_) => format!("{field} is `{text}`, which is no number"),
         };
+        self.mistake(field, row, what);
+        None
+    }
+
+    fn mistake(&mut self, field: &str, row: usize, message: String) {
         let column = self.mapping.columns.get(field).map_or(field, String::as_str);
         self.mistakes.push(At {
             file: self.file.clone(),
             line: self.table.lines[row],
             column: self.table.names.iter().position(|name| name == column).unwrap_or(0) + 1,
             key: column.to_owned(),
-            message: what,
+            message,
             suggestion: None,
         });
-        None
     }
 
     fn failure(self) -> Failure {
@@ -202,7 +237,7 @@ impl<'a> Reader<'a> {
         let mut failure = Failure::invalid(
             "bad_row",
             format!("`{}` has {count} cell(s) that no run can have", self.file),
-            "mend them, or leave the rows out with `--where`",
+            "mend them, or leave the rows out",
         );
         failure.at = self.mistakes.into_iter().take(SHOWN).collect();
         failure

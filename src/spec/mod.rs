@@ -176,6 +176,16 @@ pub struct ScheduleSettings {
     pub final_fraction: f64,
 }
 
+/// Refuses a name that no sweep could have; says what one looks like.
+pub fn check_name(name: &str) -> Result<(), String> {
+    match axes::read_name(name) {
+        // `last` means the newest.
+        Ok(name) if name == "last" => Err("`last` is no name: it means the newest".to_owned()),
+        Ok(_) => Ok(()),
+        Err(wrong) => Err(wrong.message),
+    }
+}
+
 /// The commented sweep that `sandbox init` writes.
 pub const TEMPLATE: &str = include_str!("template.yaml");
 

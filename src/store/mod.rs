@@ -93,6 +93,11 @@ impl StoreError {
         self.says("database is locked")
     }
 
+    /// Whether the file, or its folder, may not be written.
+    pub fn is_read_only(&self) -> bool {
+        self.says("readonly database") || self.says("unable to open database file")
+    }
+
     fn says(&self, words: &str) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => error.message().contains(words),

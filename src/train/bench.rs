@@ -160,6 +160,9 @@ fn config(options: &Options, shape: Shape, device: Device) -> Result<RunConfig, 
     if options.context == 0 || sequences * options.context != options.batch_tokens || sequences == 0 {
         return Err(Failure::refused("`--batch-tokens` must be a multiple of `--context`"));
     }
+    if options.vocab < 2 {
+        return Err(Failure::refused("`--vocab` must be 2 or more"));
+    }
     if options.bfloat16 && !device.is_cuda() {
         return Err(Failure::refused("`--bfloat16` needs a CUDA device"));
     }

@@ -118,6 +118,38 @@ fn imported_runs_are_fitted_by_name_like_their_table() {
     let by_name = world.run(&["fit", "theirs", "--json"]).ok();
     let by_file = fit(&world, "runs.csv", &["--where", "ok == 1"]).ok();
     assert_eq!(by_name["fit"], by_file["fit"], "the same runs, the same law");
+    let some = world.run(&["fit", "theirs", "--where", "tokens > 2e9", "--json"]).ok();
+    assert!(some["n"].as_u64() < by_name["n"].as_u64(), "{some}");
+    assert_eq!(some["left_out"][0]["reason"], "the condition leaves it out");
+    let scaled = world.run(&["fit", "theirs", "--scale", "tokens=1e9", "--json"]);
+    assert_eq!((scaled.code, scaled.error().as_str()), (2, "usage"));
+    assert_eq!(imported["replaced"], false);
+    assert_eq!(world.run(&args).ok()["replaced"], true);
+    for name in ["", "../x", "a+b", "last"] {
+        let mut args = args.clone();
+        args[3] = name;
+        let refused = world.run(&args);
+        assert_eq!((refused.code, refused.error().as_str()), (2, "bad_name"), "{name}");
+    }
+}
+
+#[test]
+fn every_bad_place_of_a_table_is_named() {
+    let world = World::new();
+    table(&world);
+    fit(&world, "runs.csv", &["--where", "ok == 1"]).ok();
+    let at = |text: &str| {
+        world.write("at.csv", text);
+        world.run(&["predict", "last", "--at", "at.csv", "--json"])
+    };
+    let good = at("\u{feff}\"params\",\"tokens\"\n1e9,20B\n").ok();
+    assert_eq!(good.as_array().map(Vec::len), Some(1));
+    let bad = at("params,tokens\n1e9,x\n1e9,2e9\n-1,\n");
+    assert_eq!((bad.code, bad.error().as_str()), (2, "bad_row"));
+    let json = bad.json();
+    let places = json["error"]["at"].as_array().expect("places");
+    let lines: Vec<Option<u64>> = places.iter().map(|place| place["line"].as_u64()).collect();
+    assert_eq!(lines, [Some(2), Some(4), Some(4)], "{json}");
 }
 
 #[test]

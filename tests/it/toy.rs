@@ -169,6 +169,26 @@ fn the_planted_law_comes_back_through_the_whole_program() {
 }
 
 #[test]
+fn a_held_out_set_without_one_window_is_refused_before_anything_is_trained() {
+    let world = World::new();
+    world.prepare_text();
+    world.write(
+        "toy.yaml",
+        &SWEEP
+            .replace("context: 100", "context: 40000")
+            .replace("batch_tokens: 4000", "batch_tokens: 40000"),
+    );
+    let refused = world.run(&["plan", "toy.yaml", "--toy", "--json"]);
+    assert_eq!(
+        (refused.code, refused.error().as_str()),
+        (2, "invalid_trial"),
+        "{}",
+        refused.stdout
+    );
+    assert!(refused.stdout.contains("no final loss"), "{}", refused.stdout);
+}
+
+#[test]
 fn a_recipe_names_the_origin_of_every_number() {
     let world = trained();
     let refused = world.run(&["recipe", "--params", "2.4B", "--json"]);

@@ -166,6 +166,24 @@ fn bench_measures_a_shape() {
 }
 
 #[test]
+fn bench_refuses_what_cannot_be_measured_as_usage() {
+    let world = World::new();
+    for args in [
+        ["--model", "nope"],
+        ["--shape", "width=3"],
+        ["--context", "0"],
+        ["--batch-tokens", "7"],
+        ["--vocab", "0"],
+        ["--threads", "0"],
+        ["--seconds", "nan"],
+    ] {
+        let refused = world.run(&[&["bench", "--json"][..], &args].concat());
+        assert_eq!(refused.code, 2, "{args:?}: {} {}", refused.stdout, refused.stderr);
+        assert!(refused.json()["error"]["message"].is_string(), "{args:?}");
+    }
+}
+
+#[test]
 fn doctor_finds_the_worker() {
     let world = World::new();
     let doctor = world.run(&["doctor", "--json"]);
