@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fit::alike::alike;
+use crate::model::mup::Parametrization;
 use crate::record::{TrialRow, TrialState};
 use crate::run::fitting::{LeftOut, OTHER_SETTINGS};
 
@@ -45,7 +46,9 @@ fn place(row: &TrialRow) -> (u64, u64) {
 
 fn of_one_kind(runs: &[&TrialRow]) -> Vec<bool> {
     alike(runs, |row| {
-        let kind = (&row.schedule, row.batch_tokens, &row.parametrization);
+        // Of kinds with as many rates the last counts: muP, whose rates a recipe needs, before the standard one.
+        let is_mup = row.parametrization == Parametrization::Mup.name();
+        let kind = (is_mup, &row.schedule, row.batch_tokens, &row.parametrization);
         ((), kind, (place(row), row.lr.to_bits()))
     })
 }

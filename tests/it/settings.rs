@@ -50,6 +50,23 @@ fn trials_with_another_weight_decay_are_no_replicates() {
 }
 
 #[test]
+fn where_both_parametrisations_were_tried_the_rates_are_those_of_mup() {
+    let text = GRID.replace("  context: 100", "  context: 100\n  parametrization: [mup, standard]");
+    let world = trained(&text);
+    let recipe = world.run(&RECIPE).ok();
+    assert_eq!(recipe["parametrization"], "mup");
+    let only = |condition: &str| {
+        let args = ["fit", "grid", "--law", "lr", "--where", condition, "--toy", "--json"];
+        world.run(&args).ok()
+    };
+    let all = only("lr > 0");
+    let out = all["left_out"].as_array().expect("trials");
+    assert_eq!(out.len(), 45, "{all}");
+    let standard = only("parametrization == standard");
+    assert_eq!(standard["left_out"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
 fn a_recipe_is_scaled_and_decays_as_its_proxies() {
     let text = GRID
         .replace(
