@@ -173,6 +173,23 @@ pub struct TrialRow {
     pub setup: String,
 }
 
+impl TrialRow {
+    /// Why it has no final loss; none if it has one.
+    pub fn why_no_loss(&self) -> Option<&'static str> {
+        let why = match self.state {
+            TrialState::Complete if self.final_loss.is_some() => return None,
+            TrialState::Complete if self.schedule == "constant" => "its schedule does not decay",
+            TrialState::Complete => "without a held-out loss",
+            TrialState::Diverged => "diverged",
+            TrialState::Failed => "failed",
+            TrialState::Cancelled => "cancelled",
+            TrialState::Running => "still running",
+            TrialState::Pending => "not started",
+        };
+        Some(why)
+    }
+}
+
 /// One recorded point of a trial; steps and tokens count from the trial's own beginning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PointRow {
@@ -215,7 +232,7 @@ pub struct StageRow {
     pub attempts: u64,
     /// Tokens that were trained for it, failed attempts included.
     pub tokens_trained: u64,
-    /// Seconds of its last attempt.
+    /// Seconds of all its attempts.
     pub seconds: Option<f64>,
     /// Trials that pass through it.
     pub trials: u64,

@@ -82,7 +82,7 @@ fn a_refused_law_is_shown_with_its_reason_and_without_a_curve() {
             .all(|figure| figure.name != "residuals" && figure.name != "allocation")
     );
     let html = page(&view, &drawn);
-    assert_eq!(html.matches("2 sizes cannot carry a law in N").count(), 5);
+    assert_eq!(html.matches("a law in N needs three sizes at least").count(), 5);
     assert!(html.contains("Final loss by tokens"));
     keep("refused", &html, &[]);
 }

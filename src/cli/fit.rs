@@ -150,11 +150,7 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
     match (law, &table) {
         (LawArg::Chinchilla, Some(path)) => fitting.table(path, &mapping).await,
         (LawArg::Chinchilla | LawArg::Lr, None) => fitting.sweep(law).await,
-        (LawArg::Lr, Some(_)) => Err(Failure::invalid(
-            "usage",
-            "the law of the learning rate alone is that of a sweep",
-            "fit a table with `--law lr-batch`",
-        )),
+        (LawArg::Lr, Some(_)) => Err(lr_of_others()),
         (LawArg::ThreeTerm, _) => {
             let mut store = context.store_or_new().await?;
             let kept = three_term_fitting::fit(context, &mut store, source, &args.request()).await?;
@@ -177,6 +173,15 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
         (LawArg::Annealing, _) => fitting.curves(Law::Annealing).await,
         (LawArg::MultiPower, _) => fitting.curves(Law::MultiPower).await,
     }
+}
+
+/// Somebody's runs do not say what else was equal among their learning rates.
+fn lr_of_others() -> Failure {
+    Failure::invalid(
+        "usage",
+        "the law of the learning rate alone is that of a sweep",
+        "fit a table or an import with `--law lr-batch`",
+    )
 }
 
 /// Refuses a flag that would mean nothing here: who gives one expects another result.
@@ -280,6 +285,9 @@ impl Fitting<'_> {
         if let Some(name) = &self.args.target
             && store.imports().await?.contains(name)
         {
+            if law == LawArg::Lr {
+                return Err(lr_of_others());
+            }
             let fit = fitting::fit_import(context, &mut store, name, &request).await?;
             return self.show_runs(&mut store, &fit).await;
         }

@@ -98,7 +98,8 @@ fn transfer_text(transfer: &Transfer) -> String {
             .ci95
             .map_or_else(String::new, |[low, high]| format!(" (95 %: {low:.2} to {high:.2})"));
         format!(
-            "; from the smallest to the largest width the best rate changes by ×{:.2}{ends}",
+            "; from the smallest to the largest width, {}, the best rate changes by ×{:.2}{ends}",
+            transfer.compared.words(),
             drift.value
         )
     });

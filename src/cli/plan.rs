@@ -243,15 +243,18 @@ fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Total
         // The sum of nothing is -0.0.
         flops_to_train: missing.iter().map(|stage| stage.flops()).sum::<f64>() + 0.0,
         seconds: longest.max(work),
-        bytes: missing.iter().map(|stage| disk_bytes(stage)).sum(),
+        bytes: missing
+            .iter()
+            .map(|stage| disk_bytes(stage, planned.sweep.resources.keep_weights))
+            .sum(),
     }
 }
 
 /// Disk that a stage takes: its checkpoint where it leaves one (weights and two moments), and its lines.
-fn disk_bytes(stage: &StagePlan) -> u64 {
+fn disk_bytes(stage: &StagePlan, keeps_ends: bool) -> u64 {
     const LINE_BYTES: u64 = 250;
     let steps = stage.to.0 - stage.from.0;
-    let state = if stage.kind == crate::plan::StageKind::Trunk {
+    let state = if keeps_ends || stage.kind == crate::plan::StageKind::Trunk {
         12 * stage.config.shape.params_total(stage.config.vocab).0
     } else {
         0

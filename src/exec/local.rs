@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 
-use crate::exec::{Lost, News, read_from};
+use crate::exec::{Lost, News, WorkersError, Written, read_from};
 use crate::units::StageId;
 use crate::wire::{self, Cause, Line};
 use crate::workdir::Workdir;
@@ -94,7 +94,13 @@ impl Pool {
     }
 
     /// Hands a job to an idle worker of the device, or to a new one.
-    pub async fn launch(&mut self, stage: StageId, attempt: u32, device: usize, job: &Path) -> std::io::Result<()> {
+    pub async fn launch(
+        &mut self,
+        stage: StageId,
+        attempt: u32,
+        device: usize,
+        job: &Path,
+    ) -> Result<(), WorkersError> {
         let index = match self.idle(device) {
             Some(index) => index,
             None => self.start(device)?,
@@ -112,7 +118,7 @@ impl Pool {
         let message = format!("{}\n", job.display());
         // A worker that died idle is found at the next look, as lost.
         match worker.stdin.write_all(message.as_bytes()).await {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -129,7 +135,7 @@ impl Pool {
             .position(|worker| worker.busy.is_none() && worker.device == device)
     }
 
-    fn start(&mut self, device: usize) -> std::io::Result<usize> {
+    fn start(&mut self, device: usize) -> Result<usize, WorkersError> {
         let number = self.started;
         let log = self.workdir.worker_log(number);
         if let Some(folder) = log.parent() {
@@ -144,7 +150,11 @@ impl Pool {
             // A group of its own: Ctrl-C in the terminal is for the orchestrator, which then stops its workers.
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()?;
+            .spawn()
+            .map_err(|source| WorkersError::NoProgram {
+                program: self.program.path.clone(),
+                source,
+            })?;
         let stdin = child
             .stdin
             .take()
@@ -172,11 +182,7 @@ impl Pool {
             let exit = worker.child.try_wait()?;
             if let Some(busy) = &mut worker.busy {
                 let before = busy.read_bytes;
-                let (lines, garbled) = match busy.read_new() {
-                    Ok(lines) => (lines, None),
-                    Err(error) if error.kind() == ErrorKind::InvalidData => (Vec::new(), Some(error.to_string())),
-                    Err(error) => return Err(error),
-                };
+                let Written { lines, garbled } = busy.read_new()?;
                 let ended = lines.last().is_some_and(Line::is_last);
                 let lost = if let Some(message) = garbled {
                     // Whoever says what nobody understands cannot be trusted with another job.
@@ -277,7 +283,7 @@ impl Busy {
     }
 
     /// The complete lines since the last look; a torn one is left for the next.
-    fn read_new(&mut self) -> std::io::Result<Vec<Line>> {
+    fn read_new(&mut self) -> std::io::Result<Written> {
         read_from(&self.lines, self.attempt, &mut self.read_bytes)
     }
 }

@@ -38,12 +38,20 @@ pub struct Lost {
     pub message: String,
 }
 
-/// The complete lines of an attempt from a byte of its file on, which moves behind them; a torn last one is left for
-/// later.
-fn read_from(path: &Path, attempt: u32, from: &mut u64) -> std::io::Result<Vec<Line>> {
+/// What a worker has written since the last look.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Its complete lines; a torn last one is left for later.
+    pub lines: Vec<Line>,
+    /// What nobody understands: then there are no lines.
+    pub garbled: Option<String>,
+}
+
+/// The lines of an attempt from a byte of its file on, which moves behind them.
+fn read_from(path: &Path, attempt: u32, from: &mut u64) -> std::io::Result<Written> {
     let mut file = match fs::File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Written::default()),
         Err(error) => return Err(error),
     };
     file.seek(SeekFrom::Start(*from))?;
@@ -54,15 +62,23 @@ fn read_from(path: &Path, attempt: u32, from: &mut u64) -> std::io::Result<Vec<L
         bytes.truncate(gap);
     }
     let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let garbled = |error: &dyn std::fmt::Display| std::io::Error::new(ErrorKind::InvalidData, error.to_string());
-    let text = std::str::from_utf8(&bytes[..complete]).map_err(|error| garbled(&error))?;
-    let (lines, used) = wire::read_lines(text, attempt).map_err(|error| garbled(&error))?;
-    *from += used as u64;
-    Ok(lines)
+    let read = std::str::from_utf8(&bytes[..complete])
+        .map_err(|error| error.to_string())
+        .and_then(|text| wire::read_lines(text, attempt).map_err(|error| error.to_string()));
+    Ok(match read {
+        Ok((lines, used)) => {
+            *from += used as u64;
+            Written { lines, garbled: None }
+        }
+        Err(message) => Written {
+            lines: Vec::new(),
+            garbled: Some(message),
+        },
+    })
 }
 
 /// The lines of an attempt whose worker is gone.
-pub fn left_behind(folder: &Path, attempt: u32) -> std::io::Result<Vec<Line>> {
+pub fn left_behind(folder: &Path, attempt: u32) -> std::io::Result<Written> {
     read_from(&folder.join(wire::LINES_FILE), attempt, &mut 0)
 }
 
@@ -121,10 +137,7 @@ impl Workers {
         job: &Path,
     ) -> Result<(), WorkersError> {
         match self {
-            Self::Local(pool) => pool.launch(stage, attempt, device, job).await.map_err(|source| {
-                let program = pool.program().to_owned();
-                WorkersError::NoProgram { program, source }
-            }),
+            Self::Local(pool) => pool.launch(stage, attempt, device, job).await,
             Self::Slurm(pool) => Ok(pool.launch(stage, attempt, job)?),
         }
     }
@@ -194,9 +207,12 @@ mod tests {
         torn[half - 3..half + 5].fill(0);
         fs::write(&path, &torn).expect("written");
         let mut from = 0;
-        assert_eq!(read_from(&path, 1, &mut from).expect("read"), []);
+        assert_eq!(read_from(&path, 1, &mut from).expect("read").lines, []);
         fs::write(&path, &text).expect("written");
-        assert_eq!(read_from(&path, 1, &mut from).expect("read").len(), 2);
+        assert_eq!(read_from(&path, 1, &mut from).expect("read").lines.len(), 2);
         assert_eq!(from, text.len() as u64);
+        fs::write(&path, "no line\n").expect("written");
+        let written = left_behind(folder.path(), 1).expect("read");
+        assert!(written.lines.is_empty() && written.garbled.is_some());
     }
 }

@@ -11,7 +11,7 @@ use crate::fit::design::{SAME_SIZE, distinct};
 use crate::fit::linear;
 use crate::fit::refusal::Refusal;
 use crate::fit::statistics;
-use crate::fit::transfer::{self, Transfer};
+use crate::fit::transfer::{self, Compared, Transfer};
 use crate::fit::{Estimate, Warning};
 
 /// One run at one learning rate.
@@ -147,7 +147,7 @@ pub fn fit(runs: &[LrRun]) -> Result<LrFit, Refusal> {
     let noise = pooled(&bowls);
     let groups: Vec<LrGroup> = bowls.into_iter().map(|bowl| bowl.group(noise)).collect();
     let points: Vec<Point> = groups.iter().filter_map(Point::of).collect();
-    let Some(widths) = range(points.iter().map(|point| point.width.exp())) else {
+    let Some(widths) = range(points.iter().map(|point| point.width.exp().round())) else {
         return Err(Refusal::OptimumAtEdge { groups: groups.len() });
     };
     let mut fit = LrFit {
@@ -158,7 +158,7 @@ pub fn fit(runs: &[LrRun]) -> Result<LrFit, Refusal> {
         size_exponent: along(&points, |p| (p.tokens, p.params)),
         token_exponent: along(&points, |p| (p.params, p.tokens)),
         width_exponent: along(&points, |p| (p.tokens, p.width)),
-        transfer: transfer::judge(&drifting(&points, |p| (p.tokens, p.width))),
+        transfer: transfer(&points),
         power: power(&points),
         widths,
         diverged_from: groups.iter().filter_map(|group| group.diverged_from).reduce(f64::min),
@@ -277,6 +277,18 @@ pub(crate) struct Drifting {
 
 fn along(points: &[Point], place: impl Fn(&Point) -> (f64, f64)) -> Option<Estimate> {
     drift(drifting(points, place))
+}
+
+/// Over the width at equal tokens; where no two widths share them, at equal tokens a parameter.
+fn transfer(points: &[Point]) -> Option<Transfer> {
+    let of = |compared: Compared, place: fn(&Point) -> (f64, f64)| transfer::judge(&drifting(points, place), compared);
+    let at_equal_tokens = of(Compared::EqualTokens, |p| (p.tokens, p.width))?;
+    if at_equal_tokens.drift.is_some() {
+        return Some(at_equal_tokens);
+    }
+    of(Compared::EqualTokensPerParameter, |p| (p.tokens - p.params, p.width))
+        .filter(|it| it.drift.is_some())
+        .or(Some(at_equal_tokens))
 }
 
 /// The best rates by block and variable, which `place` picks.
@@ -423,6 +435,19 @@ mod tests {
         assert!(found.size_exponent.unwrap().value.abs() < 1e-9);
         assert_eq!(found.diverged_from, Some(0.1));
         assert!((found.widths[0] - 100.0).abs() < 1e-9 && (found.widths[1] - 1000.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn where_tokens_grow_with_the_size_widths_are_compared_at_equal_tokens_a_parameter() {
+        let mut runs = grid(|n, _| 0.01 * (n / 1e5).powf(-0.1));
+        assert_eq!(fit(&runs).unwrap().transfer.unwrap().compared, Compared::EqualTokens);
+        runs.retain(|run| run.tokens < 1.5e6);
+        for run in &mut runs {
+            run.tokens = 20.0 * run.params;
+        }
+        let transfer = fit(&runs).unwrap().transfer.unwrap();
+        assert_eq!(transfer.compared, Compared::EqualTokensPerParameter);
+        assert!((transfer.drift.unwrap().value - 100f64.powf(-0.1)).abs() < 1e-6);
     }
 
     #[test]

@@ -4,13 +4,13 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// A law in N needs sizes.
-    #[error("{found} sizes cannot carry a law in N; three are the least")]
+    #[error("a law in N needs three sizes at least; {found} differ here")]
     TooFewSizes {
         /// Sizes that differ by more than 2 %.
         found: usize,
     },
     /// A law in D needs token budgets.
-    #[error("{found} token budgets cannot carry a law in D; three are the least")]
+    #[error("a law in D needs three token budgets at least; {found} differ here")]
     TooFewBudgets {
         /// Budgets that differ by more than 2 %.
         found: usize,

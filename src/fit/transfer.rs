@@ -23,6 +23,27 @@ pub enum Verdict {
     NotKnown,
 }
 
+/// What else was equal where widths were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compared {
+    /// The tokens: nothing but the size differs.
+    #[default]
+    EqualTokens,
+    /// The tokens a parameter, as in `MiniCPM`'s study: the tokens grow with the size, as they will at scale.
+    EqualTokensPerParameter,
+}
+
+impl Compared {
+    /// As words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::EqualTokens => "at equal tokens",
+            Self::EqualTokensPerParameter => "at equal tokens a parameter",
+        }
+    }
+}
+
 /// The verdict with what it rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Transfer {
@@ -32,13 +53,17 @@ pub struct Transfer {
     pub from_width: f64,
     /// The largest width up to which transfer is verified; none: not even to the second.
     pub verified_to_width: Option<f64>,
-    /// By which factor the best rate changes from the smallest to the largest width, at equal tokens.
+    /// What else was equal.
+    #[serde(default)]
+    pub compared: Compared,
+    /// By which factor the best rate changes from the smallest to the largest width.
     pub drift: Option<Estimate>,
 }
 
-/// Judges minima, all in logarithms; none without any.
-pub(crate) fn judge(minima: &[Drifting]) -> Option<Transfer> {
-    let widths = distinct(minima.iter().map(|it| it.x.exp()));
+/// Judges minima, all in logarithms; none without any. `compared` says what their blocks are.
+pub(crate) fn judge(minima: &[Drifting], compared: Compared) -> Option<Transfer> {
+    // Widths are counts.
+    let widths = distinct(minima.iter().map(|it| it.x.exp().round()));
     let (&from_width, &widest) = (widths.first()?, widths.last()?);
     let verified_to_width = widths[1..]
         .iter()
@@ -49,6 +74,7 @@ pub(crate) fn judge(minima: &[Drifting]) -> Option<Transfer> {
         verdict: verdict(drift),
         from_width,
         verified_to_width,
+        compared,
         drift,
     })
 }
@@ -102,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_rate_that_stays_is_verified_to_the_widest() {
-        let found = judge(&minima(0.0, 0.05)).expect("minima");
+        let found = judge(&minima(0.0, 0.05), Compared::EqualTokens).expect("minima");
         assert_eq!(
             (found.verdict, found.verified_to_width.map(f64::round)),
             (Verdict::Verified, Some(256.0))
@@ -112,11 +138,11 @@ mod tests {
 
     #[test]
     fn a_rate_that_falls_with_the_width_drifts_and_one_that_scatters_is_not_known() {
-        let found = judge(&minima(-0.5, 0.05)).expect("minima");
+        let found = judge(&minima(-0.5, 0.05), Compared::EqualTokens).expect("minima");
         assert_eq!(found.verdict, Verdict::Drifts);
         assert!((found.drift.expect("known").value - 8f64.powf(-0.5)).abs() < 0.05);
-        let found = judge(&minima(0.0, 0.9)).expect("minima");
+        let found = judge(&minima(0.0, 0.9), Compared::EqualTokens).expect("minima");
         assert_eq!((found.verdict, found.verified_to_width), (Verdict::NotKnown, None));
-        assert_eq!(judge(&[]), None);
+        assert_eq!(judge(&[], Compared::EqualTokens), None);
     }
 }

@@ -89,7 +89,8 @@ fn transfers(lr: Option<&LrFit>, is_mup: bool) -> (bool, String) {
     let Some(transfer) = law.transfer else {
         return (false, "no minimum is known".to_owned());
     };
-    let widths = format!("widths {:.0} to {:.0}", law.widths[0], law.widths[1]);
+    let compared = transfer.compared.words();
+    let widths = format!("widths {:.0} to {:.0}, {compared},", law.widths[0], law.widths[1]);
     let moved = match transfer.drift {
         Some(Estimate {
             value,
@@ -99,7 +100,7 @@ fn transfers(lr: Option<&LrFit>, is_mup: bool) -> (bool, String) {
         Some(Estimate { value, .. }) => {
             format!("over {widths} the best lr changes by ×{value:.2}; too few minima for an interval")
         }
-        None => format!("fewer than two widths have a minimum at equal tokens ({widths})"),
+        None => "fewer than two widths have a minimum at equal tokens, or at equal tokens a parameter".to_owned(),
     };
     let limit = format!("; within ×{TOLERANCE} passes");
     let verified = match (transfer.verdict, transfer.verified_to_width) {

@@ -263,7 +263,7 @@ pub(crate) fn evenly<T>(items: impl ExactSizeIterator<Item = T>) -> Vec<T> {
 /// The trials that a figure does not show, by reason; `otherwise` is that of trials which have a final loss.
 pub(crate) fn omitted(trials: &[TrialRow], shown: &BTreeSet<&str>, otherwise: &str) -> Vec<Omitted> {
     let left_out = trials.iter().filter(|trial| !shown.contains(trial.trial.as_str()));
-    group(left_out.map(|trial| text::why_left_out(trial).unwrap_or_else(|| otherwise.to_owned())))
+    group(left_out.map(|trial| trial.why_no_loss().unwrap_or(otherwise).to_owned()))
 }
 
 /// Groups reasons: the most frequent first, equal ones by name.

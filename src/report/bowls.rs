@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::axes::{Budgets, DOTS_MAX, Roster, evenly, linear_axis, log_axis, omitted, positive_range, range};
+use crate::report::settings::{pairs_of, settings};
 use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
 use crate::report::{BestLr, LrBowl, LrPoint, Study, rates, text};
 
@@ -38,6 +39,7 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     }
     let shown: BTreeSet<&str> = panels.iter().flat_map(|(_, names)| names).map(String::as_str).collect();
     let omitted = omitted(study.trials, &shown, "of another schedule or other settings");
+    let has_law = (0..budgets.len()).any(|at| rates::along(study.rates, bowls, at, &budgets).is_some());
     let content = match (rates, loss_range(bowls, top)) {
         (Some(rates), Some(losses)) if rates[1] > rates[0] => Content::Panels(
             panels
@@ -60,7 +62,7 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     FigureView {
         name: "lr-bowls",
         title: "Final loss against learning rate".to_owned(),
-        caption: caption(study, bowls, is_dense.then_some(runs)),
+        caption: caption(bowls, has_law, is_dense.then_some(runs)),
         key: Vec::new(),
         content,
         omitted,
@@ -68,14 +70,14 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
 }
 
 /// How to read the bowls; `thinned` is the number of runs of which not every one has a dot.
-fn caption(study: &Study<'_>, bowls: &[LrBowl], thinned: Option<usize>) -> String {
+fn caption(bowls: &[LrBowl], has_law: bool, thinned: Option<usize>) -> String {
     let mut caption = format!(
         "Loss on the held-out set at the end of the schedule, one line a size. Diamonds are the best learning rates \
          {}, where they are bracketed. Above the panels: crosses are runs that diverged, triangles are finite losses \
          above the axis.",
         rates::intervals(bowls.iter().filter_map(|bowl| bowl.best.as_ref()))
     );
-    if study.rates.is_some() {
+    if has_law {
         caption.push_str(" The uncoloured line joins where the law of the learning rate puts the best rates.");
     }
     if let Some(runs) = thinned {
@@ -215,7 +217,7 @@ pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
     let ended = |trial: &&TrialRow| trial.final_loss.is_some() || trial.diverged_at_tokens.is_some();
     let mut frequency: BTreeMap<String, usize> = BTreeMap::new();
     for trial in trials.iter().filter(ended) {
-        *frequency.entry(settings(trial, true)).or_default() += 1;
+        *frequency.entry(settings(trial)).or_default() += 1;
     }
     // Of equally frequent settings the last by name: `wsd` before `cosine`.
     let Some((chosen, _)) = frequency.into_iter().max_by_key(|(_, count)| *count) else {
@@ -223,7 +225,7 @@ pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
     };
     let mut bowls: BTreeMap<(u64, String, u64), Vec<LrPoint>> = BTreeMap::new();
     for trial in trials.iter().filter(ended) {
-        if settings(trial, true) != chosen {
+        if settings(trial) != chosen {
             continue;
         }
         let key = (trial.params_non_embedding, trial.model.clone(), trial.tokens);
@@ -243,31 +245,6 @@ pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
             best: None,
         })
         .collect()
-}
-
-/// Everything that sets trials of one size, budget, learning rate and seed apart, as text; the schedule on demand.
-pub(crate) fn settings(trial: &TrialRow, schedule_too: bool) -> String {
-    const OF_THE_RUN: [&str; 4] = ["model", "lr", "tokens", "seed"];
-    let others: Vec<String> = trial
-        .axes
-        .iter()
-        .filter(|(path, _)| !OF_THE_RUN.contains(&path.as_str()))
-        .filter(|(path, _)| !path.starts_with("shape.") && path.as_str() != "batch_tokens")
-        .filter(|(path, _)| schedule_too || !path.starts_with("schedule"))
-        .map(|(path, value)| format!("{path}={value}"))
-        .collect();
-    let schedule = if schedule_too {
-        format!("{} {:?} ", trial.schedule, trial.decay_fraction)
-    } else {
-        String::new()
-    };
-    format!(
-        "{schedule}{} {} {} {}",
-        trial.batch_tokens,
-        trial.parametrization,
-        trial.data_hash,
-        others.join(" ")
-    )
 }
 
 /// The difference of final losses between WSD and cosine at equal size, budget, learning rate and seed.
@@ -307,29 +284,6 @@ pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
         content,
         omitted,
     }
-}
-
-/// Finished WSD runs, each with the cosine run that differs from it in nothing else.
-pub fn pairs_of(trials: &[TrialRow]) -> Vec<(&TrialRow, &TrialRow)> {
-    let key = |trial: &TrialRow| {
-        (
-            trial.params_non_embedding,
-            trial.model.clone(),
-            trial.tokens,
-            trial.lr.to_bits(),
-            trial.seed,
-            settings(trial, false),
-        )
-    };
-    let finished = || trials.iter().filter(|trial| trial.final_loss.is_some());
-    let cosine: BTreeMap<_, &TrialRow> = finished()
-        .filter(|trial| trial.schedule == "cosine")
-        .map(|trial| (key(trial), trial))
-        .collect();
-    finished()
-        .filter(|trial| trial.schedule == "wsd")
-        .filter_map(|wsd| cosine.get(&key(wsd)).map(|&partner| (wsd, partner)))
-        .collect()
 }
 
 fn difference((wsd, cosine): &(&TrialRow, &TrialRow)) -> Option<f64> {

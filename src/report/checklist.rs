@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::axes::range;
-use crate::report::bowls::settings;
 use crate::report::rates::verdict;
 use crate::report::sections::span;
+use crate::report::settings::settings;
 use crate::report::text::{number, plural};
 use crate::report::{HeldOut, ItemValue, LawInput, LawPoint, Predict, Study, text};
 
@@ -278,7 +278,7 @@ fn noise(finished: &[&TrialRow]) -> String {
             trial.tokens,
             trial.lr.to_bits(),
             trial.warmup_tokens,
-            format!("{} {}", trial.model, settings(trial, true)),
+            format!("{} {}", trial.model, settings(trial)),
         );
         groups.entry(key).or_default().insert(trial.seed, loss);
     }

@@ -14,6 +14,7 @@ pub mod laws;
 pub mod rates;
 pub mod runs;
 pub mod sections;
+pub mod settings;
 pub mod text;
 pub mod view;
 
@@ -113,6 +114,8 @@ pub struct Transfer {
     pub widths: [f64; 2],
     /// The largest width up to which it is verified.
     pub verified_to: Option<f64>,
+    /// What else was equal: `at equal tokens`.
+    pub compared: &'static str,
     /// By which factor the best rate changes between the widths.
     pub drift: Option<f64>,
     /// Its 95 % interval.

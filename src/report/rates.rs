@@ -71,9 +71,10 @@ pub(crate) fn verdict(transfer: &Transfer) -> String {
         format!(": the best rate changes by a factor of {}{interval}", number(drift, 3))
     });
     let widths = format!(
-        "from width {} to {}",
+        "from width {} to {} {}",
         transfer.widths[0].round(),
-        transfer.widths[1].round()
+        transfer.widths[1].round(),
+        transfer.compared
     );
     let tolerance = number(transfer.tolerance, 2);
     match transfer.verdict.as_str() {
@@ -185,14 +186,15 @@ mod tests {
             verdict: "verified".to_owned(),
             widths: [64.0, 256.0],
             verified_to: Some(256.0),
+            compared: "at equal tokens",
             drift: Some(1.04),
             ci95: Some([0.91, 1.18]),
             tolerance: 1.5,
         };
         assert_eq!(
             verdict(&transfer),
-            "Transfer is verified from width 64 to 256: the best rate changes by a factor of 1.04 (95 % interval 0.91 \
-             to 1.18), within 1.5."
+            "Transfer is verified from width 64 to 256 at equal tokens: the best rate changes by a factor of 1.04 (95 % \
+             interval 0.91 to 1.18), within 1.5."
         );
         transfer.verdict = "not_known".to_owned();
         transfer.verified_to = Some(128.0);

@@ -117,7 +117,7 @@ fn raw_line(trial: &TrialRow, points: Vec<[f64; 2]>, sizes: &Roster<'_>) -> Mark
 fn curve_of(study: &Study<'_>, trial: &TrialRow) -> Result<Vec<[f64; 2]>, String> {
     let is_drawable = matches!(trial.state, TrialState::Complete | TrialState::Diverged);
     if !is_drawable {
-        return Err(text::why_left_out(trial).unwrap_or_else(|| "without recorded points".to_owned()));
+        return Err(trial.why_no_loss().unwrap_or("without recorded points").to_owned());
     }
     let why = match trial.state {
         _ if !study.curves.keeps(&trial.trial) => "thinned out",

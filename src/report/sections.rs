@@ -302,7 +302,7 @@ pub(crate) fn left_out(trials: &[TrialRow]) -> Vec<LeftOut> {
     trials
         .iter()
         .filter_map(|trial| {
-            let mut reason = text::why_left_out(trial)?;
+            let mut reason = trial.why_no_loss()?.to_owned();
             if let (TrialState::Diverged, Some(tokens)) = (trial.state, trial.diverged_at_tokens) {
                 reason = format!("diverged at {} tokens", text::count(tokens as f64));
             }

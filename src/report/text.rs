@@ -69,19 +69,6 @@ pub(crate) fn trial_hover(trial: &TrialRow) -> String {
     )
 }
 
-/// Why a trial carries no final loss; none if it does.
-pub(crate) fn why_left_out(trial: &TrialRow) -> Option<String> {
-    match (trial.state, trial.final_loss) {
-        (TrialState::Complete, Some(_)) => None,
-        (TrialState::Complete, None) => Some("without a held-out loss".to_owned()),
-        (TrialState::Diverged, _) => Some("diverged".to_owned()),
-        (TrialState::Running, _) => Some("still running".to_owned()),
-        (TrialState::Pending, _) => Some("not started".to_owned()),
-        (TrialState::Failed, _) => Some("failed".to_owned()),
-        (TrialState::Cancelled, _) => Some("cancelled".to_owned()),
-    }
-}
-
 /// `1 trial`, `2 trials`.
 pub(crate) fn plural(count: usize, word: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };

@@ -4,17 +4,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::fit::lr_batch::LrBatchLaw;
 use crate::fit::refusal::Refusal;
+use crate::plan::identity::EPOCH;
 use crate::recipe::build::{self, Ask, EqualLoss, Evidence};
 use crate::recipe::next::{self, Tried, Widening};
 use crate::recipe::{Coordinates, Recipe};
 use crate::record::{TrialRow, TrialState};
 use crate::run::batch_fitting::{self, KeptBatch};
 use crate::run::context::Context;
-use crate::run::failure::{Failure, exit};
+use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fitting::{self, Laws, Request};
 use crate::run::lr_batch_fitting;
+use crate::run::predicting;
 use crate::run::proxies;
 use crate::run::sources::Source;
 use crate::run::sweep_set::SweepSet;
@@ -249,26 +253,40 @@ impl Batch {
         if batch.sizes < 2 {
             return Ok(batch);
         }
-        match lr_batch_fitting::fit(context, store, Source::Named(Some(sweep)), &Request::default()).await {
+        let joint = lr_batch_fitting::fit(context, store, Source::Named(Some(sweep)), &Request::default()).await;
+        match unless_refused(joint)? {
             Ok((kept, law)) => batch.joint = Some((kept.fit, law)),
-            Err(failure) => batch.refused = Some(failure.message),
+            Err(refusal) => batch.refused = Some(refusal.message),
         }
-        match batch_fitting::fit_trials(context, store, sweep, trials).await {
-            Ok(kept) => batch.equal_loss = Some(kept),
-            Err(failure) if failure.exit == exit::REFUSED => {}
-            Err(failure) => return Err(failure),
-        }
+        batch.equal_loss = unless_refused(batch_fitting::fit_trials(context, store, sweep, trials).await)?.ok();
         Ok(batch)
     }
 }
 
 /// Keeps what a coordinate check has found.
 pub async fn keep_coordinates(context: &Context, store: &mut Store, found: &Coordinates) -> Result<(), Failure> {
-    fitting::keep(context, store, None, &fitting::name(found), COORDINATES, found).await
+    let kept = KeptCoordinates {
+        found: *found,
+        code_epoch: EPOCH,
+    };
+    fitting::keep(context, store, None, &fitting::name(&kept), COORDINATES, &kept).await
 }
 
-/// The newest coordinate check of this home.
+/// A coordinate check, and whose arithmetic it checked.
+#[derive(Serialize, Deserialize)]
+struct KeptCoordinates {
+    #[serde(flatten)]
+    found: Coordinates,
+    /// None: it is older than such a number.
+    #[serde(default)]
+    code_epoch: u64,
+}
+
+/// The newest coordinate check of this home, if it checked the arithmetic of this program.
 async fn coordinates(store: &mut Store) -> Result<Option<Coordinates>, Failure> {
-    let row = store.newest_fit(&[COORDINATES]).await?;
-    Ok(row.and_then(|row| serde_json::from_value(row.body).ok()))
+    let Some(row) = store.newest_fit(&[COORDINATES]).await? else {
+        return Ok(None);
+    };
+    let kept: KeptCoordinates = predicting::read(&row)?;
+    Ok((kept.code_epoch == EPOCH).then_some(kept.found))
 }

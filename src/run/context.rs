@@ -75,7 +75,7 @@ impl Context {
         Ok(Store::open(self.workdir.database()).await?)
     }
 
-    /// Opens the database to read; none where there is none yet.
+    /// Opens a database that must exist, and brings it up to date.
     pub async fn store(&self) -> Result<Store, Failure> {
         Ok(Store::open_existing(self.workdir.database()).await?)
     }

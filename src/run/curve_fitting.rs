@@ -127,10 +127,22 @@ pub async fn trials(
         names
             .iter()
             .map(|name| {
-                rows.iter().find(|row| is(row, name)).cloned().ok_or_else(|| {
-                    let message = format!("`{}` has no finished trial `{name}`", sweeps.name());
-                    Failure::invalid("unknown_trial", message, "`sandbox status --trials` lists them")
-                })
+                let found: Vec<&TrialRow> = rows.iter().filter(|row| is(row, name)).collect();
+                match found[..] {
+                    [row] => Ok(row.clone()),
+                    [] => {
+                        let message = format!("`{}` has no finished trial `{name}`", sweeps.name());
+                        Err(Failure::invalid(
+                            "unknown_trial",
+                            message,
+                            "`sandbox status --trials` lists them",
+                        ))
+                    }
+                    _ => {
+                        let message = format!("`{name}` is the beginning of {} trials", found.len());
+                        Err(Failure::invalid("ambiguous_trial", message, "give more characters"))
+                    }
+                }
             })
             .collect()
     };

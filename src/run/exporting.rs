@@ -87,7 +87,7 @@ fn end_of_document(context: &Context, config: &RunConfig) -> Result<Option<u32>,
 
 /// Writes every point of the trials as event files, a folder each; gives the folders.
 ///
-/// Times are seconds of training since 1970 began: what a database does not know of a point is not made up.
+/// Times are seconds of training since 1970 began: the database does not know when a point was made.
 pub async fn events(
     store: &mut Store,
     sweep: Option<&str>,

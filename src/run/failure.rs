@@ -204,6 +204,14 @@ impl From<WorkersError> for Failure {
     }
 }
 
+/// What came of something that may be refused; any other failure is one.
+pub fn unless_refused<T>(outcome: Result<T, Failure>) -> Result<Result<T, Failure>, Failure> {
+    match outcome {
+        Err(failure) if failure.exit != exit::REFUSED => Err(failure),
+        outcome => Ok(outcome),
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();

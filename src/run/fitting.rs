@@ -12,7 +12,7 @@ use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::{HoldOut, Options, PointFit};
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
-use crate::record::{TrialRow, TrialState};
+use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::cross_check::{CrossCheck, cross_check};
 use crate::run::failure::Failure;
@@ -318,7 +318,7 @@ fn timed_law(
 }
 
 /// Hash of runs, whatever their order.
-fn hash_of(runs: &[Observation]) -> String {
+fn hash_of(runs: &[impl Serialize]) -> String {
     let mut lines: Vec<String> = runs
         .iter()
         .map(|run| serde_json::to_string(run).unwrap_or_default())
@@ -363,10 +363,11 @@ fn loss(
 ) -> Result<Kept<LossFit>, Refusal> {
     let mut left_out: Vec<LeftOut> = trials
         .iter()
-        .filter(|row| row.final_loss.is_none())
-        .map(|row| LeftOut {
-            trial: row.trial.clone(),
-            reason: unfinished(row).to_owned(),
+        .filter_map(|row| {
+            Some(LeftOut {
+                trial: row.trial.clone(),
+                reason: row.why_no_loss()?.to_owned(),
+            })
         })
         .collect();
     let observations: Vec<Observation> = trials.iter().filter_map(observation).collect();
@@ -381,17 +382,6 @@ fn loss(
         data_hash: hash_of(&best),
         left_out,
     })
-}
-
-/// Why a trial has no final loss.
-pub fn unfinished(row: &TrialRow) -> &'static str {
-    match row.state {
-        TrialState::Complete => "its schedule does not decay, so its loss is not a final one",
-        TrialState::Diverged => "diverged: the edge of stability, not a loss",
-        TrialState::Failed => "failed",
-        TrialState::Cancelled => "cancelled",
-        TrialState::Pending | TrialState::Running => "not finished",
-    }
 }
 
 pub(super) fn observation(row: &TrialRow) -> Option<Observation> {
@@ -422,12 +412,11 @@ fn lr(sweep: &str, trials: &[TrialRow]) -> Result<Kept<LrFit>, Refusal> {
     };
     let runs: Vec<LrRun> = chosen.iter().map(run).collect();
     let law = learning_rate::fit(&runs)?;
-    let observations: Vec<Observation> = trials.iter().filter_map(observation).collect();
     Ok(Kept {
         fit: name(&law),
         law,
         source: sweep.to_owned(),
-        data_hash: hash_of(&observations),
+        data_hash: hash_of(&runs),
         left_out,
     })
 }

@@ -32,6 +32,7 @@ pub(super) fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64) -> Rate
         .to_owned(),
         widths: [it.from_width, law.widths[1]],
         verified_to: it.verified_to_width,
+        compared: it.compared.words(),
         drift: it.drift.map(|drift| drift.value),
         ci95: it.drift.and_then(|drift| drift.ci95),
         tolerance: TOLERANCE,

@@ -267,7 +267,7 @@ impl Planned {
         counts
     }
 
-    /// Seconds that so many FLOPs of this stage take on one slot: measured where possible.
+    /// Seconds that this stage takes a worker: measured where possible.
     pub fn seconds(&self, stage: &plan::StagePlan) -> f64 {
         let (by_shape, over_all) = &self.rates;
         let rate = by_shape

@@ -242,7 +242,7 @@ async fn stored(store: &mut Store, name: &str, laws: &[&str]) -> Result<FitRow, 
     }
 }
 
-fn read<T: DeserializeOwned>(row: &FitRow) -> Result<T, Failure> {
+pub(super) fn read<T: DeserializeOwned>(row: &FitRow) -> Result<T, Failure> {
     serde_json::from_value(row.body.clone()).map_err(|error| {
         let message = format!("fit {} cannot be read: {error}", row.fit);
         Failure::environment("damaged_database", message, "fit again")

@@ -9,7 +9,7 @@ use crate::model::config::ADAM_EPS;
 use crate::recipe::OptimizerItem;
 use crate::recipe::build::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
-use crate::report::bowls::pairs_of;
+use crate::report::settings::pairs_of;
 use crate::run::failure::Failure;
 use crate::run::fitting::Laws;
 use crate::spec::{ScheduleName, Settings};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 
 use crate::exec::slurm::Adopted;
-use crate::exec::{self, Lost};
+use crate::exec::{self, Lost, Written};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::hearing::{Hearing, event_of};
@@ -63,15 +63,21 @@ async fn take_in(context: &Context, store: &mut Store, row: &RunningRow, mut hea
     let state = store.stage_state(&hearing.stage).await?;
     let folder = context.workdir.resolved(Path::new(&row.folder));
     hearing.bytes = disk_bytes(&folder);
-    let lines = exec::left_behind(&folder, hearing.attempt).unwrap_or_default();
-    let lost = Lost {
-        // What nobody has begun was not lost by a worker.
-        cause: if lines.is_empty() && row.pid.is_none() {
-            Cause::Interrupted
-        } else {
-            Cause::WorkerLost
+    let Written { lines, garbled } = exec::left_behind(&folder, hearing.attempt)?;
+    let lost = match garbled {
+        Some(message) => Lost {
+            cause: Cause::Other,
+            message,
         },
-        message: "its orchestrator went away".to_owned(),
+        None => Lost {
+            // What nobody has begun was not lost by a worker.
+            cause: if lines.is_empty() && row.pid.is_none() {
+                Cause::Interrupted
+            } else {
+                Cause::WorkerLost
+            },
+            message: "its orchestrator went away".to_owned(),
+        },
     };
     let mut heard = hearing.hear(lines);
     let Some((mut outcome, detail)) = hearing.ending(heard.last.take(), Some(lost)) else {

@@ -16,7 +16,7 @@ use crate::report::{self, BestLr, Constant, HeldOut, LawInput, LawPoint, LeftOut
 use crate::run::advising;
 use crate::run::batch_fitting::{self, KeptBatch};
 use crate::run::context::Context;
-use crate::run::failure::{Failure, exit};
+use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fitting::{self, Kept, Laws, Request};
 use crate::run::page_laws;
 use crate::run::page_recipe::recipe_input;
@@ -107,10 +107,8 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
         params: targets.max().map_or(TARGET_PARAMS, |params| params as f64),
         size: Size::Optimal,
     };
-    let batch = batch_fitting::fit_trials(context, store, sweeps.name(), &laws.trials)
-        .await
-        .ok();
-    let recipe = advising::advise(context, store, sweeps, &laws, &ask).await.ok();
+    let batch = unless_refused(batch_fitting::fit_trials(context, store, sweeps.name(), &laws.trials).await)?.ok();
+    let recipe = unless_refused(advising::advise(context, store, sweeps, &laws, &ask).await)?.ok();
     Ok(Fitted {
         laws: Ok(laws),
         batch,

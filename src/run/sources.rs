@@ -67,13 +67,11 @@ pub(super) async fn runs(
             let sweeps = SweepSet::find(store, name).await?;
             let trials = fitting::counting(store, &sweeps, request).await?;
             fitting::check(&trials, context.trainer).map_err(|refusal| fitting::refused(&refusal))?;
-            let unfinished = trials.iter().filter(|row| row.final_loss.is_none());
+            let why = |row: &TrialRow| Some((row.trial.clone(), row.why_no_loss()?.to_owned()));
             Ok(Runs {
                 name: sweeps.name().to_owned(),
                 observations: trials.iter().filter_map(fitting::observation).collect(),
-                left_out: unfinished
-                    .map(|row| (row.trial.clone(), fitting::unfinished(row).to_owned()))
-                    .collect(),
+                left_out: trials.iter().filter_map(why).collect(),
                 trials: Some(trials),
             })
         }

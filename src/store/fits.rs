@@ -36,7 +36,7 @@ pub struct ForecastRow {
 }
 
 impl Store {
-    /// Keeps a fit; the same fit again changes nothing.
+    /// Keeps a fit; the same fit again becomes the newest.
     pub async fn add_fit(&mut self, at: &str, fit: &FitRow) -> Result<(), StoreError> {
         sqlx::query(
             "insert into fits (fit, made_at, sweep, law, body) values (?, ?, ?, ?, ?)

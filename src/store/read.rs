@@ -101,8 +101,14 @@ impl Store {
             .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
         let cancelled = rows
             .iter()
-            .filter(|row| row.try_get(3).unwrap_or(false))
-            .map(|row| Ok(TrialId(row.try_get(0)?)))
+            .filter_map(|row| {
+                let is_cancelled = row.try_get(3);
+                match is_cancelled {
+                    Ok(false) => None,
+                    Ok(true) => Some(row.try_get(0).map(TrialId).map_err(StoreError::from)),
+                    Err(error) => Some(Err(error.into())),
+                }
+            })
             .collect::<Result<_, StoreError>>()?;
         Ok(Known {
             stages,
@@ -212,10 +218,11 @@ impl Store {
         Ok(row.try_get(0)?)
     }
 
-    /// FLOPs per second and slot that this home has measured over all.
+    /// FLOPs per second and slot that this home has measured over all; a worker has a slot for each of its threads.
     pub async fn rate(&mut self) -> Result<Option<f64>, StoreError> {
         let row = sqlx::query(
-            "select total(a.steps * s.batch_tokens * s.flops_per_token), total(a.seconds)
+            "select total(a.steps * s.batch_tokens * s.flops_per_token),
+               total(a.seconds * json_extract(s.config, '$.numerics.threads'))
              from stages s join attempts a on a.stage = s.stage
              where s.trainer = 'proxy' and a.state = 'complete' and a.seconds > 0",
         )
@@ -335,7 +342,9 @@ impl Store {
                     peak_bytes: row.try_get::<Option<i64>, _>(14)?.map(unsigned),
                     spent: row
                         .try_get::<Option<String>, _>(15)?
-                        .and_then(|text| serde_json::from_str(&text).ok()),
+                        .map(|text| serde_json::from_str(&text))
+                        .transpose()
+                        .map_err(|error| StoreError::Damaged(error.to_string()))?,
                 })
             })
             .collect()
@@ -401,7 +410,7 @@ impl Store {
             .collect()
     }
 
-    /// FLOPs per second and slot that this home has measured: by model where it has, and over all.
+    /// FLOPs per second and worker that this home has measured: by model and threads where it has, and over all.
     pub async fn rates(&mut self) -> Result<(BTreeMap<String, f64>, Option<f64>), StoreError> {
         let rows = sqlx::query(
             "select s.config, sum(a.steps * s.batch_tokens * s.flops_per_token), sum(a.seconds)
@@ -426,7 +435,7 @@ impl Store {
         Ok((rates, (all.1 > 0.0).then(|| all.0 / all.1)))
     }
 
-    /// Why the stages of a sweep failed: stage, cause, folder of the last attempt.
+    /// Why the trials of a sweep failed: trial, cause, folder of the last attempt.
     pub async fn failures(&mut self, sweep: &str) -> Result<Vec<(String, String, String)>, StoreError> {
         let rows = sqlx::query(
             "select ts.trial, coalesce(s.cause, 'other'), a.folder

@@ -30,7 +30,7 @@ pub struct SweepRow {
 /// A stage that is on a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunningRow {
-    /// A trial that passes through the stage, and how many do.
+    /// A trial that passes through the stage.
     pub trial: String,
     /// The stage.
     pub stage: String,
@@ -160,7 +160,8 @@ pub(super) fn known_stage(row: &SqliteRow) -> Result<(StageId, KnownStage), Stor
     let kind = match row.try_get::<&str, _>(3)? {
         "trunk" => StageKind::Trunk,
         "decay" => StageKind::Decay,
-        _ => StageKind::Whole,
+        "whole" => StageKind::Whole,
+        other => return Err(StoreError::Damaged(format!("a stage is a `{other}`"))),
     };
     let plan = StagePlan {
         id: id.clone(),

@@ -10,7 +10,7 @@ use fs_err as fs;
 use serde::de::DeserializeOwned;
 
 use crate::exec::slurm::Patience;
-use crate::exec::{Lost, read_from};
+use crate::exec::{Lost, Written, read_from};
 use crate::post::{self, Beat, Bye, Hello, Leaving, Order};
 use crate::slurm::parse::{Task, TaskId};
 use crate::slurm::state::{Standing, Why};
@@ -269,11 +269,7 @@ impl Berth {
             return Ok(Said::default());
         };
         let before = busy.read_bytes;
-        let (lines, garbled) = match read_from(&busy.lines, busy.order.attempt, &mut busy.read_bytes) {
-            Ok(lines) => (lines, None),
-            Err(error) if error.kind() == ErrorKind::InvalidData => (Vec::new(), Some(error.to_string())),
-            Err(error) => return Err(error),
-        };
+        let Written { lines, garbled } = read_from(&busy.lines, busy.order.attempt, &mut busy.read_bytes)?;
         if busy.read_bytes > before {
             busy.spoke = now;
             // Whoever writes lives.

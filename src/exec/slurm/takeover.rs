@@ -218,12 +218,8 @@ fn worker_folders(pool: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
 
 /// Whether the lines of an order have their last.
 fn has_ended(order: &post::Order) -> std::io::Result<bool> {
-    let lines = read_from(&order.job.with_file_name(LINES_FILE), order.attempt, &mut 0);
-    match lines {
-        Ok(lines) => Ok(lines.last().is_some_and(Line::is_last)),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(false),
-        Err(error) => Err(error),
-    }
+    let written = read_from(&order.job.with_file_name(LINES_FILE), order.attempt, &mut 0)?;
+    Ok(written.lines.last().is_some_and(Line::is_last))
 }
 
 /// The pools that are not revoked, but for the one that can be taken over.
