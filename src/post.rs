@@ -39,6 +39,8 @@ pub const POOL_FILE: &str = "pool.json";
 pub const OWNER_FILE: &str = "owner.json";
 /// The end of a whole pool.
 pub const REVOKED: &str = "revoked";
+/// Beside it: its jobs were cancelled, too.
+pub const SETTLED: &str = "settled";
 /// Who a worker is.
 pub const HELLO_FILE: &str = "hello.json";
 /// The sign of life.

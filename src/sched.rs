@@ -250,8 +250,8 @@ impl Scheduler {
             Outcome::Diverged => self.record(rank, StageEvent::Diverged { attempt }, effects),
             Outcome::Faulted(cause) => {
                 self.record(rank, StageEvent::Faulted { attempt }, effects)?;
-                if cause == Cause::Interrupted && has_moved {
-                    // What a site takes its workers away for is no fault of the stage, and it came forward.
+                if matches!(cause, Cause::Interrupted | Cause::WorkerLost) && has_moved {
+                    // What takes its workers away is no fault of a stage that came forward meanwhile.
                     self.tasks[rank].faults.remove(&cause);
                 }
                 self.after_fault(rank, cause, effects)

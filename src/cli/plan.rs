@@ -1,6 +1,6 @@
 //! `sandbox plan`: what a sweep will train, what that costs, why each trial runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -127,7 +127,17 @@ async fn plan_script(
 ) -> Result<u8, Failure> {
     let cluster = cluster.ok_or_else(|| Failure::invalid("usage", "--script is for a cluster", "add `--on slurm`"))?;
     let planned = planning::plan_file(context, &args.file, &args.sets).await?;
-    let workers = cluster.workers().min(planned.plan.missing(&planned.known).len() as u64);
+    let missing = planned.plan.missing(&planned.known);
+    let ids: BTreeSet<_> = missing.iter().map(|stage| &stage.id).collect();
+    let is_ready = |stage: &&&StagePlan| stage.parent.as_ref().is_none_or(|parent| !ids.contains(parent));
+    let ready = missing.iter().filter(is_ready).count() as u64;
+    let most = planned.sweep.resources.workers.unwrap_or(u64::MAX);
+    let workers = cluster.workers().min(ready).min(most);
+    if workers == 0 {
+        output.note("nothing is to be trained, so nothing would be submitted");
+    } else if missing.len() as u64 > ready {
+        output.note("more workers follow, as far as the profile allows, when further stages can begin");
+    }
     let site = match context.slurm.site().await {
         Ok(site) => site,
         Err(error) => {

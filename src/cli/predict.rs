@@ -60,6 +60,17 @@ pub(super) fn count(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Sizes and budgets beyond this are no question: a law of powers would answer it with infinity.
+const BEYOND: f64 = 1e30;
+
+fn check_place([params, tokens]: [f64; 2]) -> Result<(), Failure> {
+    if params <= BEYOND && tokens <= BEYOND {
+        return Ok(());
+    }
+    let message = format!("{params:e} parameters and {tokens:e} tokens are beyond {BEYOND:e}");
+    Err(Failure::invalid("usage", message, "ask for a run that could be"))
+}
+
 pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     if let Some(steps) = args.steps {
@@ -79,6 +90,14 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
         output.result(&view, &[], || curve_text(&view))?;
     } else {
         let (fit, law) = predicting::place_law(&mut store, &args.fit).await?;
+        if args.batch.is_some() && !law.has_batch() {
+            let message = format!("fit {fit} says nothing of a batch");
+            return Err(Failure::invalid(
+                "usage",
+                message,
+                "leave `--batch` out, or fit with `--law three-term`",
+            ));
+        }
         let view = |[params, tokens]: [f64; 2]| {
             let place = Place {
                 params,
@@ -88,11 +107,15 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
             law.at(&fit, place)
         };
         if let Some(path) = &args.at {
-            let views: Vec<PlaceView> = table_runs::places(path)?.into_iter().map(view).collect();
+            let places = table_runs::places(path)?;
+            places.iter().try_for_each(|place| check_place(*place))?;
+            let views: Vec<PlaceView> = places.into_iter().map(view).collect();
             let text = || views.iter().map(|view| place_text(view) + "\n").collect();
             output.result(&views, &[], text)?;
         } else {
-            let view = view([args.params.unwrap_or_default(), args.tokens.unwrap_or_default()]);
+            let place = [args.params.unwrap_or_default(), args.tokens.unwrap_or_default()];
+            check_place(place)?;
+            let view = view(place);
             output.result(&view, &[], || place_text(&view))?;
         }
     }

@@ -32,7 +32,7 @@ fn text(score: &Score) -> String {
         (_, _) => "there was no interval".to_owned(),
     };
     format!(
-        "forecast {} of {}, registered {}\npredicted {:.4}, came out {:.4}: off by {:+.4} nats ({:+.2} %), {inside}",
+        "forecast {} of {}, registered {}\npredicted {:.4}, came out {:.4}: off by {:+.4} nats ({:+.2} % of what came out), {inside}",
         score.forecast,
         score.recipe,
         score.registered_at,

@@ -180,13 +180,15 @@ impl Workers {
         self.stop(&|_| true).await
     }
 
-    /// Ends the workers.
-    pub async fn close(self) -> Result<(), WorkersError> {
+    /// Ends the workers; gives what is to be said of those that may not have ended.
+    pub async fn close(self) -> Result<Option<String>, WorkersError> {
         match self {
-            Self::Local(pool) => pool.close().await,
-            Self::Slurm(pool) => pool.close().await?,
+            Self::Local(pool) => {
+                pool.close().await;
+                Ok(None)
+            }
+            Self::Slurm(pool) => Ok(pool.close().await?),
         }
-        Ok(())
     }
 }
 

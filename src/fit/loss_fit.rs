@@ -272,7 +272,11 @@ impl Predictor<'_> {
         let per_e_fold = self.widening.map_or(0.0, |widening| widening.per_e_fold);
         let distance = mean * per_e_fold * self.range.extrapolation(params, tokens).e_folds();
         let run = mean * self.noise * self.factors.run;
-        let widened = |[low, high]: [f64; 2], by: f64| [mean - (mean - low).hypot(by), mean + (high - mean).hypot(by)];
+        // No loss is below zero.
+        let widened = |[low, high]: [f64; 2], by: f64| {
+            let low = mean - (mean - low).hypot(by);
+            [if low < 0.0 { 0.0 } else { low }, mean + (high - mean).hypot(by)]
+        };
         let of_mean = interval(self.draws, self.factors, mean, |law| law.loss(params, tokens))
             .map(|(drawn, _)| widened(drawn, distance));
         Prediction {

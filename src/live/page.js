@@ -114,7 +114,7 @@
     if (!isLog || to / from < 8) return nice(from, to, most);
     const low = Math.floor(Math.log10(from));
     const high = Math.ceil(Math.log10(to));
-    for (const multiples of [[1, 2, 5], [1, 3], [1]]) {
+    for (const multiples of [[1, 1.5, 2, 3, 4, 5, 7], [1, 2, 3, 5], [1, 2, 5], [1, 3], [1]]) {
       for (let every = 1; every < (multiples.length > 1 ? 2 : 12); every += 1) {
         const values = [];
         for (let power = low; power <= high; power += 1) {
@@ -135,6 +135,8 @@
     return (value) => begin + ((map(value) - a) / (b - a || 1)) * (end - begin);
   };
   const widen = (from, to, isLog, share) => {
+    // A single value stands in the middle.
+    if (isLog && to / from < 1.05) return [from / 2, to * 2];
     if (isLog) { const room = Math.max(to / from, 1.02) ** share; return [from / room, to * room]; }
     const room = (to - from || Math.abs(to) || 1) * share;
     return [from - room, to + room];
@@ -156,7 +158,7 @@
     let last = -Infinity;
     for (const value of ticks(x.from, x.to, x.log, Math.max(2, Math.floor((width - margin.left) / 78)))) {
       const text = x.write(value);
-      const half = text.length * 3.6;
+      const half = text.length * 3.6 + 3;
       const at = Math.min(sx(value), width - half);
       if (at - half < last + 8) continue;
       last = at + half;
@@ -237,7 +239,13 @@
     if (!measured.length) { say(host, 'No trial of this sweep has finished yet.'); return; }
     const most = new Map();
     for (const point of measured) most.set(point.model, Math.max(point.tokens, most.get(point.model) || 0));
-    const lines = [...colours.keys()].map((model) => measured.filter((point) => point.model === model && point.tokens === most.get(model))).filter((line) => line.length);
+    // Budgets are rounded to whole batches: within 2 % they are one, and of one rate the lowest counts.
+    const isMost = (point) => point.tokens >= 0.98 * most.get(point.model);
+    const lowestOf = (line) => [...line.reduce((best, point) => {
+      const held = best.get(point.lr);
+      return best.set(point.lr, held && held.loss <= point.loss ? held : point);
+    }, new Map()).values()];
+    const lines = [...colours.keys()].map((model) => lowestOf(measured.filter((point) => point.model === model && isMost(point)))).filter((line) => line.length);
     const top = lines.flat();
     const diverged = points.filter((point) => point.diverged && !point.complete && colours.has(point.model));
     const losses = top.map((point) => point.loss);
@@ -271,7 +279,7 @@
         layer.append(mark(words, link('trial', point.trial, { sweep: shown }), s('circle', { class: `f s${step}`, ...at, r: point === lowest ? 5.5 : 3 }), s('circle', { class: 'hit', ...at, r: 6 })));
       }
     }
-    const budgets = new Set(measured.map((point) => `${point.model} ${point.tokens}`)).size > lines.length;
+    const budgets = !measured.every(isMost);
     caption.textContent = `Nats per token at the end of the schedule; of equal settings the lowest. ${budgets ? 'Of each size the largest budget that has finished. ' : ''}The large dot is the lowest of its size so far.`;
   };
 
@@ -291,9 +299,12 @@
     });
     one('speed', (beat) => beat.tokens_per_second, 0, 'Tokens per second over the last minutes');
     one('busy', (beat) => beat.busy, 1, 'Workers at work over the last minutes');
-    const last = pace.beats[pace.beats.length - 2];
-    $('speed-caption').textContent = `Tokens per second: ${count(last.tokens_per_second)}, ${count(last.flops_per_second / 1e9)} GFLOP/s`;
-    $('busy-caption').textContent = `Workers at work: ${digits(last.busy, 2)}, on ${several(pace.slots, 'slot', 'slots')}`;
+    // What is said of now is what the table of running stages says, too.
+    const now = status.running.reduce((sum, it) => sum + (it.tokens_per_second || 0), 0);
+    const worked = [...pace.beats].reverse().find((beat) => beat.tokens_per_second > 0);
+    const flops = worked ? (now * worked.flops_per_second) / worked.tokens_per_second : 0;
+    $('speed-caption').textContent = `Tokens per second: ${count(now)}, ${count(flops / 1e9)} GFLOP/s`;
+    $('busy-caption').textContent = `Workers at work: ${status.running.length}, on ${several(pace.slots, 'slot', 'slots')}`;
   };
 
   // Tables.

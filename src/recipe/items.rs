@@ -11,12 +11,14 @@ use crate::fit::learning_rate::LrRule;
 use crate::fit::loss_fit::{Extrapolation, LossFit};
 use crate::fit::lr_batch::LrBatchLaw;
 use crate::fit::statistics::interval95;
+use crate::fit::transfer::{Transfer, Verdict};
 use crate::model::flops;
 use crate::model::mup::{BASE_WIDTH, Group, Parametrization, Scaling};
 use crate::model::shape::Shape;
 use crate::recipe::build::{Annealing, Ask, Comparison, Evidence, Size};
 use crate::recipe::published;
 use crate::recipe::{Item, REACH_MAX, Reach, Source};
+use crate::units::significant;
 
 /// The numbers, by name.
 pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMap<String, Item> {
@@ -49,7 +51,20 @@ pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMa
     items.extend(decay_items(proxies.annealing));
     items.extend(loss_item(evidence, params.as_f64(), count).map(|loss| ("loss", loss)));
     items.extend(batch_warmup_item(evidence, params.as_f64(), count).map(|item| ("batch_warmup_tokens", item)));
-    items.into_iter().map(|(name, item)| (name.to_owned(), item)).collect()
+    items
+        .into_iter()
+        .map(|(name, item)| (name.to_owned(), inside(item)))
+        .collect()
+}
+
+/// What was rounded stays inside its interval.
+fn inside(item: Item) -> Item {
+    let value = item.value.as_f64();
+    let hold = |[low, high]: [f64; 2], value: f64| [low.min(value), high.max(value)];
+    Item {
+        ci95: item.ci95.map(|ends| value.map_or(ends, |value| hold(ends, value))),
+        ..item
+    }
 }
 
 fn flops_item(tokens: &Item, per_token: f64) -> Item {
@@ -98,20 +113,30 @@ fn lr_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
         // A drift between tiny widths is no ground for a factor of a hundred at scale; it does widen the interval.
         LrRule::Power if is_far => (
             spanning(law.best, found.lr),
-            "mean of ln lr over the minima; they drift, and the interval holds that drift, too",
+            format!(
+                "mean of ln lr over the minima; they drift (to {} here), and the interval holds that, too",
+                significant(found.lr.value, 2)
+            ),
         ),
-        LrRule::Constant => (
-            law.best,
-            "mean of ln lr over the minima, which do not drift; muP keeps it over width",
-        ),
-        LrRule::Power => (found.lr, "lr: c N^a D^b, for the minima drift"),
+        LrRule::Constant => (law.best, constant_rule(law.transfer.as_ref(), law.widths[1])),
+        LrRule::Power => (found.lr, "lr: c N^a D^b, for the minima drift".to_owned()),
     };
     Item {
         fit: Some(fit.to_owned()),
         trials: bracketed().map(|group| group.points.len() as u64).sum(),
         extrapolation,
-        ..estimated(estimate, unit, rule)
+        ..estimated(estimate, unit, &rule)
     }
+}
+
+/// What one rate for all sizes rests on.
+fn constant_rule(transfer: Option<&Transfer>, widest: f64) -> String {
+    let known = match transfer.map(|it| it.verdict) {
+        Some(Verdict::Verified) => format!("verified up to width {widest:.0}"),
+        Some(Verdict::Drifts) => "it drifts with the width".to_owned(),
+        Some(Verdict::NotKnown) | None => "whether it stays over the width is not known".to_owned(),
+    };
+    format!("mean of ln lr over the minima; {known}")
 }
 
 /// The first estimate with an interval that holds those of both.
@@ -236,14 +261,8 @@ fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
     // Whole sequences.
     let context = published::CONTEXT as f64;
     let sequences = item.value.as_f64().map(|batch| (batch / context).round().max(1.0));
-    let value = sequences.map(|count| count * context);
     Item {
-        value: json!(value),
-        // What is rounded stays inside its interval.
-        ci95: item
-            .ci95
-            .zip(value)
-            .map(|([low, high], value)| [low.min(value), high.max(value)]),
+        value: json!(sequences.map(|count| count * context)),
         ..item
     }
 }

@@ -93,6 +93,11 @@ pub fn shape(params: f64) -> (String, Shape) {
         head_dim: 64,
         d_ff: width * 5 / 2,
     };
+    // Below a width of one head of 64 the pattern ends, and the ladder does not.
+    let off = |shape: Shape| (shape.params_non_embedding().as_f64() / params).ln().abs();
+    if off(rung.shape) < off(shape) {
+        return (rung.name.to_owned(), rung.shape);
+    }
     ("derived".to_owned(), shape)
 }
 
@@ -103,6 +108,7 @@ mod tests {
     #[test]
     fn a_size_off_the_ladder_gets_a_shape_of_about_that_size() {
         assert_eq!(shape(2.4e9).0, "2.4B");
+        assert_eq!(shape(5e3).0, "6K");
         for params in [7e9, 1.3e10, 7e10, 3.4e8] {
             let (name, shape) = shape(params);
             assert_eq!(name, "derived");

@@ -29,10 +29,10 @@ pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
         name: "allocation",
         title: "Where to spend compute".to_owned(),
         caption: "Thin lines join equal predicted losses (nats per token, at their right ends). The strong line is \
-            the split of compute between parameters and tokens that the law finds best; dots are the runs that it \
-            rests on, the diamond is the recipe."
+            the split of compute between parameters and tokens that the law finds best; dots and rings are the runs \
+            that it rests on (rings: those that the hold-out sets aside), the diamond is the recipe."
             .to_owned(),
-        key: Vec::new(),
+        key: drawn.as_ref().map_or_else(Vec::new, |_| Roster::of_study(study).key()),
         content,
         omitted: drawn.as_ref().and_then(thinned).into_iter().collect(),
     }

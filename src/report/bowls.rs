@@ -280,7 +280,11 @@ pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
                 ""
             }
         ),
-        key: Vec::new(),
+        key: if pairs.is_empty() {
+            Vec::new()
+        } else {
+            Roster::of(study.trials).key()
+        },
         content,
         omitted,
     }

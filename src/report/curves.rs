@@ -69,7 +69,7 @@ impl Curves {
     pub fn new(trials: &[TrialRow]) -> Self {
         let chosen = choose(trials);
         let buckets = (BUCKETS_TOTAL / chosen.len().max(1)).clamp(BUCKETS_MIN, BUCKETS_MAX);
-        let schedules = schedule_trials(trials);
+        let (schedules, _) = schedule_trials(trials);
         let mut kept = BTreeMap::new();
         for &at in &chosen {
             let trial = &trials[at];
@@ -253,15 +253,27 @@ pub fn best_by_size(trials: &[TrialRow]) -> Vec<usize> {
             .or_insert(at);
         let held = &trials[*slot];
         let held_loss = held.final_loss.unwrap_or(f64::INFINITY);
-        if trial.tokens > held.tokens || (trial.tokens == held.tokens && loss < held_loss) {
+        let is_lower = loss < held_loss;
+        if is_longer(trial, held) || (!is_longer(held, trial) && is_lower) {
             *slot = at;
         }
     }
     best.into_values().collect()
 }
 
-/// One trial for each form of schedule: the one with most tokens, the first of equals.
-pub fn schedule_trials(trials: &[TrialRow]) -> Vec<usize> {
+/// Whether a trial has a larger budget than another: budgets are rounded to whole batches.
+fn is_longer(trial: &TrialRow, other: &TrialRow) -> bool {
+    let rounding = if trial.batch_tokens == other.batch_tokens {
+        0
+    } else {
+        u64::midpoint(trial.batch_tokens, other.batch_tokens)
+    };
+    trial.tokens > other.tokens + rounding
+}
+
+/// One trial for each form of schedule: the one with most tokens, the first of equals; of many forms an even choice.
+/// Also how many forms there are.
+pub fn schedule_trials(trials: &[TrialRow]) -> (Vec<usize>, usize) {
     let mut longest: BTreeMap<String, usize> = BTreeMap::new();
     for (at, trial) in trials.iter().enumerate() {
         if trial.state != TrialState::Complete {
@@ -272,7 +284,13 @@ pub fn schedule_trials(trials: &[TrialRow]) -> Vec<usize> {
             *slot = at;
         }
     }
-    longest.into_values().take(SCHEDULES_MAX).collect()
+    let forms = longest.len();
+    let all: Vec<usize> = longest.into_values().collect();
+    if forms <= SCHEDULES_MAX {
+        return (all, forms);
+    }
+    let at = |k: usize| k * (forms - 1) / (SCHEDULES_MAX - 1);
+    ((0..SCHEDULES_MAX).map(|k| all[at(k)]).collect(), forms)
 }
 
 /// `WSD, 10% decay`, `cosine`.

@@ -66,11 +66,13 @@ pub(crate) fn loss_curves(study: &Study<'_>, along: Along) -> (FigureView, u64) 
     for (at, trial) in study.trials.iter().enumerate() {
         match curve_of(study, trial) {
             Ok(points) => {
-                shown += points.len() as u64 + u64::from(trial.final_loss.is_some());
+                let means = points.len();
+                shown += means as u64 + u64::from(trial.final_loss.is_some());
                 drawing.add(trial, points, along, best.contains(&at), &sizes);
                 if along == Along::Tokens && spoken.contains(&at) {
                     let raw = study.curves.raw(&trial.trial);
-                    shown += raw.as_ref().map_or(0, Vec::len) as u64;
+                    // Its means are of the same points.
+                    shown += raw.as_ref().map_or(0, Vec::len).saturating_sub(means) as u64;
                     drawing.raw.extend(raw.map(|points| raw_line(trial, points, &sizes)));
                 }
             }
@@ -204,7 +206,9 @@ impl Drawing {
 pub(crate) fn schedules(study: &Study<'_>) -> FigureView {
     let mut marks = Vec::new();
     let mut shown = 0;
-    for at in schedule_trials(study.trials) {
+    let (chosen, forms) = schedule_trials(study.trials);
+    let left = forms - chosen.len();
+    for at in chosen {
         let trial = &study.trials[at];
         let Some(rates) = study.curves.rates(&trial.trial) else {
             continue;
@@ -234,7 +238,14 @@ pub(crate) fn schedules(study: &Study<'_>) -> FigureView {
     FigureView {
         name: "schedules",
         title: "Learning-rate schedules".to_owned(),
-        caption: "The rates that were applied, as recorded by the longest run of each form.".to_owned(),
+        caption: format!(
+            "The rates that were applied, as recorded by the longest run of each form.{}",
+            if left > 0 {
+                format!(" Of {forms} forms an even choice; {left} are not drawn.")
+            } else {
+                String::new()
+            }
+        ),
         key: Vec::new(),
         content,
         omitted: Vec::new(),

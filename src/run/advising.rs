@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::fit::lr_batch::LrBatchLaw;
 use crate::fit::refusal::Refusal;
 use crate::plan::identity::EPOCH;
-use crate::recipe::build::{self, Ask, EqualLoss, Evidence};
+use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Size};
 use crate::recipe::next::{self, Tried, Widening};
 use crate::recipe::{Coordinates, Recipe};
 use crate::record::{TrialRow, TrialState};
@@ -55,6 +55,7 @@ pub async fn advise(
         coordinates: coordinates(store).await?,
     };
     let (mut recipe, widenings) = build::build(ask, &evidence);
+    check_budget(&recipe, ask)?;
     for (gate, widening) in recipe.gates.iter_mut().zip(widenings) {
         if let Some(widening) = widening {
             let why = format!("The gate `{}` of the recipe failed: {}", gate.name, gate.why);
@@ -72,6 +73,25 @@ pub async fn advise(
     Ok(recipe)
 }
 
+/// Refuses a budget that nobody can train: less than one batch, or more than any text.
+fn check_budget(recipe: &Recipe, ask: &Ask) -> Result<(), Failure> {
+    const TOKENS_MAX: f64 = 1e17;
+    let number = |item: &str| recipe.items.get(item).and_then(|item| item.value.as_f64());
+    let batch = number("batch_tokens").unwrap_or(0.0);
+    let tokens = number("tokens").filter(|tokens| (batch.max(1.0)..=TOKENS_MAX).contains(tokens));
+    if tokens.is_some() {
+        return Ok(());
+    }
+    let message = format!(
+        "that budget is no number of tokens from one batch ({batch:.0}) to {TOKENS_MAX:.0e}: it would be {:.3e}",
+        number("tokens").unwrap_or(f64::INFINITY)
+    );
+    Err(match ask.size {
+        Size::Optimal => Failure::refused("budget_out_of_range", message, "say how long it is: `--tokens 1T`"),
+        Size::Tokens(_) | Size::Flops(_) | Size::Hours { .. } => Failure::invalid("usage", message, "ask for another"),
+    })
+}
+
 /// Fits the laws of a sweep for a recipe; where nothing can be fitted for every rate diverged, says what to run next.
 pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Laws, Failure> {
     let mut failure = match fitting::fit_sweeps(context, store, sweeps, &Request::default()).await {
@@ -86,8 +106,6 @@ pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Re
             between: false,
         };
         let why = "Every trial diverged: lower learning rates.";
-        failure.message = format!("all {} trials diverged", trials.len());
-        failure.hints = vec!["try lower learning rates".to_owned()];
         failure
             .hints
             .extend(Nexts::new(context, sweeps, &trials).hint(lower, why)?);

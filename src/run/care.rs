@@ -89,9 +89,10 @@ pub struct Request {
 
 /// Removes what nothing needs. Nothing may run meanwhile.
 pub async fn collect(context: &Context, request: Request) -> Result<Collected, Failure> {
+    // Before the lock: it would make a home where there is none.
+    let mut store = context.store().await?;
     let _lock = context.workdir.lock(&context.holder())?;
     let mut removed = idle_pools(context)?;
-    let mut store = context.store().await?;
     if request.states {
         for (stage, resume) in idle_states(&mut store).await? {
             let path = context.workdir.resolved(&resume.checkpoint.path);

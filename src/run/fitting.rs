@@ -12,7 +12,7 @@ use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::{HoldOut, Options, PointFit};
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
-use crate::record::TrialRow;
+use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::cross_check::{CrossCheck, cross_check};
 use crate::run::failure::Failure;
@@ -122,7 +122,12 @@ pub async fn fit_sweeps(
     let sweep = sweeps.name();
     let trials = counting(store, sweeps, request).await?;
     if let Err(refusal) = check(&trials, context.trainer) {
-        return Err(refused(&refusal));
+        let mut failure = refused(&refusal);
+        if trials.iter().all(|row| row.state == TrialState::Diverged) {
+            failure.message = format!("all {} trials diverged, so there is no loss", trials.len());
+            failure.hints = vec!["try lower learning rates: `sandbox recipe` writes the sweep to run next".to_owned()];
+        }
+        return Err(failure);
     }
     let mut timings = Timings::default();
     let loss = loss(context, sweep, &trials, request, &mut timings);
@@ -149,7 +154,16 @@ pub(super) async fn counting(
 ) -> Result<Vec<TrialRow>, Failure> {
     let mut trials = sweeps.trials(store).await?;
     let filter = Filter::new(request.condition.as_deref(), &trials)?;
+    let all = trials.len();
     trials.retain(|trial| filter.holds(trial));
+    if trials.is_empty() && all > 0 {
+        let message = format!("the condition of `--where` holds for none of {all} trials");
+        return Err(Failure::invalid(
+            "nothing_matches",
+            message,
+            "`sandbox status --trials` lists them",
+        ));
+    }
     Ok(trials)
 }
 

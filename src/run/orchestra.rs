@@ -212,7 +212,11 @@ impl<'a> Orchestra<'a> {
             bytes,
             lost,
         } = news;
-        let hearing = self.hearings.get_mut(&stage).expect("what runs was launched");
+        let hearing = self.hearings.get_mut(&stage);
+        // A worker may still speak of an attempt that is over for everybody else.
+        let Some(hearing) = hearing.filter(|hearing| hearing.attempt == attempt) else {
+            return Ok(());
+        };
         hearing.bytes += bytes;
         let mut heard = hearing.hear(lines);
         let mut ending = hearing.ending(heard.last.take(), lost);

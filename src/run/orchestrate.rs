@@ -151,7 +151,9 @@ pub async fn run(
         }
         let closed = means.workers.close().await;
         let stopped_by = stopped?.or(capped);
-        closed?;
+        if let Some(word) = closed? {
+            observe(Progress::Word(&word));
+        }
         let seconds = began.elapsed().as_secs_f64();
         return summary(context, &mut means.store, &planned, trained, seconds, stopped_by).await;
     }

@@ -113,6 +113,11 @@ pub async fn curve_law(store: &mut Store, name: &str) -> Result<(String, CurveFi
 }
 
 impl PlaceLaw {
+    /// Whether its loss depends on the batch.
+    pub fn has_batch(&self) -> bool {
+        matches!(self, Self::ThreeTerm(_))
+    }
+
     /// What the law says of a place.
     pub fn at(&self, fit: &str, place: Place) -> PlaceView {
         let Place { params, tokens, .. } = place;

@@ -102,21 +102,25 @@ fn best<'a>(trials: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow> 
     })
 }
 
-/// The names of settings in which trials differ, but for the schedule, which a recipe judges by itself.
+/// The names of settings in which trials differ; of the schedule, what differs between trials of one name.
 fn differences(trials: &[TrialRow]) -> Vec<String> {
     let setups: BTreeSet<&str> = trials.iter().map(|row| row.setup.as_str()).collect();
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for setup in setups {
         let settings: BTreeMap<String, serde_json::Value> = serde_json::from_str(setup).unwrap_or_default();
         for (name, value) in settings {
-            values.entry(name).or_default().insert(value.to_string());
+            if name != "schedule" {
+                values.entry(name).or_default().insert(value.to_string());
+            } else if value["name"] == ScheduleName::Wsd.name() {
+                for part in ["decay", "decay_fraction", "final_fraction"] {
+                    let name = format!("schedule.{part}");
+                    values.entry(name).or_default().insert(value[part].to_string());
+                }
+            }
         }
     }
-    values
-        .into_iter()
-        .filter(|(name, values)| name != "schedule" && values.len() > 1)
-        .map(|(name, _)| name)
-        .collect()
+    let differs = |(_, values): &(String, BTreeSet<String>)| values.len() > 1;
+    values.into_iter().filter(differs).map(|(name, _)| name).collect()
 }
 
 /// WSD and cosine runs that differ in nothing else.

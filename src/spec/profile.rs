@@ -317,7 +317,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A time as Slurm writes it: `minutes`, `m:s`, `h:m:s`, `d-h`, `d-h:m`, `d-h:m:s`; or `4h`, `90m`.
-fn time(text: &str) -> Option<Duration> {
+pub(crate) fn time(text: &str) -> Option<Duration> {
     if let Some(duration) = duration(text) {
         return Some(duration);
     }

@@ -42,7 +42,9 @@ pub(super) struct Busy {
     read_bytes: u64,
     /// When it said something last, or was begun.
     spoke: Instant,
-    is_begun: bool,
+    pub(super) is_begun: bool,
+    /// Whether it was asked to stop.
+    pub(super) is_stopped: bool,
 }
 
 /// What Slurm said of a worker's task, and when it was asked.
@@ -175,6 +177,7 @@ impl Berth {
             read_bytes: 0,
             spoke: now,
             is_begun,
+            is_stopped: false,
         });
     }
 
@@ -194,8 +197,10 @@ impl Berth {
         let made = self.folder.join("order.tmp");
         fs::write(&made, text)?;
         let inbox = self.folder.join(post::INBOX);
-        match fs::rename(&made, inbox.join(post::order_file(order.number))) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        let file = post::order_file(order.number);
+        match fs::rename(&made, inbox.join(&file)) {
+            // A rename that NFS has sent twice finds nothing the second time.
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.has_arrived(&file)? => return Ok(false),
             Ok(()) | Err(_) => {}
         }
         self.last_order = order.number;
@@ -203,10 +208,23 @@ impl Berth {
         Ok(true)
     }
 
+    /// Whether an order lies in one of the folders of a worker.
+    fn has_arrived(&self, file: &str) -> std::io::Result<bool> {
+        for name in [post::INBOX, post::TAKEN, post::CLOSED] {
+            if self.folder.join(name).join(file).try_exists()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Asks it to stop what it does.
-    pub(super) fn stop(&self) -> std::io::Result<()> {
-        match &self.busy {
-            Some(busy) => fs::write(self.folder.join(post::stop_file(busy.order.number)), ""),
+    pub(super) fn stop(&mut self) -> std::io::Result<()> {
+        match &mut self.busy {
+            Some(busy) => {
+                busy.is_stopped = true;
+                fs::write(self.folder.join(post::stop_file(busy.order.number)), "")
+            }
             None => Ok(()),
         }
     }
@@ -219,12 +237,30 @@ impl Berth {
         }
     }
 
-    /// Whether it has not begun with its order. To be asked once its inbox is closed: then it never will.
-    pub(super) fn is_unbegun(&self) -> bool {
-        self.busy.as_ref().is_some_and(|busy| {
-            let taken = self.folder.join(post::TAKEN).join(post::order_file(busy.order.number));
-            !busy.is_begun && !taken.exists()
-        })
+    /// Takes its order back where it has not begun with it: false where it may have. To be asked once its inbox is
+    /// closed: then it never will. What is taken back lies nowhere any more, so that no later orchestrator finds it here.
+    pub(super) fn withdraw(&self) -> std::io::Result<bool> {
+        let Some(busy) = self.busy.as_ref().filter(|busy| !busy.is_begun) else {
+            return Ok(false);
+        };
+        let file = post::order_file(busy.order.number);
+        if self.folder.join(post::TAKEN).join(&file).try_exists()? {
+            return Ok(false);
+        }
+        match fs::remove_file(self.folder.join(post::CLOSED).join(&file)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(true),
+        }
+    }
+
+    /// Whether it was given something and never began with anything: no worker at all, as far as work goes.
+    pub(super) fn has_never_begun(&self) -> bool {
+        self.last_order > 0 && self.beat.is_none_or(|beat| beat.taken == 0) && !self.has_begun()
+    }
+
+    /// Whether it has begun with what it was given last.
+    pub(super) fn has_begun(&self) -> bool {
+        self.busy.as_ref().is_some_and(|busy| busy.is_begun)
     }
 
     /// Its last word.
@@ -256,9 +292,12 @@ impl Berth {
         if now.duration_since(self.heard) > lease {
             return Ok(Fate::Silent);
         }
+        // Before its first order a worker loads its libraries, on a busy file system for minutes.
+        let has_loaded = self.beat.is_some_and(|beat| beat.taken > 0);
+        let deaf = if has_loaded { patience.lease } else { patience.silence };
         Ok(match &self.busy {
             Some(busy) if busy.is_begun && now.duration_since(busy.spoke) > patience.silence => Fate::Mute,
-            Some(busy) if !busy.is_begun && now.duration_since(busy.spoke) > patience.lease => Fate::Deaf,
+            Some(busy) if !busy.is_begun && now.duration_since(busy.spoke) > deaf => Fate::Deaf,
             Some(_) | None => Fate::Lives,
         })
     }
@@ -300,11 +339,19 @@ impl Berth {
             Standing::Gone(why) => Some(why),
             Standing::Queued | Standing::Running | Standing::Paused | Standing::Unknown(_) => None,
         });
+        let is_paused = hint
+            .and_then(|hint| hint.task)
+            .is_some_and(|task| task.standing == Standing::Paused);
         let (cause, what) = match fate {
             Fate::Mute => (Cause::TimedOut, "it said nothing for too long".to_owned()),
             Fate::Left(leaving) => (
                 told.unwrap_or(Cause::WorkerLost),
                 format!("it left without a last word: {}", leaving.text()),
+            ),
+            Fate::Silent if is_paused => (
+                // What a site does to jobs is nobody's fault.
+                Cause::Interrupted,
+                "it gives no sign of life: Slurm has suspended its job".to_owned(),
             ),
             Fate::Silent | Fate::Deaf | Fate::Lives => (
                 told.or(why.map(Why::cause)).unwrap_or(Cause::WorkerLost),
@@ -427,9 +474,17 @@ mod tests {
         let mut berth = settled(folder.path(), t);
         assert!(put(&mut berth, t));
         beat(folder.path(), 1, 0);
+        // Its libraries may take long; a second order may not.
+        let patient = Patience {
+            silence: Duration::from_secs(1000),
+            ..PATIENCE
+        };
+        assert_eq!(berth.fate(later, None, &patient).expect("readable"), Fate::Lives);
         assert_eq!(berth.fate(later, None, &PATIENCE).expect("readable"), Fate::Deaf);
+        assert!(berth.has_never_begun());
         berth.close().expect("closed");
-        assert!(berth.is_unbegun());
+        assert!(berth.withdraw().expect("withdrawn"));
+        assert_eq!(berth.orders().expect("readable").len(), 0, "nobody finds it here again");
         assert!(!put(&mut berth, t), "nothing arrives in a closed inbox");
         // The same, but that the worker was quicker than the end of its inbox.
         let folder = tempfile::tempdir().expect("a folder");
@@ -439,7 +494,7 @@ mod tests {
         let path = folder.path();
         fs::rename(path.join(post::INBOX).join(&name), path.join(post::TAKEN).join(&name)).expect("taken");
         berth.close().expect("closed");
-        assert!(!berth.is_unbegun());
+        assert!(!berth.withdraw().expect("asked"));
         beat(folder.path(), 1, 1);
         assert_eq!(berth.fate(t, None, &PATIENCE).expect("readable"), Fate::Lives);
         assert_eq!(

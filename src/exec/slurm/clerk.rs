@@ -18,6 +18,9 @@ use crate::slurm::state::Standing;
 /// The longest wait between two tries at a controller that does not answer.
 const BACK_OFF_MOST: Duration = Duration::from_mins(2);
 
+/// So often a submission of which nothing is known is made again: whoever cannot find any makes no more.
+const UNSURE_MOST: u32 = 5;
+
 /// What the clerk is asked to do.
 #[derive(Debug)]
 pub(super) enum Errand {
@@ -119,14 +122,14 @@ impl Desk {
         }
     }
 
-    /// Waits until what was asked is done, but no longer than this.
-    pub(super) async fn close(self, most: Duration) {
+    /// Waits until what was asked is done, but no longer than this; whether it is.
+    pub(super) async fn close(self, most: Duration) -> bool {
         let Self { errands, clerk, .. } = self;
         let abort = clerk.abort_handle();
         drop(errands);
-        if tokio::time::timeout(most, clerk).await.is_err() {
-            abort.abort();
-        }
+        let is_done = tokio::time::timeout(most, clerk).await.is_ok();
+        abort.abort();
+        is_done
     }
 }
 
@@ -141,7 +144,9 @@ impl Clerk {
                     // Whether it is really there is worth an early look.
                     next = next.min(Instant::now() + self.ask.min(Duration::from_secs(2)));
                 }
-                Ok(Some(Errand::Cancel(tasks))) => self.cancel(&tasks).await,
+                Ok(Some(Errand::Cancel(tasks))) => {
+                    self.cancel(&tasks).await;
+                }
                 Ok(Some(Errand::CancelAll)) => self.cancel_all().await,
                 Ok(None) => return,
                 Err(_) => {
@@ -174,8 +179,21 @@ impl Clerk {
                 return None;
             }
         };
+        if listing.tasks.is_empty() && !listing.odd.is_empty() {
+            self.failures += 1;
+            let message = format!("squeue prints what is not understood: `{}`", listing.odd[0]);
+            self.report(Report::Trouble(message));
+            return None;
+        }
         self.failures = 0;
-        let ours = |task: Task| Some((number_of(&task.comment, &self.pool)?, task));
+        // A site may write comments of its own; the journal knows jobs by their numbers, too.
+        let by_job = |task: &Task| {
+            self.jobs
+                .iter()
+                .find(|(_, job)| **job == task.id.job)
+                .map(|(number, _)| *number)
+        };
+        let ours = |task: Task| Some((number_of(&task.comment, &self.pool).or_else(|| by_job(&task))?, task));
         let tasks: Vec<(u64, Task)> = listing.tasks.into_iter().filter_map(ours).collect();
         self.cancel_doubles(&tasks).await;
         let counted = |(number, task): &(u64, Task)| self.jobs.get(number).is_none_or(|job| *job == task.id.job);
@@ -207,6 +225,7 @@ impl Clerk {
     /// Submits once: whatever goes wrong, the key is looked up before it is submitted again.
     async fn submit(&mut self, submission: &Submission) {
         let number = submission.number;
+        let mut unsure = 0;
         loop {
             let job = match self.client.submit(submission).await {
                 Ok(job) => Some(job),
@@ -216,6 +235,12 @@ impl Clerk {
                     return;
                 }
                 Err(SubmitError::Unsure(error)) => {
+                    unsure += 1;
+                    if unsure > UNSURE_MOST {
+                        let message = format!("no submission can be found again ({error})");
+                        self.report(Report::Refused { number, message });
+                        return;
+                    }
                     self.report(Report::Trouble(error.to_string()));
                     self.look_up(number).await
                 }
@@ -260,11 +285,12 @@ impl Clerk {
         }
     }
 
-    async fn cancel(&mut self, tasks: &[TaskId]) {
+    /// Ends tasks; false: Slurm does not answer.
+    async fn cancel(&mut self, tasks: &[TaskId]) -> bool {
         const TRIES: u32 = 5;
         for _ in 0..TRIES {
             match self.client.cancel(tasks).await {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(error) => {
                     self.failures += 1;
                     self.report(Report::Trouble(error.to_string()));
@@ -272,6 +298,7 @@ impl Clerk {
                 }
             }
         }
+        false
     }
 
     async fn cancel_all(&mut self) {
@@ -290,7 +317,18 @@ impl Clerk {
                         jobs.push(array);
                     }
                 }
-                self.cancel(&jobs).await;
+                // A site may write comments of its own, by which no job is found.
+                for &job in self.jobs.values() {
+                    let array = TaskId { job, task: None };
+                    if !jobs.contains(&array) {
+                        jobs.push(array);
+                    }
+                }
+                if self.cancel(&jobs).await
+                    && let Err(error) = self.journal.settled()
+                {
+                    self.report(Report::Trouble(error.to_string()));
+                }
                 return;
             }
             tokio::time::sleep(self.pause().min(Duration::from_secs(5))).await;

@@ -43,7 +43,13 @@ pub enum CallError {
 impl CallError {
     /// Whether the same call may well succeed later: the controller was not reached, or too busy.
     pub fn may_pass(&self) -> bool {
-        const PASSING: [&str; 9] = [
+        const PASSING: [&str; 14] = [
+            "resource temporarily unavailable",
+            "connection reset",
+            "no route to host",
+            "broken pipe",
+            // munge is away, or its clock.
+            "authentication",
             "unable to contact slurm controller",
             "socket timed out",
             "temporarily unable",
@@ -87,7 +93,8 @@ pub struct Client {
     submit: Duration,
 }
 
-/// The variables among these that change what Slurm's commands do or print. Where the cluster is found stays.
+/// The variables among these that change what Slurm's commands do or print. Where the cluster is found, and who asks,
+/// stays.
 pub fn unwanted(names: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     const PREFIXES: [&[u8]; 8] = [
         b"SLURM_",
@@ -99,7 +106,7 @@ pub fn unwanted(names: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         b"SCANCEL_",
         b"SLURMD_",
     ];
-    const KEPT: [&[u8]; 2] = [b"SLURM_CONF", b"SLURM_CONF_SERVER"];
+    const KEPT: [&[u8]; 3] = [b"SLURM_CONF", b"SLURM_CONF_SERVER", b"SLURM_JWT"];
     let changes = |name: &OsString| {
         let name = name.as_encoded_bytes();
         PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !KEPT.contains(&name)
@@ -240,7 +247,7 @@ mod tests {
     #[test]
     fn what_changes_the_output_is_taken_out_and_the_cluster_stays() {
         let names = "SQUEUE_FORMAT SBATCH_EXPORT SLURM_TIME_FORMAT SLURM_JOB_ID SLURM_CONF SACCT_FORMAT SINFO_FORMAT \
-                     PATH SLURMY SLURM_CLUSTERS";
+                     PATH SLURMY SLURM_CLUSTERS SLURM_JWT";
         let names = names.split_whitespace().map(OsString::from);
         let out: Vec<OsString> = unwanted(names);
         let expected = "SQUEUE_FORMAT SBATCH_EXPORT SLURM_TIME_FORMAT SLURM_JOB_ID SACCT_FORMAT SINFO_FORMAT \

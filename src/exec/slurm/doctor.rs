@@ -2,11 +2,15 @@
 //!
 //! Refuses to submit anything.
 
+use std::path::{Path, PathBuf};
+
 use crate::exec::slurm::Settings;
 use crate::exec::slurm::client::Client;
 use crate::slurm::parse::{Partition, Site};
 use crate::slurm::script::{self, Wanted};
+use crate::spec;
 use crate::spec::profile::Profile;
+use crate::workdir::mount::shared_file_system;
 
 /// Something that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +50,30 @@ pub async fn survey(client: &Client, settings: &Settings) -> Vec<Finding> {
         Ok(partitions) => findings.extend(about_partition(&settings.profile, &partitions)),
         Err(error) => findings.push(bad("the partitions are not known", error.to_string())),
     }
+    findings.extend(about_folders(settings));
     findings.push(rehearsal(client, settings, &site).await);
+    findings
+}
+
+/// Whether nodes see the home and the program as this machine does.
+fn about_folders(settings: &Settings) -> Vec<Finding> {
+    let program = settings.program.first().map(PathBuf::from);
+    let places = [Some(settings.pools.clone()), program];
+    let mut findings = Vec::new();
+    for place in places.into_iter().flatten() {
+        let there = place
+            .ancestors()
+            .find(|folder| folder.exists())
+            .unwrap_or(Path::new("/"));
+        let shown = place.display();
+        findings.push(match shared_file_system(there) {
+            Ok(Some(kind)) => good(format!("`{shown}` lies on {kind}")),
+            Ok(None) => good(format!(
+                "`{shown}` lies on no network file system that is known here: every node must see it under this path"
+            )),
+            Err(error) => bad(format!("`{shown}` cannot be looked at"), error.to_string()),
+        });
+    }
     findings
 }
 
@@ -110,6 +137,26 @@ fn about_partition(profile: &Profile, partitions: &[Partition]) -> Vec<Finding> 
             "wait, or name another partition",
         )
     });
+    let longest = ours
+        .iter()
+        .filter_map(|part| spec::profile::time(&part.time_limit))
+        .max();
+    let has_limit = ours.iter().all(|part| spec::profile::time(&part.time_limit).is_some());
+    if let (Some(time), Some(longest), true) = (profile.time, longest, has_limit)
+        && time > longest
+    {
+        let (minutes, most) = (time.as_secs() / 60, longest.as_secs() / 60);
+        let text = format!("a worker asks for {minutes} minutes, and a job of `{name}` gets {most} at most");
+        findings.push(bad(text, "shorten `time` in the profile, or such jobs wait for ever"));
+    }
+    let cards = profile
+        .gpus
+        .as_deref()
+        .and_then(|gpus| gpus.rsplit(':').next()?.parse::<u64>().ok());
+    if let Some(cards) = cards.filter(|cards| *cards > 1) {
+        let text = format!("a worker asks for {cards} cards and uses one");
+        findings.push(bad(text, "ask for one, and for more workers: `max_workers`"));
+    }
     if profile.gpus.is_some() && !ours.iter().any(|part| part.gres.contains("gpu")) {
         let advice = "name a partition with cards, or leave `gpus` out";
         findings.push(bad(format!("the nodes of `{name}` have no cards"), advice));
@@ -179,6 +226,13 @@ mod tests {
             ["no node of `gpu` can be used now"]
         );
         assert_eq!(about(&of(Some("old"), None), text), ["the partition `old` is drain"]);
+        let long = |partition: &str| Profile {
+            time: Some(std::time::Duration::from_hours(48)),
+            ..of(Some(partition), None)
+        };
+        assert_eq!(about(&long("cpu"), text), Vec::<String>::new());
+        let said = about(&long("gpu"), text);
+        assert!(said.iter().any(|text| text.contains("gets 1440 at most")), "{said:?}");
         assert_eq!(about(&of(Some("cpu,gpu"), Some("1")), text), Vec::<String>::new());
     }
 }

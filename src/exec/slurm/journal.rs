@@ -57,6 +57,11 @@ impl Journal {
         write_atomic(&self.file(number, "job"), job.to_string().as_bytes())
     }
 
+    /// Records that every job was cancelled.
+    pub(super) fn settled(&self) -> std::io::Result<()> {
+        fs::write(self.pool.join(post::SETTLED), "")
+    }
+
     /// Everything that was ever intended, with its job where one is known.
     pub(super) fn entries(&self) -> std::io::Result<Vec<(Intent, Option<u64>)>> {
         let folder = match fs::read_dir(self.pool.join(post::SUBMISSIONS)) {

@@ -12,6 +12,7 @@ mod pool;
 mod room;
 mod supply;
 mod takeover;
+mod waiting;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -100,11 +101,16 @@ pub enum PoolError {
         pool: PathBuf,
     },
     /// Workers were started and none came.
-    #[error("{submissions} submissions in a row brought no worker: read `{out}`, and what the profile's `setup` does")]
+    #[error(
+        "{submissions} submissions in a row brought no worker that began to work: read what they printed in `{out}`, and \
+         what the profile's `setup` does; where nothing stands there, the nodes do not see this folder, or not `{program}`"
+    )]
     Barren {
         /// How many.
         submissions: u32,
         /// Folder of what they printed.
         out: PathBuf,
+        /// The worker's program.
+        program: String,
     },
 }

@@ -13,25 +13,18 @@ use crate::exec::slurm::clerk::{Desk, Errand, Report};
 use crate::exec::slurm::journal::Journal;
 use crate::exec::slurm::room::Room;
 use crate::exec::slurm::supply::Supply;
+use crate::exec::slurm::waiting::Waiting;
 use crate::exec::slurm::{PoolError, Settings};
 use crate::exec::{Lost, News};
-use crate::post::{self, Owner};
+use crate::post::{self, Leaving, Owner};
 use crate::slurm::parse::Site;
 use crate::slurm::script::{self, Wanted};
 use crate::units::StageId;
 use crate::wire::Cause;
 use crate::workdir::WORKER_LOG;
 
-/// So many submissions in a row may bring no worker.
+/// So many submissions in a row may bring no worker that begins with anything.
 const BARREN_MOST: u32 = 3;
-
-/// A stage that no worker has yet.
-#[derive(Debug)]
-struct Waiting {
-    stage: StageId,
-    attempt: u32,
-    job: PathBuf,
-}
 
 /// A pool of workers on a cluster.
 #[derive(Debug)]
@@ -212,14 +205,19 @@ impl Pool {
                     let submissions = self.supply.barren();
                     if submissions >= BARREN_MOST && self.berths.is_empty() {
                         let out = self.folder.join(post::OUT);
-                        return Err(PoolError::Barren { submissions, out });
+                        let program = self.settings.program.first().cloned().unwrap_or_default();
+                        return Err(PoolError::Barren {
+                            submissions,
+                            out,
+                            program: program.to_string_lossy().into_owned(),
+                        });
                     }
                 }
                 Report::Accepted { number, at } => self.supply.accepted(number, at),
                 Report::Refused { number, message } => {
                     self.supply.refused(number, now);
-                    // A site that gives no more workers than there are is no reason to give up.
-                    if self.berths.is_empty() && self.coming() == 0 {
+                    // A site that gives no more workers for now is no reason to give up.
+                    if !self.supply.has_worked() && self.berths.is_empty() && self.coming() == 0 {
                         return Err(PoolError::Refused(message));
                     }
                     self.trouble = Some(message);
@@ -241,7 +239,13 @@ impl Pool {
                 Ok(None) => {
                     self.berths.insert(key, berth);
                 }
-                Ok(Some(fate)) => self.dismiss(key, &berth, !matches!(fate, Fate::Left(_))),
+                Ok(Some(fate)) => {
+                    let is_at_rest = matches!(fate, Fate::Left(Leaving::Idle | Leaving::Revoked));
+                    if berth.has_never_begun() && !is_at_rest {
+                        self.supply.wasted(berth.hello.submission, now);
+                    }
+                    self.dismiss(key, &berth, !matches!(fate, Fate::Left(_)));
+                }
                 // A shared folder has its bad moments; whoever cannot be heard is not dead yet.
                 Err(error) => {
                     self.trouble = Some(error.to_string());
@@ -272,6 +276,9 @@ impl Pool {
                 Err(error) => self.trouble = Some(error.to_string()),
             }
         }
+        if berth.has_begun() {
+            self.supply.proved();
+        }
         let is_over = lost.is_some();
         self.tell(berth, said, lost);
         Ok(is_over.then_some(fate))
@@ -279,15 +286,27 @@ impl Pool {
 
     /// Makes news of what a worker said, and of its end.
     fn tell(&mut self, berth: &mut Berth, said: Said, lost: Option<Lost>) {
-        let Some(Busy { order, .. }) = &berth.busy else { return };
+        let Some(Busy { order, is_stopped, .. }) = &berth.busy else {
+            return;
+        };
         let has_ended = said.has_ended();
-        if lost.is_some() && !has_ended && said.lines.is_empty() && berth.is_unbegun() {
+        if !has_ended
+            && said.lines.is_empty()
+            && let Some(lost) = &lost
+            && self.is_taken_back(berth)
+        {
             // Nobody has begun it, and nobody can any more: the same attempt is somebody else's.
-            self.waiting.push_front(Waiting {
+            let waiting = Waiting {
                 stage: order.stage.clone(),
                 attempt: order.attempt,
                 job: order.job.clone(),
-            });
+            };
+            if *is_stopped {
+                self.news.push(waiting.stopped());
+            } else {
+                self.trouble = Some(format!("{}; another worker gets what it had", lost.message));
+                self.waiting.push_front(waiting);
+            }
             berth.busy = None;
             return;
         }
@@ -312,6 +331,14 @@ impl Pool {
         if is_over {
             berth.busy = None;
         }
+    }
+
+    /// Whether a lost worker's order is nowhere any more; where that cannot be told, it counts as begun.
+    fn is_taken_back(&mut self, berth: &Berth) -> bool {
+        berth.withdraw().unwrap_or_else(|error| {
+            self.trouble = Some(error.to_string());
+            false
+        })
     }
 
     /// Has nothing to do with a worker any more; `cancel` ends its job as well.
@@ -412,7 +439,7 @@ impl Pool {
 
     /// Asks the workers of some stages to stop; what no worker has yet ends at once.
     pub fn stop(&mut self, which: &dyn Fn(&StageId) -> bool) -> Result<(), PoolError> {
-        for berth in self.berths.values() {
+        for berth in self.berths.values_mut() {
             if berth.busy.as_ref().is_some_and(|busy| which(&busy.order.stage)) {
                 berth.stop()?;
             }
@@ -422,22 +449,13 @@ impl Pool {
                 self.waiting.push_back(waiting);
                 continue;
             }
-            self.news.push(News {
-                stage: waiting.stage,
-                attempt: waiting.attempt,
-                lines: Vec::new(),
-                bytes: 0,
-                lost: Some(Lost {
-                    cause: Cause::Interrupted,
-                    message: "stopped before a worker had it".to_owned(),
-                }),
-            });
+            self.news.push(waiting.stopped());
         }
         Ok(())
     }
 
-    /// Revokes the pool, waits for its workers to leave, and cancels what does not.
-    pub async fn close(self) -> Result<(), PoolError> {
+    /// Revokes the pool, waits for its workers to leave, and cancels what does not; what is to be said if that fails.
+    pub async fn close(self) -> Result<Option<String>, PoolError> {
         // Of a pool that is somebody else's now, nothing is touched.
         self.check_owner()?;
         revoke(&self.folder)?;
@@ -459,8 +477,10 @@ impl Pool {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.desk.ask(Errand::CancelAll);
-        self.desk.close(farewell).await;
-        Ok(())
+        let is_done = self.desk.close(farewell).await && self.folder.join(post::SETTLED).exists();
+        let word = "jobs of this run may still wait on Slurm, which does not answer: the next `run --on slurm` cancels \
+                    them, or `scancel -n sandbox-worker` does";
+        Ok((!is_done).then(|| word.to_owned()))
     }
 }
 

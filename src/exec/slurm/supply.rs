@@ -34,8 +34,11 @@ pub(super) struct Supply {
     over: BTreeSet<TaskId>,
     /// Nothing is submitted before: Slurm has to show first what came of the last.
     not_before: Option<Instant>,
-    /// Submissions in a row that brought no worker.
+    /// Submissions in a row that brought no worker that began with anything.
     barren: u32,
+    /// Those of them whose workers came, and went.
+    wasted: BTreeSet<u64>,
+    has_worked: bool,
 }
 
 impl Supply {
@@ -49,6 +52,8 @@ impl Supply {
             over: BTreeSet::new(),
             not_before: None,
             barren: 0,
+            wasted: BTreeSet::new(),
+            has_worked: false,
         }
     }
 
@@ -75,9 +80,34 @@ impl Supply {
         self.sent.insert(number, sent);
     }
 
+    /// A worker has begun with what it was given: the site and the profile are good for something.
+    pub(super) fn proved(&mut self) {
+        self.barren = 0;
+        self.has_worked = true;
+        self.wasted.clear();
+    }
+
+    /// A worker of a submission went away before it began with anything.
+    pub(super) fn wasted(&mut self, number: u64, now: Instant) {
+        if self.wasted.insert(number) {
+            self.is_barren(now);
+        }
+    }
+
+    /// One submission more has brought nobody who works; the next waits longer.
+    fn is_barren(&mut self, now: Instant) {
+        self.barren += 1;
+        // Slower each time: whatever is wrong there does not get better by haste.
+        self.not_before = Some(now + self.ask * (1 << self.barren.min(6)));
+    }
+
+    /// Whether any worker has ever begun with anything.
+    pub(super) fn has_worked(&self) -> bool {
+        self.has_worked
+    }
+
     /// A worker of a submission has come.
     pub(super) fn came(&mut self, number: u64) {
-        self.barren = 0;
         if let Some(sent) = self.sent.get_mut(&number) {
             sent.came += 1;
         }
@@ -128,9 +158,7 @@ impl Supply {
             !over
         });
         for _ in &barren {
-            self.barren += 1;
-            // Slower each time: whatever is wrong there does not get better by haste.
-            self.not_before = Some(now + self.ask * (1 << self.barren.min(6)));
+            self.is_barren(now);
         }
         self.tasks = tasks.into_iter().map(|(_, task)| (task.id, task)).collect();
         self.asked = Some(began);
@@ -148,7 +176,8 @@ impl Supply {
     /// Why jobs wait, in Slurm's words, with how many of them.
     pub(super) fn reasons(&self) -> BTreeMap<&str, u64> {
         let mut reasons = BTreeMap::new();
-        for task in self.tasks.values().filter(|task| task.standing == Standing::Queued) {
+        let queued = |task: &&Task| task.standing == Standing::Queued && !task.reason.is_empty();
+        for task in self.tasks.values().filter(queued) {
             *reasons.entry(task.reason.as_str()).or_default() += 1;
         }
         reasons
@@ -259,15 +288,21 @@ mod tests {
     }
 
     #[test]
-    fn workers_that_die_before_their_first_word_are_barren_and_one_that_comes_makes_good() {
+    fn workers_that_die_before_their_first_order_are_barren_and_one_that_begins_makes_good() {
         let t0 = Instant::now();
         let mut supply = Supply::new(ASK);
         supply.sent(1, 1);
         supply.accepted(1, t0);
         assert_eq!(supply.looked(t0, vec![task(1, 0, "FAILED")], t0), [1]);
         assert_eq!(supply.barren(), 1);
-        supply.sent(2, 1);
+        supply.sent(2, 2);
         supply.came(2);
+        assert_eq!(supply.barren(), 1, "coming is not working");
+        supply.wasted(2, t0);
+        supply.wasted(2, t0);
+        assert_eq!(supply.barren(), 2, "a submission counts once");
+        assert!(!supply.is_settled(t0 + ASK * 3));
+        supply.proved();
         assert_eq!(supply.barren(), 0);
     }
 }

@@ -14,7 +14,7 @@ use crate::exec::slurm::clerk::{Desk, Errand};
 use crate::exec::slurm::client::Client;
 use crate::exec::slurm::journal::Journal;
 use crate::exec::slurm::pool::{Pool, pool_name, revoke};
-use crate::exec::slurm::{PoolError, Settings};
+use crate::exec::slurm::{Patience, PoolError, Settings};
 use crate::post;
 use crate::units::StageId;
 use crate::wire::{LINES_FILE, Line};
@@ -68,34 +68,49 @@ impl Note {
     }
 }
 
-/// The generations in a folder of pools that are not revoked, the newest last, and the number of the newest of all.
-fn generations(pools: &Path) -> std::io::Result<(Vec<PathBuf>, u64)> {
-    let mut living = Vec::new();
-    let mut newest = 0;
-    fs::create_dir_all(pools)?;
+/// A pool's folder.
+struct Generation {
+    number: u64,
+    folder: PathBuf,
+}
+
+impl Generation {
+    fn is_revoked(&self) -> bool {
+        self.folder.join(post::REVOKED).exists()
+    }
+
+    /// Whether nothing of it is left on Slurm.
+    fn is_settled(&self) -> bool {
+        self.is_revoked() && self.folder.join(post::SETTLED).exists()
+    }
+}
+
+/// The pools that a folder holds, the newest last.
+fn generations(pools: &Path) -> std::io::Result<Vec<Generation>> {
+    let mut found = Vec::new();
+    if !pools.exists() {
+        return Ok(found);
+    }
     for entry in fs::read_dir(pools)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(number) = name.strip_prefix('g').and_then(|number| number.parse::<u64>().ok()) else {
-            continue;
-        };
-        newest = newest.max(number);
-        if !path.join(post::REVOKED).exists() {
-            living.push((number, path));
+        let folder = entry?.path();
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(number) = name.strip_prefix('g').and_then(|number| number.parse().ok()) {
+            found.push(Generation { number, folder });
         }
     }
-    living.sort();
-    Ok((living.into_iter().map(|(_, path)| path).collect(), newest))
+    found.sort_by_key(|it| it.number);
+    Ok(found)
 }
 
 /// Pools that are over, but for the newest of all, which says what the next is called.
 pub fn revoked(pools: &Path) -> std::io::Result<Vec<PathBuf>> {
-    if !pools.exists() {
-        return Ok(Vec::new());
-    }
-    let (_, newest) = generations(pools)?;
-    let folders = (1..newest).map(|number| pools.join(generation(number)));
-    Ok(folders.filter(|folder| folder.join(post::REVOKED).exists()).collect())
+    let mut found = generations(pools)?;
+    found.pop();
+    Ok(found
+        .into_iter()
+        .filter(Generation::is_settled)
+        .map(|it| it.folder)
+        .collect())
 }
 
 fn generation(number: u64) -> String {
@@ -103,12 +118,12 @@ fn generation(number: u64) -> String {
 }
 
 /// The pool that can be taken over.
-fn heir(settings: &Settings, living: &[PathBuf]) -> std::io::Result<Option<PathBuf>> {
+fn heir(settings: &Settings, pools: &[Generation]) -> std::io::Result<Option<PathBuf>> {
     let ours = Note::of(settings);
-    for folder in living.iter().rev() {
-        let note: Option<Note> = berth::read(&folder.join(post::POOL_FILE))?;
+    for pool in pools.iter().rev().filter(|pool| !pool.is_revoked()) {
+        let note: Option<Note> = berth::read(&pool.folder.join(post::POOL_FILE))?;
         if note.is_some_and(|note| note == ours) {
-            return Ok(Some(folder.clone()));
+            return Ok(Some(pool.folder.clone()));
         }
     }
     Ok(None)
@@ -125,11 +140,12 @@ impl Pool {
         runs: &dyn Fn(&StageId, u32) -> bool,
     ) -> Result<(Self, Vec<Adopted>), PoolError> {
         let site = client.site().await?;
-        let (living, newest) = generations(&settings.pools)?;
-        let found = heir(&settings, &living)?;
+        fs::create_dir_all(&settings.pools)?;
+        let pools = generations(&settings.pools)?;
+        let found = heir(&settings, &pools)?;
         let folder = match &found {
             Some(folder) => folder.clone(),
-            None => found_pool(&settings, newest + 1)?,
+            None => found_pool(&settings, pools.last().map_or(1, |newest| newest.number + 1))?,
         };
         let owner = serde_json::to_vec(&settings.owner).map_err(std::io::Error::other)?;
         write_atomic(&folder.join(post::OWNER_FILE), &owner)?;
@@ -139,31 +155,44 @@ impl Pool {
         let desk = Desk::open(client.clone(), journal.clone(), &name, settings.patience.ask)?;
         let mut pool = Self::new(settings, site, folder, desk, journal);
         let adopted = if found.is_some() {
-            pool.take_over(runs)?
+            pool.take_over(runs).await?
         } else {
             Vec::new()
         };
         Ok((pool, adopted))
     }
 
-    fn take_over(&mut self, runs: &dyn Fn(&StageId, u32) -> bool) -> Result<Vec<Adopted>, PoolError> {
+    async fn take_over(&mut self, runs: &dyn Fn(&StageId, u32) -> bool) -> Result<Vec<Adopted>, PoolError> {
         let now = Instant::now();
-        let mut adopted = Vec::new();
+        let mut found = Vec::new();
         for (key, folder) in worker_folders(&self.folder)? {
             let Some(number) = Berth::number_in(&folder) else {
                 // Nobody knew it yet; the first look finds it.
                 continue;
             };
             self.next_number = self.next_number.max(number + 1);
-            let Some(mut berth) = Berth::find(folder, number, now)? else {
-                continue;
-            };
-            match berth.orders()?.pop() {
+            if let Some(berth) = Berth::find(folder, number, now)? {
+                let order = berth.orders()?.pop();
+                found.push((key, berth, order));
+            }
+        }
+        // Whoever has begun comes first: where an attempt lies with two workers, the other never had more than its order.
+        found.sort_by_key(|(_, _, order)| !order.as_ref().is_some_and(|(_, is_begun)| *is_begun));
+        let mut adopted: Vec<Adopted> = Vec::new();
+        let mut unwanted = Vec::new();
+        for (key, mut berth, order) in found {
+            match order {
                 Some((order, is_begun)) if runs(&order.stage, order.attempt) => {
-                    adopted.push(Adopted {
+                    let ours = Adopted {
                         stage: order.stage.clone(),
                         attempt: order.attempt,
-                    });
+                    };
+                    if adopted.contains(&ours) {
+                        berth.close()?;
+                        self.dismiss(key, &berth, true);
+                        continue;
+                    }
+                    adopted.push(ours);
                     berth.adopt(order, is_begun, now);
                     self.berths.insert(key, berth);
                 }
@@ -171,6 +200,7 @@ impl Pool {
                     // Nobody wants what it does.
                     berth.close()?;
                     self.dismiss(key, &berth, true);
+                    unwanted.push(berth);
                 }
                 Some(_) | None if berth.bye()?.is_some() => self.dismiss(key, &berth, false),
                 Some(_) | None => {
@@ -181,8 +211,29 @@ impl Pool {
         for (intent, job) in self.journal.entries()? {
             self.supply.inherited(intent.number, intent.tasks, job.is_some(), now);
         }
+        // What they hand back is for whoever reads attempts that were left behind.
+        farewells(unwanted, &self.settings.patience).await?;
         Ok(adopted)
     }
+}
+
+/// Waits until each of these workers has left, or has been silent for its lease; gives how many left, and how many are
+/// silent.
+async fn farewells(mut workers: Vec<Berth>, patience: &Patience) -> Result<(usize, usize), PoolError> {
+    let (mut left, mut silent) = (0, 0);
+    while !workers.is_empty() {
+        let mut there = Vec::new();
+        for mut berth in workers {
+            match berth.fate(Instant::now(), None, patience)? {
+                Fate::Left(_) => left += 1,
+                Fate::Silent => silent += 1,
+                Fate::Lives | Fate::Mute | Fate::Deaf => there.push(berth),
+            }
+        }
+        workers = there;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok((left, silent))
 }
 
 /// Makes a pool's folder.
@@ -222,17 +273,21 @@ fn has_ended(order: &post::Order) -> std::io::Result<bool> {
     Ok(written.lines.last().is_some_and(Line::is_last))
 }
 
-/// The pools that are not revoked, but for the one that can be taken over.
+/// The pools that are not over, but for the one that can be taken over.
+///
+/// A run on the cluster also sees to those that are revoked and whose jobs nobody could cancel.
 fn others(pools: &Path, keep: Option<&Settings>) -> std::io::Result<Vec<PathBuf>> {
-    if !pools.exists() {
-        return Ok(Vec::new());
-    }
-    let (mut living, _) = generations(pools)?;
-    if let Some(settings) = keep {
-        let kept = heir(settings, &living)?;
-        living.retain(|folder| Some(folder) != kept.as_ref());
-    }
-    Ok(living)
+    let found = generations(pools)?;
+    let kept = match keep {
+        Some(settings) => heir(settings, &found)?,
+        None => None,
+    };
+    let is_over = |pool: &Generation| match keep {
+        Some(_) => pool.is_settled(),
+        None => pool.is_revoked(),
+    };
+    let others = found.into_iter().filter(|pool| !is_over(pool)).map(|pool| pool.folder);
+    Ok(others.filter(|folder| Some(folder) != kept.as_ref()).collect())
 }
 
 /// Whether an earlier run has left a pool that has to be revoked.
@@ -247,7 +302,7 @@ pub fn has_others(pools: &Path, keep: Option<&Settings>) -> std::io::Result<bool
 pub async fn retire_others(
     pools: &Path,
     keep: Option<&Settings>,
-    patience: &crate::exec::slurm::Patience,
+    patience: &Patience,
     client: &Client,
     runs: &dyn Fn(&StageId, u32) -> bool,
 ) -> Result<Retired, PoolError> {
@@ -278,18 +333,7 @@ pub async fn retire_others(
         }
         retired.pools.push(generation);
     }
-    while !workers.is_empty() {
-        let mut there = Vec::new();
-        for mut berth in workers {
-            match berth.fate(Instant::now(), None, patience)? {
-                Fate::Left(_) => retired.left += 1,
-                Fate::Silent => retired.silent += 1,
-                Fate::Lives | Fate::Mute | Fate::Deaf => there.push(berth),
-            }
-        }
-        workers = there;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    (retired.left, retired.silent) = farewells(workers, patience).await?;
     for desk in desks {
         desk.close(patience.farewell).await;
     }
