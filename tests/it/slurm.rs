@@ -803,6 +803,72 @@ fn workers_that_never_come_are_given_up() {
     );
 }
 
+/// A line for a profile's `setup`: in the background, as soon as this worker has said hello, sends it a signal.
+fn at_hello(cluster: &Cluster, signal: &str) -> String {
+    let hellos = format!("{}/pools/g0001/workers/*/hello.json", cluster.world.home().display());
+    format!("(while ! grep -q \"\\\"pid\\\": $$,\" {hellos} 2>/dev/null; do sleep 0.02; done; kill -{signal} $$) &")
+}
+
+#[test]
+fn workers_that_die_before_they_begin_are_given_up() {
+    let Some(cluster) = Cluster::start("workers_that_die_before_they_begin_are_given_up", &[]) else {
+        return;
+    };
+    let profile = format!(
+        "max_workers: 1\nidle: 20s\nsetup: |\n  {}\n",
+        at_hello(&cluster, "KILL")
+    );
+    let status = cluster.run(2, STEPS, &profile).wait(&cluster, 120);
+    assert_eq!(status.code(), Some(6), "{}", cluster.err());
+    assert!(
+        cluster.err().contains("no worker that began to work"),
+        "{}",
+        cluster.err()
+    );
+    assert_eq!(cluster.submissions(1), 3);
+    assert_eq!(cluster.workers(1).len(), 3, "each had said hello");
+}
+
+#[test]
+fn an_order_that_was_taken_back_is_not_found_again_by_the_next_orchestrator() {
+    let test = "an_order_that_was_taken_back_is_not_found_again_by_the_next_orchestrator";
+    let Some(cluster) = Cluster::start(test, &[]) else {
+        return;
+    };
+    let mark = cluster.world.path("frozen");
+    let freeze = at_hello(&cluster, "STOP");
+    let once = format!("mkdir {} 2>/dev/null && {{ {freeze} }}", mark.display());
+    let profile = format!("max_workers: 2\nidle: 20s\nsetup: |\n  {once}\n");
+    let mut run = cluster.run(2, STEPS, &profile);
+    cluster.wait("order that another worker gets", 60, || {
+        cluster.err().contains("another worker gets what it had")
+    });
+    cluster.await_middle(1);
+    run.kill();
+    cluster.run(2, STEPS, &profile).succeeds(&cluster, 60);
+    assert_eq!(cluster.count(), 2, "{:?}", cluster.faults());
+    cluster.check(2);
+    cluster.check_beginnings();
+}
+
+#[test]
+fn an_interrupt_stops_what_lies_with_a_worker_that_never_begins() {
+    let Some(cluster) = Cluster::start("an_interrupt_stops_what_lies_with_a_worker_that_never_begins", &[]) else {
+        return;
+    };
+    let profile = format!(
+        "max_workers: 1\nidle: 20s\nsetup: |\n  {}\n",
+        at_hello(&cluster, "STOP")
+    );
+    let mut run = cluster.run(2, STEPS, &profile);
+    cluster.wait("worker", 30, || {
+        cluster.workers(1).len() == 1 && cluster.running().len() == 1
+    });
+    run.signal("INT");
+    assert_eq!(run.wait(&cluster, 60).code(), Some(130), "{}", cluster.err());
+    assert_eq!(cluster.submissions(1), 1, "nothing is submitted after the interrupt");
+}
+
 #[test]
 fn a_profile_that_slurm_or_we_refuse_is_told() {
     let Some(cluster) = Cluster::start("a_profile_that_slurm_or_we_refuse_is_told", &[]) else {
