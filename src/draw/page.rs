@@ -158,7 +158,7 @@ fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
         for gate in &recipe.gates {
             let class = if gate.passed { "pass" } else { "fail" };
             let name = escape(&gate.name.replace('_', " "));
-            write!(page, "<li class=\"{class}\"><b>{name}</b>: {}", escape(&gate.why))?;
+            write!(page, "<li class=\"{class}\"><b>{name}</b>: {}", prose(&gate.why))?;
             if let Some(next) = &gate.next {
                 write!(page, "<br>Run next: <code>{}</code>", escape(next))?;
             }
@@ -386,6 +386,19 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// Escaped text, in which what stands between back-ticks is code.
+fn prose(text: &str) -> String {
+    let parts: Vec<String> = text.split('`').map(escape).collect();
+    if parts.len().is_multiple_of(2) {
+        return escape(text);
+    }
+    let code = |(at, part): (usize, &String)| match at % 2 {
+        1 => format!("<code>{part}</code>"),
+        _ => part.clone(),
+    };
+    parts.iter().enumerate().map(code).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,6 +408,12 @@ mod tests {
         for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foobar", "Zm9vYmFy")] {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
+    }
+
+    #[test]
+    fn what_stands_between_back_ticks_is_code() {
+        assert_eq!(prose("run `a<b` now"), "run <code>a&lt;b</code> now");
+        assert_eq!(prose("a ` b"), "a ` b");
     }
 
     #[test]

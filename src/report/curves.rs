@@ -16,8 +16,8 @@ const BUCKETS_MIN: usize = 48;
 const BUCKETS_TOTAL: usize = 60_000;
 /// Most curves that are kept; beyond it they are thinned evenly within each size, the best of each size kept.
 pub const CURVES_MAX: usize = 400;
-/// Most schedules of which the learning rate is kept.
-const SCHEDULES_MAX: usize = 8;
+/// Most schedules of which the learning rate is kept: so many colours tell each other apart.
+const SCHEDULES_MAX: usize = 6;
 /// How far, as a share of the peak, a thinned schedule may be from the recorded one.
 const SCHEDULE_TOLERANCE: f64 = 2e-3;
 
@@ -303,10 +303,16 @@ pub fn schedule_name(trial: &TrialRow) -> String {
         .axes
         .get("schedule.decay")
         .and_then(|value| value.as_str())
-        .map(|form| format!("{} ", form.replace('_', " ")))
-        .unwrap_or_default();
+        .map_or("decay", |form| {
+            // Labels stand beside curves.
+            if form == "one_minus_sqrt" {
+                "1 \u{2212} \u{221a}p"
+            } else {
+                form
+            }
+        });
     match trial.decay_fraction {
-        Some(share) => format!("{name}, {}% {form}decay", crate::units::significant(share * 100.0, 3)),
+        Some(share) => format!("{name}, {}% {form}", crate::units::significant(share * 100.0, 3)),
         None => name.to_owned(),
     }
 }

@@ -21,7 +21,7 @@ const BOS_EOS: (u32, u32) = (1, 2);
 pub fn write(recipe: &Recipe, data: &str, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let internal = |error: String| Failure::new(exit::INTERNAL, "recipe_files", error, "please report this");
     let architecture = architecture(recipe).map_err(internal)?;
-    let optimizer = optimizer(recipe);
+    let optimizer = optimizer(recipe)?;
     let pretty = |value: serde_json::Value| format!("{value:#}\n");
     let files = [
         (
@@ -38,7 +38,7 @@ pub fn write(recipe: &Recipe, data: &str, folder: &Path) -> Result<Vec<PathBuf>,
         ),
         (
             "sweep.yaml",
-            serde_yaml::to_string(&sweep(recipe, data)).map_err(|error| internal(error.to_string()))?,
+            serde_yaml::to_string(&sweep(recipe, data)?).map_err(|error| internal(error.to_string()))?,
         ),
     ];
     let mut written = Vec::new();
@@ -68,37 +68,46 @@ fn architecture(recipe: &Recipe) -> Result<Architecture, String> {
     })
 }
 
-fn optimizer(recipe: &Recipe) -> Optimizer {
+fn optimizer(recipe: &Recipe) -> Result<Optimizer, Failure> {
     let it = recipe.optimizer;
-    Optimizer {
-        lr: number(recipe, "lr"),
+    Ok(Optimizer {
+        lr: number(recipe, "lr")?,
         weight_decay: it.weight_decay,
         beta1: it.beta1,
         beta2: it.beta2,
         eps: it.eps,
         clip: it.clip,
-    }
+    })
 }
 
-fn number(recipe: &Recipe, item: &str) -> f64 {
-    recipe.items[item].value.as_f64().unwrap_or_default()
+/// A number of the recipe; what has none cannot be written out.
+fn number(recipe: &Recipe, item: &str) -> Result<f64, Failure> {
+    let found = recipe.items.get(item).and_then(|item| item.value.as_f64());
+    found.ok_or_else(|| {
+        let message = format!("the recipe has no number for `{item}`, so no trainer can be told one");
+        Failure::refused(
+            "incomplete_recipe",
+            message,
+            "its warnings and gates say what to run next",
+        )
+    })
 }
 
 /// A sweep of one trial: the recipe. Its vocabulary is that of the data here.
-fn sweep(recipe: &Recipe, data: &str) -> serde_json::Value {
+fn sweep(recipe: &Recipe, data: &str) -> Result<serde_json::Value, Failure> {
     let shape = &recipe.shape;
-    let count = |item: &str| number(recipe, item).round() as u64;
+    let count = |item: &str| number(recipe, item).map(|value| value.round() as u64);
     let mut parameters = json!({
-        "lr": number(recipe, "lr"),
-        "batch_tokens": count("batch_tokens"),
-        "tokens": count("tokens"),
+        "lr": number(recipe, "lr")?,
+        "batch_tokens": count("batch_tokens")?,
+        "tokens": count("tokens")?,
         "context": shape.context,
         "schedule": {
             "name": recipe.items["schedule"].value,
-            "warmup": count("warmup_tokens"),
-            "decay_fraction": number(recipe, "decay_fraction"),
+            "warmup": count("warmup_tokens")?,
+            "decay_fraction": number(recipe, "decay_fraction")?,
             "decay": recipe.items["decay"].value,
-            "final_fraction": number(recipe, "final_fraction"),
+            "final_fraction": number(recipe, "final_fraction")?,
         },
         "parametrization": recipe.parametrization,
         "weight_decay": recipe.optimizer.weight_decay,
@@ -120,10 +129,10 @@ fn sweep(recipe: &Recipe, data: &str) -> serde_json::Value {
     } else {
         parameters["model"] = json!(shape.model);
     }
-    json!({
+    Ok(json!({
         "name": format!("recipe-{}", recipe.recipe),
         "description": format!("The recipe {} for {} parameters.", recipe.recipe, recipe.params),
         "data": data,
         "parameters": parameters,
-    })
+    }))
 }

@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
             flops.zip(params).map(|(flops, params)| flops / (6.0 * params))
         };
         let (lr, batch_tokens) = (self.number("lr", row), self.number("batch", row));
-        let seed = self.cell("seed", row).and_then(|text| text.parse().ok());
+        let seed = self.seed(row);
         Some(Observation {
             label: self.cell("label", row).map_or(place, str::to_owned),
             params: params?,
@@ -203,6 +203,19 @@ impl<'a> Reader<'a> {
             flops,
             setup: None,
         })
+    }
+
+    /// A whole number; spreadsheets write it as `1.0`, too.
+    fn seed(&mut self, row: usize) -> Option<u64> {
+        let text = self.cell("seed", row)?;
+        let whole = |number: &f64| number.fract() == 0.0 && (0.0..9e15).contains(number);
+        let seed = text.parse().ok();
+        let seed = seed.or_else(|| text.parse().ok().filter(whole).map(|number: f64| number as u64));
+        // A column that happens to be called so may hold anything.
+        if seed.is_none() && self.mapping.columns.contains_key("seed") {
+            self.mistake("seed", row, format!("seed is `{text}`, which is no whole number"));
+        }
+        seed
     }
 
     /// A positive number; anything else is a mistake with its place.
