@@ -4,6 +4,7 @@
 //! observation → design → core (solver on a table) → spread (draws) → hold_out, outliers → judge → loss_law
 //!                            chinchilla: the law itself        loss_fit: what is kept, and what it predicts
 //! learning_rate: a bowl for each group of runs, and how its lowest point drifts → transfer: the verdict on muP
+//! alike: which runs compare, for they differ in nothing else
 //! surface → lr_batch: learning rate and batch from one valley; batch_law: the batch from curves of equal loss
 //! three_term: the loss off the best batch;  choice: which law of loss to believe
 //! curve → isoflop: minima at equal compute;  curves: whole loss curves

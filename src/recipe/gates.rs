@@ -11,7 +11,7 @@ use crate::model::mup::Parametrization;
 use crate::recipe::build::Evidence;
 use crate::recipe::next::Widening;
 use crate::recipe::{Gate, REACH_MAX, Verdict};
-use crate::units::significant;
+use crate::units::{human_count, significant};
 
 /// The largest held-out error that passes, relative.
 const HOLD_OUT_MAX: f64 = 0.01;
@@ -33,7 +33,7 @@ pub(super) fn gates(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Vec<Ju
             factor <= REACH_MAX,
             format!(
                 "{} times the {what} that were seen; {REACH_MAX} at most",
-                significant(factor, 3)
+                human_count(significant(factor, 3))
             ),
         ),
         None => (false, "no law of loss was fitted".to_owned()),
