@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::cli::output::{Output, table};
 use crate::recipe::Coordinates;
-use crate::run::advising;
 use crate::run::context::Context;
+use crate::run::coordinates;
 use crate::run::failure::{Failure, exit};
 use crate::units::{human_bytes, human_count};
 
@@ -53,7 +53,7 @@ pub(super) async fn coordinates(context: &Context, output: &Output) -> Result<u8
     let value = ask_worker(context, &["coordinates".to_owned()])?;
     let found: Coordinates = serde_json::from_value(value).map_err(std::io::Error::other)?;
     let mut store = context.store_or_new().await?;
-    advising::keep_coordinates(context, &mut store, &found).await?;
+    coordinates::keep(context, &mut store, &found).await?;
     output.result(&found, &[], || {
         format!(
             "over widths {} to {}, the change of the residual stream differs by ×{:.2}, that of the logits by ×{:.2}",

@@ -196,13 +196,15 @@ fn warnings(fit: &LrFit) -> Vec<Warning> {
         );
         warnings.push(Warning::new("minima_at_edge", text));
     }
-    for (code, exponent, what) in [
-        ("lr_drifts_with_size", &fit.size_exponent, "size"),
-        ("lr_drifts_with_tokens", &fit.token_exponent, "tokens"),
+    for (code, exponent, what, other) in [
+        ("lr_drifts_with_size", &fit.size_exponent, "size", "tokens"),
+        ("lr_drifts_with_tokens", &fit.token_exponent, "tokens", "size"),
     ] {
         let known = exponent.filter(Estimate::excludes_zero);
         if let Some((value, [low, high])) = known.and_then(|it| Some((it.value, it.ci95?))) {
-            let text = format!("the best learning rate moves as {what}^{value:.2} (95 %: {low:.2} to {high:.2})");
+            let text = format!(
+                "at equal {other} the best learning rate moves as {what}^{value:.2} (95 %: {low:.2} to {high:.2})"
+            );
             warnings.push(Warning::new(code, text));
         }
     }

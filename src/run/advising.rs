@@ -2,32 +2,25 @@
 //!
 //! Refuses to know how laws are fitted and what a recipe says.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use crate::fit::lr_batch::LrBatchLaw;
 use crate::fit::refusal::Refusal;
-use crate::plan::identity::EPOCH;
+use crate::recipe::Recipe;
 use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Size};
-use crate::recipe::next::{self, Tried, Widening};
-use crate::recipe::{Coordinates, Recipe};
+use crate::recipe::next::Widening;
 use crate::record::{TrialRow, TrialState};
 use crate::run::batch_fitting::{self, KeptBatch};
 use crate::run::context::Context;
+use crate::run::coordinates;
 use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fitting::{self, Laws, Request};
 use crate::run::lr_batch_fitting;
-use crate::run::predicting;
+use crate::run::nexts::Nexts;
 use crate::run::proxies;
 use crate::run::sources::Source;
 use crate::run::sweep_set::SweepSet;
-use crate::spec;
-use crate::store::{Store, SweepRow};
-use crate::workdir::write_atomic;
-
-/// The name under which a coordinate check is kept.
-const COORDINATES: &str = "coordinates";
+use crate::store::Store;
 
 /// Writes the recipe that the laws of a sweep carry; refused where they carry none.
 pub async fn advise(
@@ -52,7 +45,7 @@ pub async fn advise(
         batch_refused: batch.refused,
         batches: batch.sizes,
         proxies: proxies::proxies(store, laws).await?,
-        coordinates: coordinates(store).await?,
+        coordinates: coordinates::newest(store).await?,
     };
     let (mut recipe, widenings) = build::build(ask, &evidence);
     check_budget(&recipe, ask)?;
@@ -138,119 +131,6 @@ fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
     Err(failure)
 }
 
-/// Writes the experiments to run next.
-struct Nexts<'a> {
-    context: &'a Context,
-    bases: Vec<Base<'a>>,
-}
-
-/// A sweep that can be widened.
-struct Base<'a> {
-    sweep: &'a SweepRow,
-    tried: Tried,
-    trials: usize,
-}
-
-impl<'a> Base<'a> {
-    fn new(sweep: &'a SweepRow, trials: &[TrialRow]) -> Self {
-        let here: Vec<&TrialRow> = trials.iter().filter(|row| row.sweep == sweep.sweep).collect();
-        let rising = |of: fn(&TrialRow) -> u64| -> Vec<u64> {
-            let values: BTreeSet<u64> = here.iter().map(|row| of(row)).collect();
-            values.into_iter().collect()
-        };
-        let mut lrs: Vec<f64> = here.iter().map(|row| row.lr).collect();
-        lrs.sort_by(f64::total_cmp);
-        lrs.dedup();
-        let tried = Tried {
-            lrs,
-            largest: here.iter().map(|row| row.params_non_embedding).max().unwrap_or(0),
-            batches: rising(|row| row.batch_tokens),
-            tokens: rising(|row| row.tokens),
-            seeds: rising(|row| row.seed),
-            context: here.iter().map(|row| row.context).max().unwrap_or(0),
-        };
-        Self {
-            sweep,
-            tried,
-            trials: here.len(),
-        }
-    }
-
-    /// How much it says of what is to be widened.
-    fn breadth(&self, widening: Widening) -> u64 {
-        let tried = &self.tried;
-        match widening {
-            Widening::LearningRates { .. } | Widening::Seeds => tried.lrs.len() as u64,
-            Widening::Sizes => tried.largest,
-            Widening::Tokens => tried.tokens.len() as u64,
-            Widening::Batches => tried.batches.len() as u64,
-        }
-    }
-}
-
-impl<'a> Nexts<'a> {
-    fn new(context: &'a Context, sweeps: &'a SweepSet, trials: &[TrialRow]) -> Self {
-        Self {
-            context,
-            bases: sweeps.sweeps().iter().map(|row| Base::new(row, trials)).collect(),
-        }
-    }
-
-    /// Of several sweeps, the one that says most of it; of equals the one that was named first.
-    fn base(&self, widening: Widening) -> Option<&Base<'a>> {
-        self.bases.iter().rev().max_by_key(|base| base.breadth(widening))
-    }
-
-    /// The grid of learning rates, widened where its best values lie: of each size and number of tokens.
-    fn beyond_the_best(trials: &[TrialRow]) -> Widening {
-        let mut best: BTreeMap<(u64, u64), (f64, f64)> = BTreeMap::new();
-        for row in trials {
-            let Some(loss) = row.final_loss else { continue };
-            let place = best
-                .entry((row.params_non_embedding, row.tokens))
-                .or_insert((loss, row.lr));
-            if loss < place.0 {
-                *place = (loss, row.lr);
-            }
-        }
-        let is_best = |lr: Option<&f64>| best.values().any(|(_, best)| Some(best) == lr);
-        let of_all: BTreeSet<u64> = trials.iter().map(|row| row.lr.to_bits()).collect();
-        let [lowest, highest] = [of_all.first(), of_all.last()].map(|bits| bits.map(|&bits| f64::from_bits(bits)));
-        let (below, above) = (is_best(lowest.as_ref()), is_best(highest.as_ref()));
-        Widening::LearningRates {
-            below: below || best.is_empty(),
-            above: above || best.is_empty(),
-            // Else the best is the last that did not diverge.
-            between: !below && !above && !best.is_empty(),
-        }
-    }
-
-    /// Writes a sweep file and says where.
-    fn hint(&self, widening: Widening, why: &str) -> Result<Option<String>, Failure> {
-        let path = self.write(widening, why)?;
-        Ok(path.map(|path| format!("run next: {path}")))
-    }
-
-    /// Writes a sweep file and gives its path; none where the sweep's own file cannot be widened.
-    fn write(&self, widening: Widening, why: &str) -> Result<Option<String>, Failure> {
-        let Some(base) = self.base(widening) else {
-            return Ok(None);
-        };
-        let Some(text) = next::widened(&base.sweep.sweep, &base.sweep.spec, &base.tried, widening, why) else {
-            return Ok(None);
-        };
-        let name = format!("{}-{}.yaml", base.sweep.sweep, widening.name());
-        let path = self.context.workdir.next_sweep(&name);
-        let shown = path.display().to_string();
-        // What cannot be read back, or asks for nothing more, is not handed out.
-        if spec::read(&text, &shown, &[]).is_ok_and(|(sweep, _)| sweep.trials.len() > base.trials) {
-            write_atomic(&path, text.as_bytes())?;
-            return Ok(Some(shown));
-        }
-        Ok(None)
-    }
-}
-
 /// What the trials say of the batch.
 struct Batch {
     joint: Option<(String, LrBatchLaw)>,
@@ -279,32 +159,4 @@ impl Batch {
         batch.equal_loss = unless_refused(batch_fitting::fit_trials(context, store, sweep, trials).await)?.ok();
         Ok(batch)
     }
-}
-
-/// Keeps what a coordinate check has found.
-pub async fn keep_coordinates(context: &Context, store: &mut Store, found: &Coordinates) -> Result<(), Failure> {
-    let kept = KeptCoordinates {
-        found: *found,
-        code_epoch: EPOCH,
-    };
-    fitting::keep(context, store, None, &fitting::name(&kept), COORDINATES, &kept).await
-}
-
-/// A coordinate check, and whose arithmetic it checked.
-#[derive(Serialize, Deserialize)]
-struct KeptCoordinates {
-    #[serde(flatten)]
-    found: Coordinates,
-    /// None: it is older than such a number.
-    #[serde(default)]
-    code_epoch: u64,
-}
-
-/// The newest coordinate check of this home, if it checked the arithmetic of this program.
-async fn coordinates(store: &mut Store) -> Result<Option<Coordinates>, Failure> {
-    let Some(row) = store.newest_fit(&[COORDINATES]).await? else {
-        return Ok(None);
-    };
-    let kept: KeptCoordinates = predicting::read(&row)?;
-    Ok((kept.code_epoch == EPOCH).then_some(kept.found))
 }

@@ -10,6 +10,7 @@ use crate::plan::{Known, StagePlan, TrialPlan};
 use crate::record::{TrialState, count_states};
 use crate::run::cluster::{self, Cluster};
 use crate::run::context::Context;
+use crate::run::databases;
 use crate::run::failure::{Failure, exit};
 use crate::run::limits;
 use crate::run::orchestra::{Means, Orchestra};
@@ -122,6 +123,9 @@ pub async fn run(
     planning::verify_data(context, &unknown)?;
     let _lock = context.workdir.lock(&context.holder())?;
     let store = Store::open(context.workdir.database()).await?;
+    if let Some(warning) = databases::note(context)? {
+        observe(Progress::Word(&warning));
+    }
     let mut means = means(context, request, &sweep, &text, store, observe).await?;
     let hours = sweep.budget.hours;
     let deadline = hours.map(|hours| began + Duration::from_secs_f64(hours * 3600.0));

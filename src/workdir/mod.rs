@@ -101,6 +101,11 @@ impl Workdir {
         &self.database
     }
 
+    /// Which database was used with this home last.
+    pub fn database_note(&self) -> PathBuf {
+        self.home.join("database.json")
+    }
+
     /// Prepared data, a folder each.
     pub fn data(&self) -> PathBuf {
         self.home.join("data")

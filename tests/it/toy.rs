@@ -169,6 +169,26 @@ fn the_planted_law_comes_back_through_the_whole_program() {
 }
 
 #[test]
+fn a_home_that_was_trained_into_another_database_says_so() {
+    let world = trained();
+    let other = world.path("other.db").display().to_string();
+    let again = ["run", "toy.yaml", "--toy", "--json"];
+    assert!(!world.run(&again).stderr.contains("last trained into"));
+    let moved = world.run(&[&again[..], &["--db", &other]].concat());
+    assert_eq!(moved.code, 0, "{}", moved.stderr);
+    assert!(
+        moved.stderr.contains("last trained into the database"),
+        "{}",
+        moved.stderr
+    );
+    // Where the other is gone there is nothing to be replaced.
+    world.run(&again).ok();
+    fs::remove_file(world.home().join("sandbox.db")).expect("removed");
+    let anew = world.run(&[&again[..], &["--db", &other]].concat());
+    assert!(!anew.stderr.contains("last trained into"), "{}", anew.stderr);
+}
+
+#[test]
 fn a_held_out_set_without_one_window_is_refused_before_anything_is_trained() {
     let world = World::new();
     world.prepare_text();
