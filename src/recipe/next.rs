@@ -59,50 +59,54 @@ pub struct Tried {
     pub context: u64,
 }
 
-/// The sweep file `base` of the sweep `name` with one axis widened, under another name; none where its axes are not
-/// plain lists.
+/// The sweep file `base` of the sweep `name` with some of its axes widened, under another name; none where its axes are
+/// not plain lists.
 ///
 /// What was overridden on the command line stands at the end of a recorded file, as `# --set PATH=VALUE`.
-pub fn widened(name: &str, base: &str, tried: &Tried, widening: Widening, why: &str) -> Option<String> {
+pub fn widened(name: &str, base: &str, tried: &Tried, widenings: &[Widening], why: &str) -> Option<String> {
     let mut root: Mapping = serde_yaml::from_str(base).ok()?;
     for line in base.lines() {
         if let Some((path, value)) = line.strip_prefix("# --set ").and_then(|set| set.split_once('=')) {
             put(&mut root, path, serde_yaml::from_str(value).ok()?)?;
         }
     }
+    for widening in widenings {
+        widen(&mut root, tried, *widening)?;
+    }
+    let suffix = widenings.first()?.name();
+    put(&mut root, "name", Value::from(format!("{name}-{suffix}")))?;
+    put(&mut root, "description", Value::from(why))?;
+    let text = serde_yaml::to_string(&root).ok()?;
+    Some(format!(
+        "# {why}\n# The sweep `{name}`, widened: what it has trained already is not trained again.\n{text}"
+    ))
+}
+
+/// Widens one axis.
+fn widen(root: &mut Mapping, tried: &Tried, widening: Widening) -> Option<()> {
     match widening {
         Widening::LearningRates { below, above, between } => {
             let mut lrs = wider(&tried.lrs, below, above)?;
             if between {
                 lrs = finer(&lrs);
             }
-            set_axis(&mut root, "lr", numbers(&lrs))?;
+            set_axis(root, "lr", numbers(&lrs))
         }
         Widening::Sizes => {
-            let models = larger(&root, tried.largest)?;
-            set_axis(&mut root, "model", models)?;
+            let models = larger(root, tried.largest)?;
+            set_axis(root, "model", models)
         }
         Widening::Tokens => {
-            let budgets = longer(&root, tried.tokens.last().copied()?)?;
-            set_axis(&mut root, "tokens", budgets)?;
+            let budgets = longer(root, tried.tokens.last().copied()?)?;
+            set_axis(root, "tokens", budgets)
         }
-        Widening::Batches => set_axis(
-            &mut root,
-            "batch_tokens",
-            counts(&around(&tried.batches, tried.context)?),
-        )?,
+        Widening::Batches => set_axis(root, "batch_tokens", counts(&around(&tried.batches, tried.context)?)),
         Widening::Seeds => {
             let next = tried.seeds.last()? + 1;
             let seeds: Vec<u64> = tried.seeds.iter().copied().chain(next..next + 2).collect();
-            put(&mut root, "seeds", counts(&seeds))?;
+            put(root, "seeds", counts(&seeds))
         }
     }
-    put(&mut root, "name", Value::from(format!("{name}-{}", widening.name())))?;
-    put(&mut root, "description", Value::from(why))?;
-    let text = serde_yaml::to_string(&root).ok()?;
-    Some(format!(
-        "# {why}\n# The sweep `{name}` with one axis widened: what it has trained already is not trained again.\n{text}"
-    ))
 }
 
 /// Puts a value at a dotted path.
@@ -263,7 +267,7 @@ mod tests {
     }
 
     fn sweep(base: &str, widening: Widening) -> spec::Sweep {
-        let text = widened("first", base, &tried(), widening, "The best lies at the edge.").expect("a file");
+        let text = widened("first", base, &tried(), &[widening], "The best lies at the edge.").expect("a file");
         let (sweep, _) = spec::read(&text, "next.yaml", &[]).unwrap_or_else(|mistakes| panic!("{mistakes:?}\n{text}"));
         sweep
     }
@@ -296,6 +300,14 @@ mod tests {
     }
 
     #[test]
+    fn several_axes_are_widened_at_once() {
+        let both = [Widening::Tokens, Widening::Sizes];
+        let text = widened("first", BASE, &tried(), &both, "why").expect("a file");
+        let (sweep, _) = spec::read(&text, "next.yaml", &[]).expect("a sweep");
+        assert_eq!((sweep.name.as_str(), sweep.trials.len()), ("first-longer", 5 * 2 * 4));
+    }
+
+    #[test]
     fn a_list_that_was_set_by_its_values_is_widened() {
         let base = format!("{BASE}# --set parameters.model.values=[6K, 24K]");
         assert_eq!(sweep(&base, Widening::Seeds).trials.len(), 2 * 2 * 2 * 3);
@@ -305,13 +317,13 @@ mod tests {
     fn an_axis_that_moves_with_no_other_is_widened_beside_a_zip() {
         let zipped = format!("{BASE}zip: [[lr, tokens]]\n");
         assert_eq!(sweep(&zipped, Widening::Batches).trials.len(), 3 * 2 * 5);
-        assert_eq!(widened("first", &zipped, &tried(), Widening::Tokens, "why"), None);
+        assert_eq!(widened("first", &zipped, &tried(), &[Widening::Tokens], "why"), None);
     }
 
     #[test]
     fn a_file_that_is_not_understood_gives_none() {
         for base in ["name: x\n", "- 1\n"] {
-            assert_eq!(widened("x", base, &tried(), Widening::Sizes, "why"), None, "{base}");
+            assert_eq!(widened("x", base, &tried(), &[Widening::Sizes], "why"), None, "{base}");
         }
         assert!(has_axis(BASE, "lr") && !has_axis(BASE, "seeds"));
     }

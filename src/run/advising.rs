@@ -52,7 +52,7 @@ pub async fn advise(
     for (gate, widening) in recipe.gates.iter_mut().zip(widenings) {
         if let Some(widening) = widening {
             let why = format!("The gate `{}` of the recipe failed: {}", gate.name, gate.why);
-            gate.next = nexts.write(widening, &why)?;
+            gate.next = nexts.write(&[widening], &why)?;
         }
     }
     let body = serde_json::to_value(&recipe).map_err(std::io::Error::other)?;
@@ -101,19 +101,22 @@ pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Re
         let why = "Every trial diverged: lower learning rates.";
         failure
             .hints
-            .extend(Nexts::new(context, sweeps, &trials).hint(lower, why)?);
+            .extend(Nexts::new(context, sweeps, &trials).hint(&[lower], why)?);
     }
     Err(failure)
 }
 
 /// No law of loss, or no learning rate between two worse ones: no recipe, but the sweep to run next.
 fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
-    let (refusal, widening) = match (&laws.lr, &laws.loss) {
-        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, Nexts::beyond_the_best(&laws.trials)),
-        (_, Err(loss @ Refusal::TooFewBudgets { .. })) => (loss, Widening::Tokens),
-        (_, Err(loss)) => (loss, Widening::Sizes),
+    let (refusal, mut widenings) = match (&laws.lr, &laws.loss) {
+        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![Nexts::beyond_the_best(&laws.trials)]),
+        (_, Err(loss)) => (loss, Vec::new()),
         (Ok(_) | Err(_), Ok(_)) => return Ok(()),
     };
+    // One sweep for all that is missing: after it there is a recipe.
+    if laws.loss.is_err() {
+        widenings.extend(Nexts::for_a_law_of_loss(&laws.trials));
+    }
     let mut failure = fitting::refused(refusal);
     match (&laws.lr, &laws.loss) {
         (Ok(_), Err(_)) => {
@@ -127,7 +130,7 @@ fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
     }
     failure
         .hints
-        .extend(nexts.hint(widening, &format!("The recipe was refused: {refusal}"))?);
+        .extend(nexts.hint(&widenings, &format!("The recipe was refused: {refusal}"))?);
     Err(failure)
 }
 

@@ -100,21 +100,41 @@ impl<'a> Nexts<'a> {
         }
     }
 
+    /// What the trials lack for a law of loss: three sizes, and three budgets of some size.
+    pub(super) fn for_a_law_of_loss(trials: &[TrialRow]) -> Vec<Widening> {
+        const LEAST: usize = 3;
+        let mut sizes: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+        for row in trials {
+            sizes.entry(row.params_non_embedding).or_default().insert(row.tokens);
+        }
+        let mut widenings = Vec::new();
+        if sizes.len() < LEAST {
+            widenings.push(Widening::Sizes);
+        }
+        if sizes.values().all(|budgets| budgets.len() < LEAST) {
+            widenings.push(Widening::Tokens);
+        }
+        if widenings.is_empty() {
+            widenings.push(Widening::Sizes);
+        }
+        widenings
+    }
+
     /// Writes a sweep file and says where.
-    pub(super) fn hint(&self, widening: Widening, why: &str) -> Result<Option<String>, Failure> {
-        let path = self.write(widening, why)?;
+    pub(super) fn hint(&self, widenings: &[Widening], why: &str) -> Result<Option<String>, Failure> {
+        let path = self.write(widenings, why)?;
         Ok(path.map(|path| format!("run next: {path}")))
     }
 
     /// Writes a sweep file and gives its path; none where the sweep's own file cannot be widened.
-    pub(super) fn write(&self, widening: Widening, why: &str) -> Result<Option<String>, Failure> {
-        let Some(base) = self.base(widening) else {
+    pub(super) fn write(&self, widenings: &[Widening], why: &str) -> Result<Option<String>, Failure> {
+        let Some((first, base)) = widenings.first().and_then(|first| Some((first, self.base(*first)?))) else {
             return Ok(None);
         };
-        let Some(text) = next::widened(&base.sweep.sweep, &base.sweep.spec, &base.tried, widening, why) else {
+        let Some(text) = next::widened(&base.sweep.sweep, &base.sweep.spec, &base.tried, widenings, why) else {
             return Ok(None);
         };
-        let name = format!("{}-{}.yaml", base.sweep.sweep, widening.name());
+        let name = format!("{}-{}.yaml", base.sweep.sweep, first.name());
         let path = self.context.workdir.next_sweep(&name);
         let shown = path.display().to_string();
         // What cannot be read back, or asks for nothing more, is not handed out.

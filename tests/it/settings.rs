@@ -113,6 +113,18 @@ fn without_a_law_of_loss_there_is_no_recipe_but_a_sweep_to_run_next() {
 }
 
 #[test]
+fn the_sweep_to_run_next_has_all_that_a_recipe_lacks() {
+    let text = GRID
+        .replace("[6K, 13K, 24K, 80K, 189K]", "[6K, 24K]")
+        .replace("[3e-3, 1e-2, 3e-2]", "[1e-3, 2e-3]");
+    let world = trained(&text.replace("[200k, 400k, 800k]", "[200k, 400k]"));
+    let refused = world.run(&RECIPE);
+    assert_eq!((refused.code, refused.error().as_str()), (4, "optimum_at_edge"));
+    world.run(&["run", &next(&refused.json()), "--toy", "--json"]).ok();
+    assert!(world.run(&RECIPE).ok()["items"]["loss"]["value"].is_number());
+}
+
+#[test]
 fn where_every_rate_diverged_lower_ones_are_to_be_run_next() {
     let world = World::new();
     world.prepare_text();
