@@ -167,10 +167,10 @@ pub struct TrialRow {
     pub seconds: Option<f64>,
     /// The axes that the sweep varies, by path.
     pub axes: BTreeMap<String, serde_json::Value>,
-    /// Everything else that was asked for, beside size, learning rate, batch, tokens and seed, as text: trials in which
-    /// it differs are not replicates of each other.
+    /// Everything else that was asked for, beside size, learning rate, batch, tokens and seed, by path, as JSON: trials in
+    /// which it differs are not replicates of each other.
     #[serde(skip)]
-    pub setup: String,
+    pub setup: BTreeMap<String, String>,
 }
 
 impl TrialRow {

@@ -1,6 +1,5 @@
 //! `sandbox doctor`: whether everything that a run needs is there.
 
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +11,7 @@ use crate::cli::output::{Output, table};
 use crate::exec::slurm::{Finding, survey};
 use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
-use crate::workdir::mount::shared_file_system;
+use crate::workdir::mount::shared_file_system_of;
 use crate::workdir::write_atomic;
 
 #[derive(Debug, Serialize)]
@@ -71,13 +70,7 @@ impl From<Finding> for Check {
 
 /// Nodes reach the home over the network; the database must not lie there.
 fn database(context: &Context) -> Check {
-    let there = context
-        .workdir
-        .database()
-        .ancestors()
-        .skip(1)
-        .find(|path| path.is_dir());
-    let (ok, text) = match shared_file_system(there.unwrap_or(Path::new("."))) {
+    let (ok, text) = match shared_file_system_of(context.workdir.database()) {
         Ok(None) => (true, context.workdir.database().display().to_string()),
         Ok(Some(kind)) => (
             false,

@@ -142,7 +142,7 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
     };
     let mapping = args.mapping.mapping()?;
     let table = args.table();
-    refuse_idle_flags(law, args, &mapping)?;
+    refuse_idle_flags(law, args, table.is_some(), &mapping)?;
     let source = match &table {
         Some(path) => Source::Table(path, &mapping),
         None => Source::Named(args.target.as_deref()),
@@ -185,9 +185,9 @@ fn lr_of_others() -> Failure {
 }
 
 /// Refuses a flag that would mean nothing here: who gives one expects another result.
-fn refuse_idle_flags(law: LawArg, args: &FitArgs, mapping: &Mapping) -> Result<(), Failure> {
+fn refuse_idle_flags(law: LawArg, args: &FitArgs, is_table: bool, mapping: &Mapping) -> Result<(), Failure> {
     let is_of_curves = matches!(law, LawArg::Annealing | LawArg::MultiPower);
-    if args.table().is_none() && !mapping.scales.is_empty() {
+    if !is_table && !mapping.scales.is_empty() {
         return Err(Failure::invalid(
             "usage",
             "--scale is for the columns of a table, and this is none",

@@ -69,7 +69,8 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
         params: args.params,
         size: args.size(),
     };
-    let recipe = advising::advise(context, &mut store, &sweeps, &laws, &ask).await?;
+    let batch = advising::Batch::of(context, &mut store, sweeps.name(), &laws).await?;
+    let recipe = advising::advise(context, &mut store, &sweeps, &laws, &batch, &ask).await?;
     if let Some(folder) = &args.out {
         let data = proxies::data_name(&mut store, &laws.trials).await?;
         for file in recipe_files::write(&recipe, &data, folder)? {

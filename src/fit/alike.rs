@@ -18,19 +18,19 @@ pub fn alike<'a, T, P: Ord, K: Ord, S: Ord>(runs: &'a [T], describe: impl Fn(&'a
         let kinds = places.entry(place).or_default();
         kinds.entry(kind).or_default().insert(setting);
     }
-    let chosen: BTreeMap<&P, Option<&K>> = places
+    let rank = |kind: &K, settings: usize| (settings, over_all.get(kind).copied());
+    let chosen: BTreeMap<&P, &K> = places
         .into_iter()
-        .map(|(place, kinds)| {
-            let rank = |kind: &K, settings: usize| (settings, over_all.get(kind).copied());
-            let best = kinds
-                .iter()
-                .max_by_key(|(kind, settings)| (rank(kind, settings.len()), *kind));
-            (place, best.map(|(kind, _)| *kind))
+        .filter_map(|(place, kinds)| {
+            let kinds = kinds
+                .into_iter()
+                .map(|(kind, settings)| (rank(kind, settings.len()), kind));
+            Some((place, kinds.max()?.1))
         })
         .collect();
     described
         .iter()
-        .map(|(place, kind, _)| chosen.get(place).copied().flatten() == Some(kind))
+        .map(|(place, kind, _)| chosen.get(place) == Some(&kind))
         .collect()
 }
 

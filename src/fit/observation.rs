@@ -28,9 +28,9 @@ pub struct Observation {
     pub seed: Option<u64>,
     /// Training compute in FLOP, where it was told.
     pub flops: Option<f64>,
-    /// All other settings as text, where known: runs in which they differ are no replicates.
+    /// All other settings by name, where known: runs in which they differ are no replicates.
     #[serde(skip)]
-    pub setup: Option<String>,
+    pub setup: Option<BTreeMap<String, String>>,
 }
 
 impl Observation {
@@ -97,7 +97,7 @@ impl Observation {
 
 /// Whether `[tokens, tokens of a batch]` of two runs are one budget: it is rounded to whole batches, and so it is not
 /// the same number of tokens at every batch.
-pub(crate) fn same_budget(a: [f64; 2], b: [f64; 2]) -> bool {
+pub fn same_budget(a: [f64; 2], b: [f64; 2]) -> bool {
     let rounding = if a[1].total_cmp(&b[1]).is_eq() {
         0.0
     } else {

@@ -7,7 +7,6 @@ use crate::fit::batch_law::BatchLaw;
 use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::lr_batch::LrBatchLaw;
-use crate::model::config::ADAM_EPS;
 use crate::model::mup::{BASE_WIDTH, Multipliers, Parametrization};
 use crate::model::schedule::Decay;
 use crate::recipe::next::Widening;
@@ -87,25 +86,6 @@ pub struct Proxies {
     pub differ_in: Vec<String>,
     /// WSD against cosine where all else is equal.
     pub wsd_less_cosine: Option<Comparison>,
-}
-
-impl Default for Proxies {
-    fn default() -> Self {
-        Self {
-            parametrization: Parametrization::Mup,
-            multipliers: Multipliers::default(),
-            optimizer: OptimizerItem {
-                beta1: 0.9,
-                beta2: 0.95,
-                eps: ADAM_EPS,
-                weight_decay: 0.1,
-                clip: 1.0,
-            },
-            annealing: None,
-            differ_in: Vec::new(),
-            wsd_less_cosine: None,
-        }
-    }
 }
 
 /// The decay of WSD.

@@ -39,17 +39,18 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     }
     let shown: BTreeSet<&str> = panels.iter().flat_map(|(_, names)| names).map(String::as_str).collect();
     let omitted = omitted(study.trials, &shown, "of another schedule or other settings");
-    let has_law = (0..budgets.len()).any(|at| rates::along(study.rates, bowls, at, &budgets).is_some());
+    let laws: Vec<Option<Mark>> = (0..budgets.len())
+        .map(|at| rates::along(study.rates, bowls, at, &budgets))
+        .collect();
+    let has_law = laws.iter().any(Option::is_some);
     let content = match (rates, loss_range(bowls, top)) {
         (Some(rates), Some(losses)) if rates[1] > rates[0] => Content::Panels(
             panels
                 .into_iter()
+                .zip(laws)
                 .enumerate()
-                .map(|(at, (marks, _))| Panel {
-                    marks: rates::along(study.rates, bowls, at, &budgets)
-                        .into_iter()
-                        .chain(marks)
-                        .collect(),
+                .map(|(at, ((marks, _), law))| Panel {
+                    marks: law.into_iter().chain(marks).collect(),
                     title: budgets.title(at),
                     x: rate_axis(rates),
                     y: linear_axis("final loss (nats per token)", Numbers::Plain, losses),

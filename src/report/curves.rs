@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::fit::observation::same_budget;
 use crate::record::{PointRow, TrialRow, TrialState};
 use crate::report::batch;
 
@@ -261,14 +262,10 @@ pub fn best_by_size(trials: &[TrialRow]) -> Vec<usize> {
     best.into_values().collect()
 }
 
-/// Whether a trial has a larger budget than another: budgets are rounded to whole batches.
+/// Whether a trial has a larger budget than another.
 fn is_longer(trial: &TrialRow, other: &TrialRow) -> bool {
-    let rounding = if trial.batch_tokens == other.batch_tokens {
-        0
-    } else {
-        u64::midpoint(trial.batch_tokens, other.batch_tokens)
-    };
-    trial.tokens > other.tokens + rounding
+    let budget = |row: &TrialRow| [row.tokens as f64, row.batch_tokens as f64];
+    trial.tokens > other.tokens && !same_budget(budget(trial), budget(other))
 }
 
 /// One trial for each form of schedule: the one with most tokens, the first of equals; of many forms an even choice.

@@ -10,20 +10,20 @@ use crate::record::TrialRow;
 pub(crate) fn settings(trial: &TrialRow) -> String {
     let schedule = format!("{} {:?}", trial.schedule, trial.decay_fraction);
     let rest = format!("{} {} {}", trial.batch_tokens, trial.parametrization, trial.data_hash);
-    format!("{schedule} {rest} {}", trial.setup)
+    format!("{schedule} {rest} {:?}", trial.setup)
 }
 
 /// Finished WSD runs, each with the cosine run that differs from it in nothing but the schedule.
 pub fn pairs_of(trials: &[TrialRow]) -> Vec<(&TrialRow, &TrialRow)> {
-    let key = |trial: &TrialRow| {
+    fn key(trial: &TrialRow) -> impl Ord + '_ {
         (
-            (trial.params_non_embedding, trial.model.clone()),
+            (trial.params_non_embedding, trial.model.as_str()),
             (trial.tokens, trial.batch_tokens, trial.warmup_tokens),
             (trial.lr.to_bits(), trial.seed),
-            (trial.parametrization.clone(), trial.data_hash.clone()),
+            (trial.parametrization.as_str(), trial.data_hash.as_str()),
             beside_schedule(trial),
         )
-    };
+    }
     let finished = || trials.iter().filter(|trial| trial.final_loss.is_some());
     let cosine: BTreeMap<_, &TrialRow> = finished()
         .filter(|trial| trial.schedule == "cosine")
@@ -36,11 +36,7 @@ pub fn pairs_of(trials: &[TrialRow]) -> Vec<(&TrialRow, &TrialRow)> {
 }
 
 /// The setup of a trial without its schedule.
-fn beside_schedule(trial: &TrialRow) -> BTreeMap<String, String> {
-    let setup: BTreeMap<String, serde_json::Value> = serde_json::from_str(&trial.setup).unwrap_or_default();
-    setup
-        .into_iter()
-        .filter(|(name, _)| name != "schedule")
-        .map(|(name, value)| (name, value.to_string()))
-        .collect()
+fn beside_schedule(trial: &TrialRow) -> Vec<(&String, &String)> {
+    let of_schedule = |name: &str| name.starts_with("schedule.");
+    trial.setup.iter().filter(|(name, _)| !of_schedule(name)).collect()
 }

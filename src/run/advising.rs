@@ -9,7 +9,7 @@ use crate::fit::refusal::Refusal;
 use crate::recipe::Recipe;
 use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Size};
 use crate::recipe::next::Widening;
-use crate::record::{TrialRow, TrialState};
+use crate::record::TrialState;
 use crate::run::batch_fitting::{self, KeptBatch};
 use crate::run::context::Context;
 use crate::run::coordinates;
@@ -28,11 +28,11 @@ pub async fn advise(
     store: &mut Store,
     sweeps: &SweepSet,
     laws: &Laws,
+    batch: &Batch,
     ask: &Ask,
 ) -> Result<Recipe, Failure> {
     let nexts = Nexts::new(context, sweeps, &laws.trials);
     refuse(laws, &nexts)?;
-    let batch = Batch::of(context, store, sweeps.name(), &laws.trials).await?;
     let evidence = Evidence {
         loss: laws.loss.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
         lr: laws.lr.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
@@ -42,7 +42,7 @@ pub async fn advise(
             law: &kept.law,
             trials: kept.trials.len() as u64,
         }),
-        batch_refused: batch.refused,
+        batch_refused: batch.refused.clone(),
         batches: batch.sizes,
         proxies: proxies::proxies(store, laws).await?,
         coordinates: coordinates::newest(store).await?,
@@ -59,10 +59,6 @@ pub async fn advise(
     store
         .add_recipe(&context.now(), &recipe.recipe, Some(sweeps.name()), &body)
         .await?;
-    // What was fitted on the way is not what a reader asks `last` for.
-    if let Ok(kept) = &laws.loss {
-        store.touch_fit(&context.now(), &kept.fit).await?;
-    }
     Ok(recipe)
 }
 
@@ -135,15 +131,19 @@ fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
 }
 
 /// What the trials say of the batch.
-struct Batch {
+#[derive(Debug)]
+pub struct Batch {
     joint: Option<(String, LrBatchLaw)>,
-    equal_loss: Option<KeptBatch>,
+    /// By curves of equal loss.
+    pub equal_loss: Option<KeptBatch>,
     refused: Option<String>,
     sizes: usize,
 }
 
 impl Batch {
-    async fn of(context: &Context, store: &mut Store, sweep: &str, trials: &[TrialRow]) -> Result<Self, Failure> {
+    /// Fits the laws of the batch to the trials of a sweep, where they have several, and keeps them.
+    pub async fn of(context: &Context, store: &mut Store, sweep: &str, laws: &Laws) -> Result<Self, Failure> {
+        let trials = &laws.trials;
         let sizes: BTreeSet<u64> = trials.iter().map(|row| row.batch_tokens).collect();
         let mut batch = Self {
             joint: None,
@@ -160,6 +160,10 @@ impl Batch {
             Err(refusal) => batch.refused = Some(refusal.message),
         }
         batch.equal_loss = unless_refused(batch_fitting::fit_trials(context, store, sweep, trials).await)?.ok();
+        // What was fitted on the way is not what a reader asks `last` for.
+        if let Ok(kept) = &laws.loss {
+            store.touch_fit(&context.now(), &kept.fit).await?;
+        }
         Ok(batch)
     }
 }

@@ -151,12 +151,13 @@ fn of_budgets(runs: &[Observation]) -> Curves {
 /// lowest: along different schedules equal tokens do not compare.
 fn longest(trials: &[TrialRow]) -> Vec<&TrialRow> {
     type Best<'a> = BTreeMap<u64, (f64, &'a TrialRow)>;
+    type Setup = BTreeMap<String, String>;
     let mut longest: BTreeMap<u64, f64> = BTreeMap::new();
     for row in trials.iter().filter(|row| row.final_loss.is_some()) {
         let tokens = longest.entry(row.params_non_embedding).or_default();
         *tokens = tokens.max(row.tokens as f64);
     }
-    let mut sizes: BTreeMap<u64, BTreeMap<(&str, &str, &str), Best<'_>>> = BTreeMap::new();
+    let mut sizes: BTreeMap<u64, BTreeMap<(&str, &str, &Setup), Best<'_>>> = BTreeMap::new();
     for row in trials {
         let size = row.params_non_embedding;
         // Whole steps: the same budget is not the same number of tokens at every batch.
@@ -164,7 +165,7 @@ fn longest(trials: &[TrialRow]) -> Vec<&TrialRow> {
         let Some(loss) = row.final_loss.filter(|_| longest.get(&size).is_some_and(is_long)) else {
             continue;
         };
-        let kind = (row.schedule.as_str(), row.parametrization.as_str(), row.setup.as_str());
+        let kind = (row.schedule.as_str(), row.parametrization.as_str(), &row.setup);
         let of_kind = sizes.entry(size).or_default().entry(kind).or_default();
         let best = of_kind.entry(row.batch_tokens).or_insert((loss, row));
         if loss < best.0 {

@@ -75,11 +75,11 @@ pub async fn fit(
         (run.params.to_bits(), &run.setup, varied)
     });
     let mut runs = Vec::new();
-    for (run, is_alike) in observations.iter().zip(are_alike) {
+    for (run, is_alike) in observations.into_iter().zip(are_alike) {
         if is_alike {
-            runs.push(run.clone());
+            runs.push(run);
         } else {
-            left_out.push((run.label.clone(), fitting::OTHER_SETTINGS.to_owned()));
+            left_out.push((run.label, fitting::OTHER_SETTINGS.to_owned()));
         }
     }
     let options = Options {

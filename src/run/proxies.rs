@@ -5,13 +5,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::fit::refusal::Refusal;
 use crate::model::config::ADAM_EPS;
 use crate::recipe::OptimizerItem;
 use crate::recipe::build::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
 use crate::report::settings::pairs_of;
 use crate::run::failure::Failure;
-use crate::run::fitting::Laws;
+use crate::run::fitting::{self, Laws};
 use crate::spec::{ScheduleName, Settings};
 use crate::store::Store;
 
@@ -23,9 +24,8 @@ pub(super) async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, F
         .iter()
         .filter(|row| Some(row.parametrization.as_str()) == parametrization)
         .collect();
-    let Some(best) = best(alike.iter().copied()) else {
-        return Ok(Proxies::default());
-    };
+    let best = best(alike.iter().copied());
+    let best = best.ok_or_else(|| fitting::refused(&Refusal::NotFinished { left_out: alike.len() }))?;
     let Settings {
         parametrization,
         multipliers,
@@ -79,48 +79,45 @@ async fn settings(store: &mut Store, row: &TrialRow) -> Result<Settings, Failure
     Ok(serde_json::from_value(settings).map_err(std::io::Error::other)?)
 }
 
-/// That of the trials on which the law of the learning rate rests; else that of most.
+/// That of the finished trials on which the law of the learning rate rests; else that of most.
 fn parametrization(laws: &Laws) -> Option<&str> {
     let out: BTreeSet<&str> = match &laws.lr {
         Ok(kept) => kept.left_out.iter().map(|it| it.trial.as_str()).collect(),
         Err(_) => BTreeSet::new(),
     };
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in laws.trials.iter().filter(|row| !out.contains(row.trial.as_str())) {
+    let counts_here = |row: &&TrialRow| row.final_loss.is_some() && !out.contains(row.trial.as_str());
+    for row in laws.trials.iter().filter(counts_here) {
         *counts.entry(row.parametrization.as_str()).or_default() += 1;
     }
     let most = counts.into_iter().max_by_key(|&(name, count)| (count, Reverse(name)));
     most.map(|(name, _)| name)
 }
 
-/// The lowest loss of the most tokens of the largest size.
+/// The lowest final loss of the most tokens of the largest size that has one.
 fn best<'a>(trials: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow> {
-    trials.max_by(|a, b| {
-        let loss = |row: &TrialRow| row.final_loss.unwrap_or(f64::INFINITY);
+    let finished = trials.filter_map(|row| Some((row, row.final_loss?)));
+    let best = finished.max_by(|(a, loss_a), (b, loss_b)| {
         let size = a.params_non_embedding.cmp(&b.params_non_embedding);
-        size.then(a.tokens.cmp(&b.tokens)).then(loss(b).total_cmp(&loss(a)))
-    })
+        size.then(a.tokens.cmp(&b.tokens)).then(loss_b.total_cmp(loss_a))
+    });
+    best.map(|(row, _)| row)
 }
 
-/// The names of settings in which trials differ; of the schedule, what differs between trials of one name.
+/// The names of settings in which trials differ; of the schedule, what differs between WSD trials.
 fn differences(trials: &[TrialRow]) -> Vec<String> {
-    let setups: BTreeSet<&str> = trials.iter().map(|row| row.setup.as_str()).collect();
-    let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for setup in setups {
-        let settings: BTreeMap<String, serde_json::Value> = serde_json::from_str(setup).unwrap_or_default();
-        for (name, value) in settings {
-            if name != "schedule" {
-                values.entry(name).or_default().insert(value.to_string());
-            } else if value["name"] == ScheduleName::Wsd.name() {
-                for part in ["decay", "decay_fraction", "final_fraction"] {
-                    let name = format!("schedule.{part}");
-                    values.entry(name).or_default().insert(value[part].to_string());
-                }
+    const OF_WSD: [&str; 3] = ["schedule.decay", "schedule.decay_fraction", "schedule.final_fraction"];
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for row in trials {
+        let is_wsd = row.schedule == ScheduleName::Wsd.name();
+        for (name, value) in &row.setup {
+            if !name.starts_with("schedule.") || (is_wsd && OF_WSD.contains(&name.as_str())) {
+                values.entry(name).or_default().insert(value);
             }
         }
     }
-    let differs = |(_, values): &(String, BTreeSet<String>)| values.len() > 1;
-    values.into_iter().filter(differs).map(|(name, _)| name).collect()
+    let differs = values.into_iter().filter(|(_, values)| values.len() > 1);
+    differs.map(|(name, _)| name.to_owned()).collect()
 }
 
 /// WSD and cosine runs that differ in nothing else.

@@ -13,8 +13,8 @@ use crate::recipe::build::{Ask, Size};
 use crate::record::TrialRow;
 use crate::report::curves::Curves;
 use crate::report::{self, BestLr, Constant, HeldOut, LawInput, LawPoint, LeftOut, LrBowl, LrPoint, Predict, Study};
-use crate::run::advising;
-use crate::run::batch_fitting::{self, KeptBatch};
+use crate::run::advising::{self, Batch};
+use crate::run::batch_fitting::KeptBatch;
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fitting::{self, Kept, Laws, Request};
@@ -107,11 +107,11 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
         params: targets.max().map_or(TARGET_PARAMS, |params| params as f64),
         size: Size::Optimal,
     };
-    let batch = unless_refused(batch_fitting::fit_trials(context, store, sweeps.name(), &laws.trials).await)?.ok();
-    let recipe = unless_refused(advising::advise(context, store, sweeps, &laws, &ask).await)?.ok();
+    let batch = Batch::of(context, store, sweeps.name(), &laws).await?;
+    let recipe = unless_refused(advising::advise(context, store, sweeps, &laws, &batch, &ask).await)?.ok();
     Ok(Fitted {
         laws: Ok(laws),
-        batch,
+        batch: batch.equal_loss,
         recipe,
     })
 }

@@ -27,7 +27,7 @@ pub use replay::Problem;
 pub use rows::{RunningRow, StageAttempt, SweepRow, rate_key};
 pub use write::Said;
 
-use crate::workdir::mount::shared_file_system;
+use crate::workdir::mount::shared_file_system_of;
 
 /// How long a statement waits for another process's short transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -199,8 +199,7 @@ async fn connect(path: &Path, create: bool) -> Result<SqliteConnection, StoreErr
 
 /// Whether a path lies on a file system whose locks `SQLite` must not trust.
 fn is_network(path: &Path) -> bool {
-    let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
-    shared_file_system(folder.unwrap_or(Path::new("."))).is_ok_and(|name| name.is_some())
+    shared_file_system_of(path).is_ok_and(|name| name.is_some())
 }
 
 #[cfg(test)]

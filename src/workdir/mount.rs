@@ -20,11 +20,17 @@ const SHARED: [(u64, &str); 11] = [
 ];
 
 /// The name of the shared file system that a path lies on; none: it is local, or nobody knows it (FUSE may be either).
-pub fn shared_file_system(path: &Path) -> std::io::Result<Option<&'static str>> {
+fn shared_file_system(path: &Path) -> std::io::Result<Option<&'static str>> {
     let found = rustix::fs::statfs(path)?;
     // The type of the field differs between platforms.
     let kind = found.f_type as u64 & 0xFFFF_FFFF;
     Ok(SHARED.iter().find(|(number, _)| *number == kind).map(|(_, name)| *name))
+}
+
+/// The same of a path that need not be there yet.
+pub fn shared_file_system_of(path: &Path) -> std::io::Result<Option<&'static str>> {
+    let there = path.ancestors().find(|place| place.exists());
+    shared_file_system(there.unwrap_or(Path::new(".")))
 }
 
 #[cfg(test)]
@@ -35,5 +41,9 @@ mod tests {
     fn proc_is_shared_with_nobody() {
         assert_eq!(shared_file_system(Path::new("/proc")).expect("it is there"), None);
         assert!(shared_file_system(Path::new("/nowhere/at/all")).is_err());
+        assert_eq!(
+            shared_file_system_of(Path::new("/proc/nowhere")).expect("as /proc"),
+            None
+        );
     }
 }

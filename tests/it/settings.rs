@@ -3,20 +3,8 @@
 use fs_err as fs;
 use serde_json::Value;
 
+use crate::studies::RATES as GRID;
 use crate::world::World;
-
-/// A grid with its best rate inside.
-const GRID: &str = "
-name: grid
-data: text
-parameters:
-  model: [6K, 13K, 24K, 80K, 189K]
-  lr: [3e-3, 1e-2, 3e-2]
-  tokens: [200k, 400k, 800k]
-  batch_tokens: 4000
-  context: 100
-  schedule: {name: wsd, warmup: 8000}
-";
 
 const RECIPE: [&str; 5] = ["recipe", "--params", "2.4B", "--toy", "--json"];
 
@@ -37,7 +25,7 @@ fn codes(value: &Value) -> Vec<&str> {
 fn trials_with_another_weight_decay_are_no_replicates() {
     let plain = trained(GRID);
     let both = trained(&GRID.replace("  context: 100", "  context: 100\n  weight_decay: [0.1, 0.05]"));
-    let fit = |world: &World| world.run(&["fit", "grid", "--toy", "--json"]).ok();
+    let fit = |world: &World| world.run(&["fit", "rates", "--toy", "--json"]).ok();
     let (one, two) = (fit(&plain), fit(&both));
     assert_eq!(one["n"], 15);
     assert_eq!(two["n"], 15, "one of both at each size and number of tokens");
@@ -56,7 +44,7 @@ fn where_both_parametrisations_were_tried_the_rates_are_those_of_mup() {
     let recipe = world.run(&RECIPE).ok();
     assert_eq!(recipe["parametrization"], "mup");
     let only = |condition: &str| {
-        let args = ["fit", "grid", "--law", "lr", "--where", condition, "--toy", "--json"];
+        let args = ["fit", "rates", "--law", "lr", "--where", condition, "--toy", "--json"];
         world.run(&args).ok()
     };
     let all = only("lr > 0");
@@ -158,7 +146,7 @@ fn next(refusal: &Value) -> String {
 fn last_is_the_law_that_was_fitted_last_whichever_it_is() {
     let world = trained(GRID);
     let at = ["predict", "last", "--params", "1M", "--tokens", "2M", "--json"];
-    let fit = |law: &str| world.run(&["fit", "grid", "--law", law, "--toy", "--json"]).ok();
+    let fit = |law: &str| world.run(&["fit", "rates", "--law", law, "--toy", "--json"]).ok();
     for (law, answer) in [("lr", "lr"), ("chinchilla", "loss"), ("lr", "lr")] {
         let fit = fit(law);
         let said = world.run(&at).ok();
@@ -166,6 +154,6 @@ fn last_is_the_law_that_was_fitted_last_whichever_it_is() {
         assert!(said[answer].is_object(), "{law}: {said}");
     }
     fit("chinchilla");
-    world.run(&["report", "grid", "--toy", "--json"]).ok();
+    world.run(&["report", "rates", "--toy", "--json"]).ok();
     assert!(world.run(&at).ok()["loss"].is_object(), "a page changes nothing");
 }

@@ -2,8 +2,8 @@
 
 use crate::world::World;
 
-/// Learning rates, sizes and budgets at one batch.
-const RATES: &str = "
+/// Learning rates, sizes and budgets at one batch, with the best rate inside.
+pub(crate) const RATES: &str = "
 name: rates
 description: Which rate?
 data: text

@@ -503,7 +503,7 @@ fn trial((model, params, width, layers): (&str, u64, u64, u64), ratio: u64, sche
             ("lr".to_owned(), lr.into()),
             ("schedule.name".to_owned(), schedule.into()),
         ]),
-        setup: String::new(),
+        setup: BTreeMap::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Refuses to submit anything.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::exec::slurm::Settings;
 use crate::exec::slurm::client::Client;
@@ -10,7 +10,7 @@ use crate::slurm::parse::{Partition, Site};
 use crate::slurm::script::{self, Wanted};
 use crate::spec;
 use crate::spec::profile::Profile;
-use crate::workdir::mount::shared_file_system;
+use crate::workdir::mount::shared_file_system_of;
 
 /// Something that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +61,8 @@ fn about_folders(settings: &Settings) -> Vec<Finding> {
     let places = [Some(settings.pools.clone()), program];
     let mut findings = Vec::new();
     for place in places.into_iter().flatten() {
-        let there = place
-            .ancestors()
-            .find(|folder| folder.exists())
-            .unwrap_or(Path::new("/"));
         let shown = place.display();
-        findings.push(match shared_file_system(there) {
+        findings.push(match shared_file_system_of(&place) {
             Ok(Some(kind)) => good(format!("`{shown}` lies on {kind}")),
             Ok(None) => good(format!(
                 "`{shown}` lies on no network file system that is known here: every node must see it under this path"
@@ -137,12 +133,10 @@ fn about_partition(profile: &Profile, partitions: &[Partition]) -> Vec<Finding> 
             "wait, or name another partition",
         )
     });
-    let longest = ours
-        .iter()
-        .filter_map(|part| spec::profile::time(&part.time_limit))
-        .max();
-    let has_limit = ours.iter().all(|part| spec::profile::time(&part.time_limit).is_some());
-    if let (Some(time), Some(longest), true) = (profile.time, longest, has_limit)
+    // Where one has no limit, neither has the job.
+    let limits: Option<Vec<_>> = ours.iter().map(|part| spec::profile::time(&part.time_limit)).collect();
+    let longest = limits.into_iter().flatten().max();
+    if let (Some(time), Some(longest)) = (profile.time, longest)
         && time > longest
     {
         let (minutes, most) = (time.as_secs() / 60, longest.as_secs() / 60);
