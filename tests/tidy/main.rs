@@ -1,4 +1,7 @@
-//! The shape of the code, checked like any other behaviour: floors, guarded crates, first lines, sizes.
+//! The shape of the code, checked like any other behaviour: floors, guarded crates, first lines, circles, sizes.
+
+mod circles;
+mod sizes;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -71,8 +74,6 @@ const IMPURE: &[&str] = &[
 ];
 /// Below this floor everything is pure.
 const SHELL: u8 = 5;
-/// The most lines of a file, without its tests.
-const LINES_MAX: usize = 500;
 
 #[test]
 fn imports_go_down_only() {
@@ -132,17 +133,6 @@ fn every_module_says_what_it_is_for() {
         .filter(|file| !fs::read_to_string(file).is_ok_and(|text| text.starts_with("//! ")))
         .collect();
     assert!(silent.is_empty(), "no //! on the first line of {silent:?}");
-}
-
-#[test]
-fn no_file_is_too_long_to_be_read_at_once() {
-    let long: Vec<(PathBuf, usize)> = sources(Path::new("src"))
-        .into_iter()
-        .filter(|file| !is_test(file))
-        .map(|file| (file.clone(), production(&file).lines().count()))
-        .filter(|(_, lines)| *lines > LINES_MAX)
-        .collect();
-    assert!(long.is_empty(), "more than {LINES_MAX} lines: {long:?}");
 }
 
 /// Whether a file holds nothing but tests, which may touch the world.
