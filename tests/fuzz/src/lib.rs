@@ -14,3 +14,5 @@ pub mod spec;
 pub mod units;
 #[path = "../../../src/wire.rs"]
 pub mod wire;
+#[path = "../../../src/words.rs"]
+pub mod words;
