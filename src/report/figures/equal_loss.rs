@@ -6,13 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
 use crate::report::axes::{Roster, log_axis, omitted, positive_range};
+use crate::report::curves::{BATCHES_MIN, best_by_batch};
+use crate::report::study::{BatchMinimum, BatchRule, Study};
+use crate::report::text;
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
-use crate::report::{BatchMinimum, BatchRule, Study, text};
 
-/// The fewest batch sizes that show a bend.
-const BATCHES_MIN: usize = 3;
-/// Most sizes; the largest are kept.
-const SIZES_MAX: usize = 6;
 /// The levels, as factors above the lowest loss that enough batch sizes reach.
 const LEVELS: [f64; 5] = [1.0, 1.08, 1.18, 1.32, 1.5];
 
@@ -65,26 +63,6 @@ fn caption(rule: Option<&BatchRule<'_>>) -> String {
         ));
     }
     caption
-}
-
-/// The best run of each size and batch, as places in `trials`, of the largest sizes with enough batches.
-pub(crate) fn best_by_batch(trials: &[TrialRow]) -> BTreeMap<(u64, &str), BTreeMap<u64, usize>> {
-    let mut best: BTreeMap<(u64, &str), BTreeMap<u64, usize>> = BTreeMap::new();
-    for (at, trial) in trials.iter().enumerate() {
-        let Some(loss) = trial.final_loss else {
-            continue;
-        };
-        let size = (trial.params_non_embedding, trial.model.as_str());
-        let slot = best.entry(size).or_default().entry(trial.batch_tokens).or_insert(at);
-        if trials[*slot].final_loss.is_none_or(|held| loss < held) {
-            *slot = at;
-        }
-    }
-    best.retain(|_, by_batch| by_batch.len() >= BATCHES_MIN);
-    while best.len() > SIZES_MAX {
-        best.pop_first();
-    }
-    best
 }
 
 /// The same with their curves.

@@ -1,57 +1,24 @@
-//! Figures of the scaling law: its data with its curves, and its residuals.
+//! The figure of the law of loss: its data with its curves, out to the recipe.
 //!
 //! Refuses to fit: laws come in with their predictions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
-use crate::report::allocation::{FLOPS_PER_PARAM_TOKEN, best_params};
-use crate::report::axes::{Roster, evenly, linear_axis, log_axis, loss_axis, omitted, positive_range, range};
+use crate::report::axes::{Roster, evenly, log_axis, loss_axis, omitted, positive_range};
+use crate::report::figures::compute::{FLOPS_PER_PARAM_TOKEN, best_params};
+use crate::report::figures::law_marks::{Drawable, curve, dot, drawable, no_law, not_in_law, range_of_marks, rings};
+use crate::report::law_view::LawPoint;
+use crate::report::recipe_view::{RecipeInput, item, recipe_tokens};
+use crate::report::study::Study;
+use crate::report::text;
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
-use crate::report::{ItemValue, LawInput, LawPoint, Predict, RecipeInput, Study, text};
 
-/// Points of a drawn curve.
-pub(crate) const CURVE_POINTS: u32 = 96;
 /// Curves of more sizes than this would hide each other's labels.
 const CURVES_MAX: usize = 9;
+
 /// How far curves reach beyond the data in tokens: enough to see where they go.
 const LOOK_AHEAD: f64 = 2.5;
-
-/// A law that can be drawn.
-pub(crate) struct Drawable<'a> {
-    pub(crate) law: &'a LawInput<'a>,
-    pub(crate) predict: Predict<'a>,
-    /// The observations that are drawn: all, or an even choice of many.
-    pub(crate) dots: Vec<&'a LawPoint>,
-}
-
-impl<'a> Drawable<'a> {
-    fn of(law: &'a LawInput<'a>, predict: Predict<'a>) -> Self {
-        let mut dots: Vec<&LawPoint> = law.points.iter().collect();
-        dots.sort_by(|a, b| {
-            let by_size = a.params.total_cmp(&b.params).then(a.tokens.total_cmp(&b.tokens));
-            by_size.then(a.loss.total_cmp(&b.loss)).then(a.trial.cmp(&b.trial))
-        });
-        let dots = evenly(dots.into_iter());
-        Self { law, predict, dots }
-    }
-}
-
-/// The first law with a prediction and observations.
-pub(crate) fn drawable<'a>(study: &Study<'a>) -> Option<Drawable<'a>> {
-    study.laws.iter().find_map(|law| {
-        let predict = law.predict?;
-        (law.refused.is_none() && !law.points.is_empty()).then(|| Drawable::of(law, predict))
-    })
-}
-
-/// Why there is no law to draw.
-pub(crate) fn no_law(study: &Study<'_>) -> String {
-    match study.laws.iter().find_map(|law| law.refused) {
-        Some(why) => format!("No law was fitted: {why}"),
-        None => "No law was fitted to these runs.".to_owned(),
-    }
-}
 
 /// Final loss against tokens with the fitted curves; without a law the measurements alone.
 pub(crate) fn law(study: &Study<'_>) -> FigureView {
@@ -87,30 +54,6 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
         key: Vec::new(),
         content,
         omitted,
-    }
-}
-
-/// Trials that are not in the law, and runs of it that are not drawn.
-fn not_in_law(trials: &[TrialRow], drawn: &Drawable<'_>) -> Vec<Omitted> {
-    let used: BTreeSet<&str> = drawn.law.points.iter().map(|point| point.trial.as_str()).collect();
-    let mut omitted = omitted(trials, &used, "not used by the fit");
-    omitted.extend(thinned(drawn));
-    omitted
-}
-
-/// The runs of a law that are not drawn because there are many.
-pub(crate) fn thinned(drawn: &Drawable<'_>) -> Option<Omitted> {
-    let trials = drawn.law.points.len() - drawn.dots.len();
-    let reason = "thinned out evenly".to_owned();
-    (trials > 0).then_some(Omitted { trials, reason })
-}
-
-/// What rings are, if there are any.
-fn rings(law: &LawInput<'_>) -> &'static str {
-    if law.points.iter().any(|point| point.held_out) {
-        "; rings are the runs that the hold-out sets aside and predicts from the others; here they are fitted, too"
-    } else {
-        ""
     }
 }
 
@@ -174,48 +117,6 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Panel {
         y: loss_axis("final loss (nats per token)", losses),
         marks,
     }
-}
-
-pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Roster<'_>) -> Mark {
-    Mark::Dot {
-        at,
-        ink: sizes.ink_named(&point.model),
-        shape: if point.held_out { Shape::Ring } else { Shape::Disc },
-        hover: Some(sizes.hover_point(point)),
-    }
-}
-
-/// A curve at equal factors of x; where the law does not speak there is no point.
-pub(crate) fn curve(from: f64, to: f64, y: impl Fn(f64) -> Option<f64>) -> Vec<[f64; 2]> {
-    (0..=CURVE_POINTS)
-        .map(|at| from * (to / from).powf(f64::from(at) / f64::from(CURVE_POINTS)))
-        .filter_map(|x| Some([x, y(x).filter(|y| y.is_finite())?]))
-        .collect()
-}
-
-fn range_of_marks(marks: &[Mark], axis: usize) -> Option<[f64; 2]> {
-    range(marks.iter().flat_map(|mark| match mark {
-        Mark::Line { points, .. } => points.iter().map(|point| point[axis]).collect(),
-        Mark::Dot { at, .. } => vec![at[axis]],
-        Mark::Span { from, to, .. } => vec![from[axis], to[axis]],
-        Mark::Off { .. } | Mark::Level { .. } => Vec::new(),
-    }))
-}
-
-/// The number of a recipe's item with its interval.
-fn item(recipe: &RecipeInput, name: &str) -> Option<(f64, Option<[f64; 2]>)> {
-    let item = recipe.items.iter().find(|item| item.name == name)?;
-    match item.value {
-        ItemValue::Number(value) => Some((value, item.ci95_new_run.or(item.ci95))),
-        ItemValue::Word(_) => None,
-    }
-}
-
-/// The tokens of a recipe.
-pub(crate) fn recipe_tokens(recipe: &RecipeInput) -> Option<f64> {
-    recipe
-        .tokens
-        .or_else(|| item(recipe, "tokens").map(|(tokens, _)| tokens))
 }
 
 /// Loss against compute, out to the recipe, with the law at its best allocation.
@@ -353,68 +254,4 @@ fn marks_of_best(best: &BestRuns<'_>, sizes: &Roster<'_>) -> Vec<Mark> {
     }
     marks.extend(dots);
     marks
-}
-
-/// Measured minus predicted loss, by tokens and by parameters.
-pub(crate) fn residuals(study: &Study<'_>) -> FigureView {
-    let mut omitted = Vec::new();
-    let mut caption = String::new();
-    let content = match drawable(study) {
-        None => Content::Missing(no_law(study)),
-        Some(drawn) => {
-            caption = format!(
-                "Measured minus predicted loss{}. A bend or a slope means that the form of the law does not hold.",
-                rings(drawn.law)
-            );
-            omitted = not_in_law(study.trials, &drawn);
-            residual_panels(&drawn, &Roster::of_study(study))
-        }
-    };
-    FigureView {
-        name: "residuals",
-        title: "What the law leaves over".to_owned(),
-        caption,
-        key: Roster::of_study(study).key(),
-        content,
-        omitted,
-    }
-}
-
-fn residual_panels(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Content {
-    let residuals: Vec<(&LawPoint, f64)> = drawn
-        .dots
-        .iter()
-        .filter_map(|&point| {
-            let predicted = (drawn.predict)(point.params, point.tokens)?;
-            Some((point, point.loss - predicted))
-        })
-        .filter(|(_, residual)| residual.is_finite())
-        .collect();
-    let Some([low, high]) = range(residuals.iter().map(|&(_, residual)| residual)) else {
-        return Content::Missing("The law predicts none of its data.".to_owned());
-    };
-    let reach = low.abs().max(high.abs()).max(1e-4);
-    let panel = |title: &str, label: &str, x: &dyn Fn(&LawPoint) -> f64| {
-        let mut marks = vec![Mark::Level { y: 0.0 }];
-        marks.extend(
-            residuals
-                .iter()
-                .map(|&(point, residual)| dot(point, [x(point), residual], sizes)),
-        );
-        let values = positive_range(residuals.iter().map(|&(point, _)| x(point))).unwrap_or([1.0, 10.0]);
-        Panel {
-            title: title.to_owned(),
-            x: log_axis(label, Numbers::Counts, values),
-            y: linear_axis(
-                "measured minus predicted (nats per token)",
-                Numbers::Signed,
-                [-reach, reach],
-            ),
-            marks,
-        }
-    };
-    Content::Panels(vec![
-        panel("By tokens", "tokens", &|point| point.tokens),
-        panel("By parameters", "parameters", &|point| point.params),
-    ])
 }

@@ -1,15 +1,15 @@
-//! Figures of single runs: training curves, and the schedules they followed.
+//! The figures of training curves: loss by tokens, by steps and by compute.
 //!
 //! Refuses to know laws and best learning rates.
 
 use std::collections::BTreeSet;
 
 use crate::record::{TrialRow, TrialState};
-use crate::report::Study;
-use crate::report::axes::{Roster, group, linear_axis, log_axis, loss_axis, positive_range, range};
-use crate::report::curves::{best_by_size, schedule_name, schedule_trials};
+use crate::report::axes::{Roster, group, log_axis, loss_axis, positive_range, range};
+use crate::report::curves::best_by_size;
+use crate::report::study::Study;
 use crate::report::text;
-use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Scale, Shape, Stroke};
+use crate::report::view::{Beyond, Content, FigureView, Mark, Numbers, Panel, Shape, Stroke};
 
 /// How training curves are thinned, in words.
 pub(crate) const THINNING: &str = "Each curve is the mean of the training losses that fall into one of up to 160 \
@@ -199,65 +199,5 @@ impl Drawing {
             y: loss_axis("training loss (nats per token)", [lowest, top]),
             marks: [self.thin, self.raw, self.strong, self.ends, self.off].concat(),
         }])
-    }
-}
-
-/// Learning rate by tokens, one line a form of schedule.
-pub(crate) fn schedules(study: &Study<'_>) -> FigureView {
-    let mut marks = Vec::new();
-    let mut shown = 0;
-    let (chosen, forms) = schedule_trials(study.trials);
-    let left = forms - chosen.len();
-    for at in chosen {
-        let trial = &study.trials[at];
-        let Some(rates) = study.curves.rates(&trial.trial) else {
-            continue;
-        };
-        marks.push(Mark::Line {
-            points: rates
-                .into_iter()
-                .map(|[tokens, rate]| [tokens / trial.tokens.max(1) as f64, rate / trial.lr])
-                .collect(),
-            ink: Ink::Kind(shown),
-            stroke: Stroke::Strong,
-            label: Some(schedule_name(trial)),
-            hover: Some(text::trial_hover(trial)),
-        });
-        shown += 1;
-    }
-    let content = if marks.is_empty() {
-        Content::Missing("No finished run has recorded its learning rate.".to_owned())
-    } else {
-        Content::Panels(vec![Panel {
-            title: String::new(),
-            x: share_axis("share of the run"),
-            y: linear_axis("learning rate (share of its peak)", Numbers::Percent, [0.0, 1.0]),
-            marks,
-        }])
-    };
-    FigureView {
-        name: "schedules",
-        title: "Learning-rate schedules".to_owned(),
-        caption: format!(
-            "The rates that were applied, as recorded by the longest run of each form.{}",
-            if left > 0 {
-                format!(" Of {forms} forms an even choice; {left} are not drawn.")
-            } else {
-                String::new()
-            }
-        ),
-        key: Vec::new(),
-        content,
-        omitted: Vec::new(),
-    }
-}
-
-fn share_axis(label: &str) -> Axis {
-    Axis {
-        label: label.to_owned(),
-        scale: Scale::Linear,
-        numbers: Numbers::Percent,
-        from: 0.0,
-        to: 1.0,
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Refuses to know how they were held out.
 
-use crate::report::allocation::FLOPS_PER_PARAM_TOKEN;
 use crate::report::axes::{Roster, evenly, log_axis, loss_axis, positive_range, range};
-use crate::report::laws::{drawable, no_law};
+use crate::report::figures::compute::FLOPS_PER_PARAM_TOKEN;
+use crate::report::figures::law_marks::{drawable, no_law};
+use crate::report::law_view::HeldOut;
+use crate::report::study::Study;
+use crate::report::text;
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape};
-use crate::report::{HeldOut, Study, text};
 
 /// Measured losses of the runs held out, in the intervals that a second fit gave them.
 pub(crate) fn hold_out(study: &Study<'_>) -> FigureView {

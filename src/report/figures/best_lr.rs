@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 
 use crate::report::axes::{Budgets, log_axis, positive_range};
-use crate::report::laws::curve;
-use crate::report::text::number;
+use crate::report::figures::law_marks::curve;
+use crate::report::study::{BestLr, LrBowl, RateLaw, Study, Transfer};
+use crate::report::text::{self, number};
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
-use crate::report::{BestLr, LrBowl, RateLaw, Study, Transfer, text};
 
 /// How far budgets at one size stand apart, so that their intervals do not hide each other.
 const APART: f64 = 1.035;

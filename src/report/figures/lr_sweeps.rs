@@ -1,14 +1,18 @@
-//! Figures over the learning rate: the bowls of final loss, and WSD against cosine run by run.
+//! The figure of final loss over the learning rate, one curve a size and budget.
 //!
 //! Refuses to estimate a best learning rate: it shows the ones it is given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
-use crate::report::axes::{Budgets, DOTS_MAX, Roster, evenly, linear_axis, log_axis, omitted, positive_range, range};
-use crate::report::settings::{pairs_of, settings};
-use crate::report::view::{Axis, Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
-use crate::report::{BestLr, LrBowl, LrPoint, Study, rates, text};
+use crate::report::axes::{
+    Budgets, DOTS_MAX, Roster, evenly, linear_axis, mean_by_lr, omitted, positive_range, range, rate_axis,
+};
+use crate::report::figures::best_lr;
+use crate::report::settings::settings;
+use crate::report::study::{BestLr, LrBowl, LrPoint, Study};
+use crate::report::text;
+use crate::report::view::{Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
 
 /// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
 /// so many nats. A run beyond is marked above the panel.
@@ -40,7 +44,7 @@ pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     let shown: BTreeSet<&str> = panels.iter().flat_map(|(_, names)| names).map(String::as_str).collect();
     let omitted = omitted(study.trials, &shown, "of another schedule or other settings");
     let laws: Vec<Option<Mark>> = (0..budgets.len())
-        .map(|at| rates::along(study.rates, bowls, at, &budgets))
+        .map(|at| best_lr::along(study.rates, bowls, at, &budgets))
         .collect();
     let has_law = laws.iter().any(Option::is_some);
     let content = match (rates, loss_range(bowls, top)) {
@@ -76,7 +80,7 @@ fn caption(bowls: &[LrBowl], has_law: bool, thinned: Option<usize>) -> String {
         "Loss on the held-out set at the end of the schedule, one line a size. Diamonds are the best learning rates \
          {}, where they are bracketed. Above the panels: crosses are runs that diverged, triangles are finite losses \
          above the axis.",
-        rates::intervals(bowls.iter().filter_map(|bowl| bowl.best.as_ref()))
+        best_lr::intervals(bowls.iter().filter_map(|bowl| bowl.best.as_ref()))
     );
     if has_law {
         caption.push_str(" The uncoloured line joins where the law of the learning rate puts the best rates.");
@@ -107,10 +111,6 @@ fn marked(points: &[LrPoint], is_dense: bool) -> Vec<&LrPoint> {
         places.into_iter().map(|at| runs[at])
     });
     evenly(three.collect::<Vec<_>>().into_iter())
-}
-
-fn rate_axis(rates: [f64; 2]) -> Axis {
-    log_axis("peak learning rate", Numbers::Plain, rates)
 }
 
 /// The highest loss that is drawn at its height.
@@ -201,18 +201,6 @@ fn marks_of_best(best: &BestLr, label: &str, ink: Ink) -> Vec<Mark> {
     interval.into_iter().chain([diamond]).collect()
 }
 
-/// The mean over seeds at each learning rate.
-fn mean_by_lr(mut points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
-    points.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
-    points
-        .chunk_by(|a, b| a[0].total_cmp(&b[0]).is_eq())
-        .map(|runs| {
-            let sum: f64 = runs.iter().map(|run| run[1]).sum();
-            [runs[0][0], sum / runs.len() as f64]
-        })
-        .collect()
-}
-
 /// Bowls straight from the trials: of the most frequent schedule, and of the most frequent other settings.
 pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
     let ended = |trial: &&TrialRow| trial.final_loss.is_some() || trial.diverged_at_tokens.is_some();
@@ -248,118 +236,9 @@ pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
         .collect()
 }
 
-/// The difference of final losses between WSD and cosine at equal size, budget, learning rate and seed.
-pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
-    let pairs = pairs_of(study.trials);
-    let paired: BTreeSet<&str> = pairs
-        .iter()
-        .flat_map(|(wsd, cosine)| [wsd.trial.as_str(), cosine.trial.as_str()])
-        .collect();
-    let omitted = omitted(study.trials, &paired, "without a partner");
-    let schedules: BTreeSet<&str> = study.trials.iter().map(|t| t.schedule.as_str()).collect();
-    let content = if pairs.is_empty() {
-        Content::Missing(
-            if schedules.contains("wsd") && schedules.contains("cosine") {
-                "No finished WSD run has a finished cosine run of the same size, tokens, learning rate and seed."
-            } else {
-                "The study does not hold both WSD and cosine runs."
-            }
-            .to_owned(),
-        )
-    } else {
-        Content::Panels(panels_of_pairs(&pairs, &Roster::of(study.trials)))
-    };
-    FigureView {
-        name: "wsd-vs-cosine",
-        title: "WSD against cosine".to_owned(),
-        caption: format!(
-            "Final loss of WSD minus that of cosine, at equal size, tokens, learning rate and seed. Below the line \
-             WSD is better.{}",
-            if pairs.len() > DOTS_MAX {
-                " Lines and means are of all pairs, dots an even choice."
-            } else {
-                ""
-            }
-        ),
-        key: if pairs.is_empty() {
-            Vec::new()
-        } else {
-            Roster::of(study.trials).key()
-        },
-        content,
-        omitted,
-    }
-}
-
-fn difference((wsd, cosine): &(&TrialRow, &TrialRow)) -> Option<f64> {
-    Some(wsd.final_loss? - cosine.final_loss?)
-}
-
-fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Roster<'_>) -> Vec<Panel> {
-    let budgets = Budgets::of(pairs.iter().map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens)));
-    let rates = positive_range(pairs.iter().map(|(wsd, _)| wsd.lr)).unwrap_or([1e-3, 1e-2]);
-    let differences = range(pairs.iter().filter_map(difference).chain([0.0])).unwrap_or([-0.1, 0.1]);
-    let mut lines: BTreeMap<(usize, u64, String), Vec<[f64; 2]>> = BTreeMap::new();
-    let mut dots: Vec<Vec<Mark>> = vec![Vec::new(); budgets.len()];
-    for pair in pairs {
-        let (wsd, cosine) = pair;
-        let (Some(at), Some(nats)) = (budgets.index(wsd.params_non_embedding, wsd.tokens), difference(pair)) else {
-            continue;
-        };
-        let size = (at, wsd.params_non_embedding, wsd.model.clone());
-        lines.entry(size).or_default().push([wsd.lr, nats]);
-        dots[at].push(Mark::Dot {
-            at: [wsd.lr, nats],
-            ink: sizes.ink(wsd),
-            shape: Shape::Disc,
-            hover: Some(format!("{} against {}\n{nats:+.3} nats", wsd.slug, cosine.slug)),
-        });
-    }
-    let mut panels: Vec<Panel> = (0..budgets.len())
-        .map(|at| Panel {
-            title: budgets.title(at) + &mean_of(&dots[at]),
-            x: rate_axis(rates),
-            y: linear_axis("WSD minus cosine (nats per token)", Numbers::Signed, differences),
-            marks: vec![Mark::Level { y: 0.0 }],
-        })
-        .collect();
-    for ((at, params, model), points) in lines {
-        panels[at].marks.push(Mark::Line {
-            points: mean_by_lr(points),
-            ink: sizes.ink_of(params, &model),
-            stroke: Stroke::Thin,
-            label: Some(text::size_label(&model, params)),
-            hover: None,
-        });
-    }
-    for (panel, dots) in panels.iter_mut().zip(dots) {
-        panel.marks.extend(evenly(dots.into_iter()));
-    }
-    panels
-}
-
-/// `: mean -0.008`, of the heights of dots.
-fn mean_of(dots: &[Mark]) -> String {
-    let heights: Vec<f64> = dots
-        .iter()
-        .filter_map(|mark| match mark {
-            Mark::Dot { at, .. } => Some(at[1]),
-            Mark::Line { .. } | Mark::Span { .. } | Mark::Off { .. } | Mark::Level { .. } => None,
-        })
-        .collect();
-    let mean = heights.iter().sum::<f64>() / heights.len() as f64;
-    format!(": mean {mean:+.3}").replace('-', "\u{2212}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn seeds_of_one_learning_rate_are_averaged() {
-        let runs = vec![[0.01, 4.0], [0.001, 6.0], [0.01, 5.0]];
-        assert_eq!(mean_by_lr(runs), vec![[0.001, 6.0], [0.01, 4.5]]);
-    }
 
     #[test]
     fn of_many_runs_at_one_rate_three_have_a_mark() {
