@@ -4,13 +4,13 @@
 pub mod checkpoint;
 #[path = "../../../src/model/mod.rs"]
 pub mod model;
-#[path = "../../../src/post.rs"]
-pub mod post;
+#[path = "../../../src/mailbox.rs"]
+pub mod mailbox;
 #[path = "../../../src/slurm/mod.rs"]
 pub mod slurm;
 #[path = "../../../src/spec/mod.rs"]
 pub mod spec;
 #[path = "../../../src/units.rs"]
 pub mod units;
-#[path = "../../../src/wire.rs"]
-pub mod wire;
+#[path = "../../../src/protocol.rs"]
+pub mod protocol;

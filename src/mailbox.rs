@@ -20,8 +20,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::Process;
 use crate::units::StageId;
-use crate::wire::Process;
 
 /// Version of this language; a worker of another is not given work.
 pub const POST: u32 = 1;
