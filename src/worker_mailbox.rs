@@ -99,7 +99,7 @@ pub struct Habits {
 
 /// A worker's inbox.
 #[derive(Debug)]
-pub struct Inbox {
+pub struct Mailbox {
     folder: PathBuf,
     habits: Habits,
     began: Instant,
@@ -139,7 +139,7 @@ impl Shared {
     }
 }
 
-impl Inbox {
+impl Mailbox {
     /// Moves into the pool of a call; none: there is nothing to do.
     pub fn join(call: &Call, version: &str, host: &str) -> std::io::Result<Option<Self>> {
         let Some(pool) = &call.pool else { return Ok(None) };
@@ -372,7 +372,7 @@ mod tests {
         write_whole(&folder.join(mailbox::INBOX).join(mailbox::order_file(number)), &text).expect("put");
     }
 
-    fn await_stop(inbox: &Inbox) {
+    fn await_stop(inbox: &Mailbox) {
         for _ in 0..500 {
             if inbox.stopped() {
                 return;
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn orders_are_taken_in_turn_and_a_stop_ends_its_order_alone() {
         let pool = tempfile::tempdir().expect("a folder");
-        let mut inbox = Inbox::open(pool.path(), &hello(), HABITS)
+        let mut inbox = Mailbox::open(pool.path(), &hello(), HABITS)
             .expect("opens")
             .expect("wanted");
         let folder = pool.path().join("workers/1-7-0");
@@ -406,16 +406,16 @@ mod tests {
         await_stop(&inbox);
         assert_eq!(inbox.next_job(), None);
         assert_eq!(bye(&folder), Leaving::Revoked);
-        assert!(Inbox::open(pool.path(), &hello(), HABITS).expect("opens").is_none());
+        assert!(Mailbox::open(pool.path(), &hello(), HABITS).expect("opens").is_none());
     }
 
     #[test]
     fn a_closed_inbox_stops_its_worker_and_a_second_process_has_its_own() {
         let pool = tempfile::tempdir().expect("a folder");
-        let mut first = Inbox::open(pool.path(), &hello(), HABITS)
+        let mut first = Mailbox::open(pool.path(), &hello(), HABITS)
             .expect("opens")
             .expect("wanted");
-        let mut second = Inbox::open(pool.path(), &hello(), HABITS)
+        let mut second = Mailbox::open(pool.path(), &hello(), HABITS)
             .expect("opens")
             .expect("wanted");
         let (one, two) = (pool.path().join("workers/1-7-0"), pool.path().join("workers/1-7-0-1"));
@@ -438,7 +438,7 @@ mod tests {
             idle: Duration::from_millis(30),
             ..HABITS
         };
-        let mut inbox = Inbox::open(pool.path(), &hello(), idle)
+        let mut inbox = Mailbox::open(pool.path(), &hello(), idle)
             .expect("opens")
             .expect("wanted");
         assert_eq!(inbox.next_job(), None);
@@ -447,7 +447,7 @@ mod tests {
             limit: Some(Duration::from_millis(900)),
             ..HABITS
         };
-        let mut inbox = Inbox::open(pool.path(), &hello(), short)
+        let mut inbox = Mailbox::open(pool.path(), &hello(), short)
             .expect("opens")
             .expect("wanted");
         let folder = pool.path().join("workers/1-7-0-1");

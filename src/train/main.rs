@@ -38,7 +38,7 @@ use sandbox::worker_mailbox::{self, Call};
 use crate::failure::Failure;
 use crate::job::{Shelf, VERSION};
 use crate::lines::Lines;
-use crate::serve::Inbox;
+use crate::serve::StdinJobs;
 
 /// Trains stages for `sandbox`.
 #[derive(Parser)]
@@ -76,7 +76,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Before anything slow: from here on Slurm's signals are heard.
     let joined = match &arguments.command {
-        Some(Command::Serve(call)) if call.is_of_a_pool() => Some(mailbox::Inbox::join(call, VERSION, &system::host())),
+        Some(Command::Serve(call)) if call.is_of_a_pool() => {
+            Some(worker_mailbox::Mailbox::join(call, VERSION, &system::host()))
+        }
         _ => None,
     };
     system::flush_denormals();
@@ -113,7 +115,7 @@ fn main() -> ExitCode {
 /// Does the jobs that are named on standard input.
 fn serve() -> Result<(), Failure> {
     system::ignore_interrupts();
-    let mut inbox = Inbox::listen(BufReader::new(std::io::stdin()));
+    let mut inbox = StdinJobs::listen(BufReader::new(std::io::stdin()));
     let mut shelf = Shelf::default();
     while let Some(path) = inbox.next() {
         do_job(&path, &mut shelf, true, &|| inbox.stopped())?;
@@ -122,7 +124,7 @@ fn serve() -> Result<(), Failure> {
 }
 
 /// Does the jobs that come into the inbox of a pool; none: the pool is over.
-fn serve_pool(inbox: Option<mailbox::Inbox>) -> Result<(), Failure> {
+fn serve_pool(inbox: Option<worker_mailbox::Mailbox>) -> Result<(), Failure> {
     let Some(mut inbox) = inbox else { return Ok(()) };
     let mut shelf = Shelf::default();
     while let Some(path) = inbox.next_job() {

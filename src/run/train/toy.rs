@@ -17,7 +17,7 @@ use crate::protocol::{CHECKPOINT_FILE, Checkpoint, Job, LINES_FILE, Line, Point,
 use crate::run::context::{VERSION, host_name};
 use crate::units::Steps;
 use crate::workdir::write_whole;
-use crate::worker_mailbox::{Call, Inbox};
+use crate::worker_mailbox::{Call, Mailbox};
 
 /// Irreducible loss of the planted law, nats per token.
 pub const E: f64 = 1.5;
@@ -84,7 +84,7 @@ pub fn serve(call: &Call) -> std::io::Result<()> {
 
 /// Answers the jobs of a pool.
 fn serve_pool(call: &Call) -> std::io::Result<()> {
-    let Some(mut inbox) = Inbox::join(call, VERSION, &host_name())? else {
+    let Some(mut inbox) = Mailbox::join(call, VERSION, &host_name())? else {
         return Ok(());
     };
     while let Some(path) = inbox.next_job() {
