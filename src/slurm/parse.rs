@@ -145,7 +145,7 @@ pub fn squeue(text: &str) -> Listing {
             job: job.parse().ok()?,
             task: task.parse().ok(),
         };
-        let state = state(&state);
+        let state = task_state(&state);
         Some(Task {
             id,
             exit: wait_status(&exit).filter(|_| matches!(state, TaskState::Gone(_))),
@@ -169,7 +169,7 @@ pub fn show_jobs(text: &str) -> Listing {
         };
         let own: u64 = get("JobId")?.parse().ok()?;
         let job = get("ArrayJobId").and_then(|id| id.parse().ok()).unwrap_or(own);
-        let state = state(get("JobState").unwrap_or(""));
+        let state = task_state(get("JobState").unwrap_or(""));
         Some(Task {
             id: TaskId {
                 job,
@@ -192,7 +192,7 @@ pub fn sacct(text: &str) -> Listing {
     listing(text, |line| {
         let mut columns = line.splitn(5, '|');
         let id = task_id(columns.next()?)?;
-        let state = state(columns.next()?);
+        let state = task_state(columns.next()?);
         let exit = columns.next().and_then(exit);
         Some(Task {
             id,
