@@ -62,7 +62,7 @@ impl Call {
 
     fn hello(&self, version: &str, host: &str) -> Hello {
         Hello {
-            post: mailbox::FORMAT,
+            format: mailbox::FORMAT,
             version: version.to_owned(),
             process: Process::of(std::process::id(), &|path| fs::read_to_string(path).ok()),
             host: host.to_owned(),
@@ -349,7 +349,7 @@ mod tests {
 
     fn hello() -> Hello {
         Hello {
-            post: mailbox::FORMAT,
+            format: mailbox::FORMAT,
             version: "1".to_owned(),
             process: Process::of(1, &|_| None),
             host: "h".to_owned(),

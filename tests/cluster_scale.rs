@@ -277,7 +277,7 @@ fn come(pool: &Path, submission: u64, task: u64) -> Worker {
         fs::create_dir_all(folder.join(name)).expect("a folder");
     }
     let hello = Hello {
-        post: mailbox::FORMAT,
+        format: mailbox::FORMAT,
         version: "1".to_owned(),
         process: Process::of(1, &|_| None),
         host: "h".to_owned(),

@@ -7,7 +7,7 @@ use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::filter::Filter;
-use crate::run::home::status::{HomeStatus, RunningStage, SweepStatus, status};
+use crate::run::home::status::{self, HomeStatus, RunningStage, SweepStatus};
 use crate::units::{human_bytes, human_count, human_seconds};
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) async fn status(context: &Context, args: &StatusArgs, output: &Output) -> Result<u8, Failure> {
-    let mut view = status(context, args.sweep.as_deref()).await?;
+    let mut view = status::status(context, args.sweep.as_deref()).await?;
     if args.trials || args.condition.is_some() {
         let mut trials = context.store().await?.trials(args.sweep.as_deref()).await?;
         let filter = Filter::new(args.condition.as_deref(), &trials)?;

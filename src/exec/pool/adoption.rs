@@ -43,7 +43,8 @@ pub struct Retired {
 /// What a pool is.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    post: u32,
+    #[serde(rename = "post")]
+    format: u32,
     version: String,
     home: String,
     program: Vec<String>,
@@ -59,7 +60,7 @@ impl Note {
         shape.idle = Duration::ZERO;
         let program = settings.program.iter();
         Self {
-            post: mailbox::FORMAT,
+            format: mailbox::FORMAT,
             version: settings.version.clone(),
             home: settings.home.clone(),
             program: program.map(|word| word.to_string_lossy().into_owned()).collect(),

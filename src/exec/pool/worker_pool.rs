@@ -188,7 +188,7 @@ impl Pool {
     fn welcome(&mut self, key: String, worker: RemoteWorker) -> std::io::Result<()> {
         let hello = &worker.hello;
         self.provisioning.came(hello.submission);
-        if hello.post != mailbox::FORMAT || hello.version != self.settings.version {
+        if hello.format != mailbox::FORMAT || hello.version != self.settings.version {
             self.trouble = Some(format!(
                 "a worker of version {} came, this is {}: build both programs together",
                 hello.version, self.settings.version

@@ -17,7 +17,7 @@ const PATIENCE: Timeouts = Timeouts {
 
 fn settled(folder: &Path, now: Instant) -> RemoteWorker {
     let hello = Hello {
-        post: mailbox::FORMAT,
+        format: mailbox::FORMAT,
         version: "1".to_owned(),
         process: Process::of(1, &|_| None),
         host: "h".to_owned(),
