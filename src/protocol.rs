@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::config::RunConfig;
 use crate::units::{StageId, Steps};
+use crate::words::words;
 
 /// Version of this language; both programs refuse another.
 pub const PROTOCOL: u32 = 3;
@@ -19,26 +20,15 @@ pub const LINES_FILE: &str = "lines.jsonl";
 /// Name of the checkpoint in the folder of an attempt.
 pub const CHECKPOINT_FILE: &str = "state.safetensors";
 
-/// Who answers a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trainer {
-    /// A real proxy, trained.
-    Proxy,
-    /// A planted law, for tests of everything around it.
-    Toy,
-    /// Somebody else's run.
-    Imported,
-}
-
-impl Trainer {
-    /// The name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Proxy => "proxy",
-            Self::Toy => "toy",
-            Self::Imported => "imported",
-        }
+words! {
+    /// Who answers a job.
+    pub enum Trainer {
+        /// A real proxy, trained.
+        Proxy = "proxy",
+        /// A planted law, for tests of everything around it.
+        Toy = "toy",
+        /// Somebody else's run.
+        Imported = "imported",
     }
 }
 
@@ -140,57 +130,27 @@ pub struct Point {
     pub bits_per_byte: Option<f64>,
 }
 
-/// Why an attempt ended without a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// The worker went away without a word.
-    WorkerLost,
-    /// The machine or the card had no memory left.
-    OutOfMemory,
-    /// No room on the disk.
-    DiskFull,
-    /// The state to start from is not what it was.
-    DamagedCheckpoint,
-    /// The worker said nothing for too long.
-    TimedOut,
-    /// The prepared data is missing or damaged.
-    Data,
-    /// The worker could not do what the job asks: another version, no such device.
-    Refused,
-    /// It was asked to stop; nobody's fault.
-    Interrupted,
-    /// Anything else, as the worker put it.
-    Other,
-}
-
-impl Cause {
-    /// Every cause.
-    pub const ALL: [Self; 9] = [
-        Self::WorkerLost,
-        Self::OutOfMemory,
-        Self::DiskFull,
-        Self::DamagedCheckpoint,
-        Self::TimedOut,
-        Self::Data,
-        Self::Refused,
-        Self::Interrupted,
-        Self::Other,
-    ];
-
-    /// The name in tables and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::WorkerLost => "worker_lost",
-            Self::OutOfMemory => "out_of_memory",
-            Self::DiskFull => "disk_full",
-            Self::DamagedCheckpoint => "damaged_checkpoint",
-            Self::TimedOut => "timed_out",
-            Self::Data => "data",
-            Self::Refused => "refused",
-            Self::Interrupted => "interrupted",
-            Self::Other => "other",
-        }
+words! {
+    /// Why an attempt ended without a result.
+    pub enum Cause {
+        /// The worker went away without a word.
+        WorkerLost = "worker_lost",
+        /// The machine or the card had no memory left.
+        OutOfMemory = "out_of_memory",
+        /// No room on the disk.
+        DiskFull = "disk_full",
+        /// The state to start from is not what it was.
+        DamagedCheckpoint = "damaged_checkpoint",
+        /// The worker said nothing for too long.
+        TimedOut = "timed_out",
+        /// The prepared data is missing or damaged.
+        Data = "data",
+        /// The worker could not do what the job asks: another version, no such device.
+        Refused = "refused",
+        /// It was asked to stop; nobody's fault.
+        Interrupted = "interrupted",
+        /// Anything else, as the worker put it.
+        Other = "other",
     }
 }
 

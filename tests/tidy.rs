@@ -10,6 +10,7 @@ use fs_err as fs;
 /// A module may import only modules of a lower floor; two modules of one floor never meet.
 const FLOORS: &[(&str, u8, &[&str])] = &[
     ("units", 0, &[]),
+    ("words", 0, &[]),
     ("checkpoint", 1, &["safetensors"]),
     ("fault", 1, &[]),
     ("fit", 1, &[]),

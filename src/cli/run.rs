@@ -36,9 +36,8 @@ pub(super) struct RunArgs {
 /// `CAUSE=N`.
 fn retry(text: &str) -> Result<(Cause, u32), String> {
     let (name, count) = text.split_once('=').ok_or("write CAUSE=N, as in worker_lost=5")?;
-    let names: Vec<&str> = Cause::ALL.iter().map(|cause| cause.name()).collect();
-    let cause = Cause::ALL.into_iter().find(|cause| cause.name() == name);
-    let cause = cause.ok_or_else(|| format!("`{name}` is no cause; there is {}", names.join(", ")))?;
+    let cause =
+        Cause::parse(name).ok_or_else(|| format!("`{name}` is no cause; there is {}", Cause::WORDS.join(", ")))?;
     let count = count.parse().map_err(|_| format!("`{count}` is no whole number"))?;
     Ok((cause, count))
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::exec::WorkersError;
 use crate::exec::pool::PoolError;
-use crate::spec::mistake::Mistake;
+use crate::spec::syntax::mistakes::Mistake;
 use crate::store::StoreError;
 use crate::workdir::WorkdirError;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::record::TrialRow;
 use crate::run::failure::Failure;
-use crate::spec::expr::{Expr, Kind, Name, Value};
+use crate::spec::syntax::expressions::{Expr, Kind, Name, Value};
 
 /// Columns that hold numbers.
 const NUMBERS: [&str; 21] = [

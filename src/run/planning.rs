@@ -62,7 +62,7 @@ pub fn read_sweep(path: &Path, sets: &[String]) -> Result<(Sweep, String, Vec<St
     ))
 }
 
-fn invalid_sweep(file: &str, mistakes: Vec<spec::mistake::Mistake>) -> Failure {
+fn invalid_sweep(file: &str, mistakes: Vec<spec::syntax::mistakes::Mistake>) -> Failure {
     let count = mistakes.len();
     let noun = if count == 1 { "mistake" } else { "mistakes" };
     let mut failure = Failure::invalid(

@@ -9,7 +9,7 @@ use fs_err as fs;
 
 use crate::fit::observation::Observation;
 use crate::run::failure::{At, Failure};
-use crate::spec::expr::{Expr, Kind, Name, Value};
+use crate::spec::syntax::expressions::{Expr, Kind, Name, Value};
 use crate::tables::read::{self, TextTable};
 use crate::units::parse_count;
 

@@ -95,7 +95,7 @@ fn retries(planned: &Planned, request: &Request) -> BTreeMap<Cause, u32> {
     retries.insert(Cause::Interrupted, INTERRUPTED_MOST);
     // Halving the micro-batch ends by itself.
     retries.insert(Cause::OutOfMemory, u32::MAX);
-    for cause in Cause::ALL {
+    for &cause in Cause::ALL {
         let asked = planned.sweep.retry.get(cause.name());
         if let Some(asked) = request.retry.get(&cause).or(asked) {
             retries.insert(cause, *asked);

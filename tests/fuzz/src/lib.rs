@@ -14,3 +14,5 @@ pub mod spec;
 pub mod units;
 #[path = "../../../src/protocol.rs"]
 pub mod protocol;
+#[path = "../../../src/words.rs"]
+pub mod words;

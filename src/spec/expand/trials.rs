@@ -1,16 +1,17 @@
 //! Trials in the making: overrides, conditions, exclusions, and each configuration once.
 //!
-//! Refuses to know where the combinations come from (`expand`).
+//! Refuses to know where the combinations come from (`combinations`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::spec::axes::{AXES, Setting, find};
-use crate::spec::expand::{Row, Unit, all_parameters, drawn, nth, product, unit};
-use crate::spec::mistake::{Findings, Wrong};
-use crate::spec::parameters::Condition;
+use crate::spec::expand::combinations::{Row, Unit, drawn, nth, product, unit};
+use crate::spec::read::parameters::Condition;
 use crate::spec::read::{Draft, Method};
 use crate::spec::resolve::{Assignment, Problem, check, resolve, setting, value};
-use crate::spec::{Settings, TrialSpec};
+use crate::spec::settings::Settings;
+use crate::spec::sweep::TrialSpec;
+use crate::spec::syntax::mistakes::{Findings, Wrong};
 use crate::units::{Length, TokenBudget};
 
 /// Trials in the making.
@@ -150,7 +151,7 @@ impl<'d> Trials<'d> {
         }
         self.note_warmups(findings);
         let mut paths: Vec<&str> = Vec::new();
-        for asked in all_parameters(draft).flat_map(|parameters| &parameters.asked) {
+        for asked in draft.all_parameters().flat_map(|parameters| &parameters.asked) {
             let path = AXES[asked.axis].path;
             if self.settings.iter().all(|settings| setting(settings, path).is_none()) {
                 findings.note(
@@ -180,7 +181,9 @@ impl<'d> Trials<'d> {
 
     /// Says so when the default warm-up keeps budgets from sharing their beginning.
     fn note_warmups(&self, findings: &mut Findings) {
-        let given = all_parameters(self.draft)
+        let given = self
+            .draft
+            .all_parameters()
             .any(|parameters| parameters.asked.iter().any(|a| AXES[a.axis].path == "schedule.warmup"));
         let mut warmups: BTreeMap<(&str, u64), BTreeSet<u64>> = BTreeMap::new();
         for settings in &self.settings {

@@ -1,9 +1,33 @@
 //! The pieces of a condition: words, numbers with their units, quoted texts and symbols.
 //!
-//! Refuses to know how they are put together (`expr`).
+//! Refuses to know how they are put together (`expressions`).
 
-use crate::spec::expr::{ExprError, Operand};
 use crate::units::parse_count;
+
+/// Why a condition cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ExprError {
+    /// What is wrong.
+    pub message: String,
+    /// Column in the condition, in characters from 1.
+    pub column: usize,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+}
+
+/// One side of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Operand {
+    /// The value of a name.
+    Name(String),
+    /// A number.
+    Number(f64),
+    /// So many times the parameters: `20N`.
+    PerParam(f64),
+    /// A text.
+    Text(String),
+}
 
 /// A piece of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]

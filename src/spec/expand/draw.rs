@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::spec::axes::{Axis, Kind};
-use crate::spec::parameters::Range;
+use crate::spec::read::parameters::Range;
 use crate::units::significant;
 
 /// Digits of a number that was drawn: enough for any learning rate, short enough for a table.

@@ -5,10 +5,10 @@
 use std::rc::Rc;
 
 use crate::spec::axes::{self, AXES, Axis, GROUPS};
-use crate::spec::expr::Expr;
-use crate::spec::mistake::{Findings, Place, Wrong, closest};
 use crate::spec::resolve::{Given, names};
-use crate::spec::tree::{Data, Entry, Node, join};
+use crate::spec::syntax::expressions::Expr;
+use crate::spec::syntax::mistakes::{Findings, Place, Wrong, closest};
+use crate::spec::syntax::tree::{Data, Entry, Node, join};
 
 /// A condition and where it stands.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use crate::spec::axes::number;
-use crate::spec::mistake::{Findings, Wrong, closest};
-use crate::spec::tree::{Data, Entry, Node, join};
-use crate::spec::{Budget, Resources};
+use crate::spec::sweep::{Budget, Resources};
+use crate::spec::syntax::mistakes::{Findings, Wrong, closest};
+use crate::spec::syntax::tree::{Data, Entry, Node, join};
 use crate::units::{Params, parse_count};
 
 /// Causes of faults, as workers name them.

@@ -3,8 +3,8 @@
 //! Refuses to know what the keys mean; it knows only which keys of an axis exclude each other.
 
 use crate::model::ladder;
-use crate::spec::mistake::{Findings, Place, Wrong};
-use crate::spec::tree::{Data, Entry, Node, parse};
+use crate::spec::syntax::mistakes::{Findings, Place, Wrong};
+use crate::spec::syntax::tree::{Data, Entry, Node, parse};
 
 /// Keys of an axis that give its values: setting one removes the others.
 const VALUES: &[&str] = &["values", "value", "min", "max", "distribution", "q", "probabilities"];

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
-use crate::spec::mistake::{Findings, Place, Wrong};
+use crate::spec::syntax::mistakes::{Findings, Place, Wrong};
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -312,7 +312,7 @@ pub(crate) fn join(path: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::mistake::Mistake;
+    use crate::spec::syntax::mistakes::Mistake;
 
     fn read(text: &str) -> Result<Node, Vec<Mistake>> {
         let mut findings = Findings::new("f", &[]);

@@ -12,8 +12,9 @@
 //!
 //! One side of a comparison must be a name that is known. A comparison with a value that is missing is false.
 
-use crate::spec::lex::{Token, TokenKind, error, number, tokens};
-use crate::spec::mistake::closest;
+pub use crate::spec::syntax::lex::ExprError;
+use crate::spec::syntax::lex::{Operand, Token, TokenKind, error, number, tokens};
+use crate::spec::syntax::mistakes::closest;
 
 /// The value of a name.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,18 +45,6 @@ pub struct Name<'a> {
     pub kind: Kind<'a>,
 }
 
-/// Why a condition cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ExprError {
-    /// What is wrong.
-    pub message: String,
-    /// Column in the condition, in characters from 1.
-    pub column: usize,
-    /// What was probably meant.
-    pub suggestion: Option<String>,
-}
-
 /// A condition that was read and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expr(Node);
@@ -67,19 +56,6 @@ enum Node {
     Not(Box<Self>),
     Compare(Operand, Op, Operand),
     In(Operand, Vec<Operand>),
-}
-
-/// One side of a comparison.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Operand {
-    /// The value of a name.
-    Name(String),
-    /// A number.
-    Number(f64),
-    /// So many times the parameters: `20N`.
-    PerParam(f64),
-    /// A text.
-    Text(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -418,122 +394,4 @@ fn literal(name: Name, token: &Token) -> Result<Operand, ExprError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NAMES: &[Name] = &[
-        Name {
-            name: "lr",
-            kind: Kind::Number,
-        },
-        Name {
-            name: "tokens",
-            kind: Kind::Number,
-        },
-        Name {
-            name: "params",
-            kind: Kind::Number,
-        },
-        Name {
-            name: "loss",
-            kind: Kind::Number,
-        },
-        Name {
-            name: "model",
-            kind: Kind::Text,
-        },
-        Name {
-            name: "schedule.name",
-            kind: Kind::Word(&["wsd", "cosine"]),
-        },
-    ];
-
-    fn lookup(name: &str) -> Option<Value> {
-        match name {
-            "lr" => Some(Value::Number(0.01)),
-            "tokens" => Some(Value::Number(2000.0)),
-            "params" => Some(Value::Number(100.0)),
-            "model" => Some(Value::Text("9M".to_owned())),
-            "schedule.name" => Some(Value::Text("wsd".to_owned())),
-            _ => None,
-        }
-    }
-
-    fn holds(text: &str) -> bool {
-        Expr::parse(text, NAMES).expect(text).holds(&lookup)
-    }
-
-    #[test]
-    fn conditions_mean_what_they_say() {
-        for held in [
-            "lr == 1e-2",
-            "lr == 1%",
-            "lr >= .01 and model == 9m",
-            "1e-3 < lr",
-            "tokens == 20N",
-            "tokens == 2K and tokens > params",
-            "model in [6K, 9M]",
-            "model not in [6K]",
-            "not model in [6K]",
-            "lr > 1 or (schedule.name == wsd and not lr < 1e-3)",
-            "schedule.name == 'wsd'",
-            "lr > 1 or lr < 1 and lr > 0",
-        ] {
-            assert!(holds(held), "{held}");
-        }
-        for failed in [
-            "lr != 0.01",
-            "lr > 0.01",
-            "model != 9M",
-            "model in []",
-            "(lr > 1 or lr < 1) and lr > 2",
-            "loss < 3",
-            "loss >= 3",
-        ] {
-            assert!(!holds(failed), "{failed}");
-        }
-    }
-
-    #[test]
-    fn mistakes_have_their_column_and_a_suggestion() {
-        let wrong = |text: &str| {
-            let error = Expr::parse(text, NAMES).expect_err(text);
-            (error.column, error.suggestion.unwrap_or_default())
-        };
-        assert_eq!(wrong("lr == 1 and tokns > 3"), (13, "tokens".to_owned()));
-        assert_eq!(wrong("lr = 1"), (4, "==".to_owned()));
-        assert_eq!(wrong("lr == 1 && lr == 2"), (9, "and".to_owned()));
-        assert_eq!(wrong("schedule.name == cosin"), (18, "cosine".to_owned()));
-        assert_eq!(wrong("name == wsd"), (1, "schedule.name".to_owned()));
-        assert_eq!(wrong("model < 9M"), (1, "params".to_owned()));
-        for (text, column) in [
-            ("", 1),
-            ("lr", 3),
-            ("lr ==", 6),
-            ("lr == x", 7),
-            ("lr == nan", 7),
-            ("(lr == 1", 9),
-            ("lr == 1)", 8),
-            ("lr in 1", 7),
-            ("lr in [1 2]", 10),
-            ("lr == 'x", 7),
-            ("lr == model", 7),
-            ("not", 4),
-        ] {
-            assert_eq!(wrong(text).0, column, "{text}");
-        }
-        assert!(Expr::parse(&"(".repeat(10_000), NAMES).is_err());
-        assert!(Expr::parse(&"not ".repeat(10_000), NAMES).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_is_too_strange_to_be_refused(text in "[a-z0-9 .()<>=!&|'\"\\[\\],%N-]{0,40}|\\PC{0,20}") {
-            if let Ok(expr) = Expr::parse(&text, NAMES) {
-                let _ = expr.holds(&lookup);
-            }
-        }
-    }
-}
+mod tests;

@@ -2,15 +2,20 @@
 //!
 //! Refuses to know how trials come out of it (`expand`).
 
+pub(crate) mod parameters;
+mod sections;
+
 use std::collections::BTreeMap;
 
 use crate::model::ladder;
 use crate::spec::axes::{self, AXES, read_name};
-use crate::spec::mistake::{Findings, Place, Wrong, closest};
-use crate::spec::parameters::{self, Condition, Parameters, conditions};
-use crate::spec::sections::{read_budget, read_count, read_resources, read_retry, read_seed, read_seeds, read_target};
-use crate::spec::tree::{Data, Entry, Node, join, quoted};
-use crate::spec::{Budget, Resources};
+use crate::spec::read::parameters::{Condition, Parameters, conditions};
+use crate::spec::read::sections::{
+    read_budget, read_count, read_resources, read_retry, read_seed, read_seeds, read_target,
+};
+use crate::spec::sweep::{Budget, Resources};
+use crate::spec::syntax::mistakes::{Findings, Place, Wrong, closest};
+use crate::spec::syntax::tree::{Data, Entry, Node, join, quoted};
 use crate::units::Params;
 
 /// Keys of the top level.
@@ -76,6 +81,14 @@ pub(crate) struct Draft {
     pub(crate) retry: BTreeMap<String, u32>,
     pub(crate) resources: Resources,
     pub(crate) target: Option<Params>,
+}
+
+impl Draft {
+    /// The axes that are given anywhere: under `parameters`, in a list of trials, in overrides.
+    pub(crate) fn all_parameters(&self) -> impl Iterator<Item = &Parameters> {
+        let overrides = self.overrides.iter().map(|(_, _, parameters)| parameters);
+        std::iter::once(&self.parameters).chain(&self.trials).chain(overrides)
+    }
 }
 
 /// Reads the top level; `stem` names the sweep when the file does not.
