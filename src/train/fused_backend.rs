@@ -1,4 +1,4 @@
-//! Steps by hand: the fused passes of [`crate::fused`] on the memory of libtorch's tensors.
+//! Steps by fused: the fused passes of [`crate::fused`] on the memory of libtorch's tensors.
 //!
 //! For float32 on the CPU; everything else takes libtorch's own gradient, which is the reference that tests this one.
 //! Refuses to know schedules and jobs.
@@ -12,7 +12,7 @@ use crate::model::Batch;
 use crate::optim::AdamW;
 
 /// The passes of one run with all their buffers.
-pub(crate) struct Hand {
+pub(crate) struct FusedBackend {
     engine: Engine,
     /// The gradient of the step.
     gradient: Vec<f32>,
@@ -22,7 +22,7 @@ pub(crate) struct Hand {
     part: usize,
 }
 
-impl Hand {
+impl FusedBackend {
     /// The passes of a run; none where libtorch does them.
     pub(crate) fn new(config: &RunConfig, layout: &Layout, device: Device) -> Option<Self> {
         if device != Device::Cpu || config.precision != Precision::Float32 {
@@ -61,7 +61,7 @@ impl Hand {
         })
     }
 
-    /// Mean loss over all tokens of the batch; its gradient is kept for [`Hand::update`].
+    /// Mean loss over all tokens of the batch; its gradient is kept for [`FusedBackend::update`].
     pub(crate) fn loss_and_gradient(&mut self, flat: &Tensor, batch: &Batch) -> f64 {
         let params = floats(flat);
         self.gradient.fill(0.0);

@@ -8,25 +8,25 @@ use sandbox::data::dataset::{Dataset, SplitTokens};
 use sandbox::data::error::DataError;
 use sandbox::model::config::RunConfig;
 use sandbox::model::order::{WindowOrder, batch_sequences};
+use sandbox::protocol::{Cause, Split};
 use sandbox::units::Steps;
-use sandbox::wire::{Cause, Split};
 use tch::Device;
 
 use crate::failure::Failure;
 use crate::model::Batch;
 
 /// Prepared data, opened.
-pub(crate) struct Feed {
+pub(crate) struct Loader {
     data: Dataset,
 }
 
 /// One run's training batches.
-pub(crate) struct TrainingFeed<'a> {
+pub(crate) struct TrainingLoader<'a> {
     tokens: &'a SplitTokens,
     order: WindowOrder,
 }
 
-impl Feed {
+impl Loader {
     /// Opens the prepared data in a folder.
     pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
         let data = Dataset::open(folder).map_err(unreadable)?;
@@ -34,7 +34,7 @@ impl Feed {
     }
 
     /// The training batches of a run, if this is the data that the run was planned with.
-    pub(crate) fn training(&self, config: &RunConfig) -> Result<TrainingFeed<'_>, Failure> {
+    pub(crate) fn training(&self, config: &RunConfig) -> Result<TrainingLoader<'_>, Failure> {
         let info = self.data.info();
         if info.hash != config.data_hash || info.vocab != config.vocab {
             return Err(Failure::new(
@@ -50,7 +50,7 @@ impl Feed {
             Failure::new(Cause::Data, format!("data `{}`: {why}", info.name))
         })?;
         let tokens = self.data.train().map_err(unreadable)?;
-        Ok(TrainingFeed { tokens, order })
+        Ok(TrainingLoader { tokens, order })
     }
 
     /// Names of the held-out sets, the one of the final loss first.
@@ -86,7 +86,7 @@ impl Feed {
     }
 }
 
-impl TrainingFeed<'_> {
+impl TrainingLoader<'_> {
     /// The batch of the step that follows `done` steps.
     pub(crate) fn batch(&self, config: &RunConfig, done: Steps, device: Device) -> Batch {
         let sequences = batch_sequences(config.tokens_at(done), config.batch_tokens, config.context);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::Serialize;
 
-use crate::exec::slurm;
+use crate::exec::pool;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
@@ -149,7 +149,7 @@ pub async fn collect(context: &Context, request: Request) -> Result<Collected, F
 /// Pools of workers that are over; refused where one may be at work.
 fn idle_pools(context: &Context) -> Result<Vec<(PathBuf, u64, &'static str)>, Failure> {
     let pools = context.workdir.pools();
-    if slurm::has_others(&pools, None)? {
+    if pool::has_others(&pools, None)? {
         // They hold no lock, and what they have written is not in the database yet.
         return Err(Failure::new(
             exit::HELD,
@@ -158,7 +158,7 @@ fn idle_pools(context: &Context) -> Result<Vec<(PathBuf, u64, &'static str)>, Fa
             "run its sweep again, there or here: that takes in what they wrote, or ends them",
         ));
     }
-    let over = slurm::revoked(&pools)?.into_iter();
+    let over = pool::revoked(&pools)?.into_iter();
     Ok(over
         .map(|pool| {
             let bytes = crate::workdir::disk_bytes(&pool);
@@ -168,7 +168,7 @@ fn idle_pools(context: &Context) -> Result<Vec<(PathBuf, u64, &'static str)>, Fa
 }
 
 /// States that no stage that is still to be trained starts from.
-async fn idle_states(store: &mut Store) -> Result<Vec<(StageId, crate::wire::Resume)>, Failure> {
+async fn idle_states(store: &mut Store) -> Result<Vec<(StageId, crate::protocol::Resume)>, Failure> {
     let wanted = store.wanted_states().await?;
     let states = store.all_checkpoints().await?;
     Ok(states

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::exec::slurm::berth::Hint;
+use crate::exec::pool::remote_worker::Hint;
 use crate::slurm::parse::{Task, TaskId};
-use crate::slurm::state::Standing;
+use crate::slurm::state::TaskState;
 
 /// A submission on its way.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ struct Sent {
 
 /// The workers that are on their way.
 #[derive(Debug)]
-pub(super) struct Supply {
+pub(super) struct Provisioning {
     /// Time between two questions to Slurm.
     ask: Duration,
     /// What Slurm said last, and when it was asked.
@@ -35,13 +35,13 @@ pub(super) struct Supply {
     /// Nothing is submitted before: Slurm has to show first what came of the last.
     not_before: Option<Instant>,
     /// Submissions in a row that brought no worker that began with anything.
-    barren: u32,
+    failed: u32,
     /// Those of them whose workers came, and went.
     wasted: BTreeSet<u64>,
     has_worked: bool,
 }
 
-impl Supply {
+impl Provisioning {
     /// Nothing was submitted yet; Slurm is asked so often.
     pub(super) fn new(ask: Duration) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Supply {
             sent: BTreeMap::new(),
             over: BTreeSet::new(),
             not_before: None,
-            barren: 0,
+            failed: 0,
             wasted: BTreeSet::new(),
             has_worked: false,
         }
@@ -82,7 +82,7 @@ impl Supply {
 
     /// A worker has begun with what it was given: the site and the profile are good for something.
     pub(super) fn proved(&mut self) {
-        self.barren = 0;
+        self.failed = 0;
         self.has_worked = true;
         self.wasted.clear();
     }
@@ -90,15 +90,15 @@ impl Supply {
     /// A worker of a submission went away before it began with anything.
     pub(super) fn wasted(&mut self, number: u64, now: Instant) {
         if self.wasted.insert(number) {
-            self.is_barren(now);
+            self.has_failed(now);
         }
     }
 
     /// One submission more has brought nobody who works; the next waits longer.
-    fn is_barren(&mut self, now: Instant) {
-        self.barren += 1;
+    fn has_failed(&mut self, now: Instant) {
+        self.failed += 1;
         // Slower each time: whatever is wrong there does not get better by haste.
-        self.not_before = Some(now + self.ask * (1 << self.barren.min(6)));
+        self.not_before = Some(now + self.ask * (1 << self.failed.min(6)));
     }
 
     /// Whether any worker has ever begun with anything.
@@ -149,20 +149,20 @@ impl Supply {
             let since = sent.accepted.map(|accepted| began.saturating_duration_since(accepted));
             since.is_some_and(|since| sent.is_seen || since > ask) && !living.contains(number)
         };
-        let mut barren = Vec::new();
+        let mut failed = Vec::new();
         self.sent.retain(|number, sent| {
             let over = is_over(number, sent);
             if over && sent.came == 0 {
-                barren.push(*number);
+                failed.push(*number);
             }
             !over
         });
-        for _ in &barren {
-            self.is_barren(now);
+        for _ in &failed {
+            self.has_failed(now);
         }
         self.tasks = tasks.into_iter().map(|(_, task)| (task.id, task)).collect();
         self.asked = Some(began);
-        barren
+        failed
     }
 
     /// Jobs whose workers have not come yet; `here` are the tasks of those that have.
@@ -176,7 +176,7 @@ impl Supply {
     /// Why jobs wait, in Slurm's words, with how many of them.
     pub(super) fn reasons(&self) -> BTreeMap<&str, u64> {
         let mut reasons = BTreeMap::new();
-        let queued = |task: &&Task| task.standing == Standing::Queued && !task.reason.is_empty();
+        let queued = |task: &&Task| task.state == TaskState::Queued && !task.reason.is_empty();
         for task in self.tasks.values().filter(queued) {
             *reasons.entry(task.reason.as_str()).or_default() += 1;
         }
@@ -191,8 +191,8 @@ impl Supply {
     }
 
     /// Submissions in a row that brought no worker.
-    pub(super) fn barren(&self) -> u32 {
-        self.barren
+    pub(super) fn failed(&self) -> u32 {
+        self.failed
     }
 
     /// What Slurm said of a worker's task last; none: it was not asked yet.
@@ -206,13 +206,13 @@ impl Supply {
 
 /// Whether Slurm says that nothing of the task runs any more.
 pub(super) fn is_gone(task: &Task) -> bool {
-    matches!(task.standing, Standing::Gone(_))
+    matches!(task.state, TaskState::Gone(_))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slurm::state::standing;
+    use crate::slurm::state::task_state;
 
     const ASK: Duration = Duration::from_secs(10);
 
@@ -223,7 +223,7 @@ mod tests {
         };
         let task = Task {
             id,
-            standing: standing(state),
+            state: task_state(state),
             nodes: String::new(),
             comment: String::new(),
             reason: String::new(),
@@ -239,70 +239,76 @@ mod tests {
     #[test]
     fn a_worker_is_counted_once_from_its_submission_to_its_end() {
         let t0 = Instant::now();
-        let mut supply = Supply::new(ASK);
+        let mut provisioning = Provisioning::new(ASK);
         let nobody = BTreeSet::new();
-        supply.looked(t0, Vec::new(), t0);
-        supply.sent(1, 2);
-        assert_eq!(supply.coming(&nobody), 2);
+        provisioning.looked(t0, Vec::new(), t0);
+        provisioning.sent(1, 2);
+        assert_eq!(provisioning.coming(&nobody), 2);
         assert!(
-            !supply.is_settled(t0),
+            !provisioning.is_settled(t0),
             "nothing is submitted on top of what is not seen yet"
         );
-        supply.accepted(1, t0);
+        provisioning.accepted(1, t0);
         // A worker may come before Slurm lists it.
-        supply.came(1);
+        provisioning.came(1);
         let (first, second) = (task(1, 0, "RUNNING"), task(1, 1, "PENDING"));
-        assert_eq!(supply.coming(&here(std::slice::from_ref(&first))), 1);
-        supply.looked(t0 + ASK, vec![first.clone(), second.clone()], t0 + ASK);
-        assert_eq!(supply.coming(&here(std::slice::from_ref(&first))), 1);
-        assert!(supply.is_settled(t0 + ASK));
+        assert_eq!(provisioning.coming(&here(std::slice::from_ref(&first))), 1);
+        provisioning.looked(t0 + ASK, vec![first.clone(), second.clone()], t0 + ASK);
+        assert_eq!(provisioning.coming(&here(std::slice::from_ref(&first))), 1);
+        assert!(provisioning.is_settled(t0 + ASK));
         // It leaves before Slurm has noticed.
-        supply.left(first.1.id);
-        assert_eq!(supply.coming(&nobody), 1);
-        supply.looked(
+        provisioning.left(first.1.id);
+        assert_eq!(provisioning.coming(&nobody), 1);
+        provisioning.looked(
             t0 + ASK * 2,
             vec![task(1, 0, "COMPLETED"), task(1, 1, "DREAMING")],
             t0 + ASK * 2,
         );
-        assert_eq!(supply.coming(&nobody), 1, "an unknown state may still come");
-        assert_eq!(supply.looked(t0 + ASK * 3, Vec::new(), t0 + ASK * 3), Vec::<u64>::new());
-        assert_eq!((supply.coming(&nobody), supply.barren()), (0, 0));
+        assert_eq!(provisioning.coming(&nobody), 1, "an unknown state may still come");
+        assert_eq!(
+            provisioning.looked(t0 + ASK * 3, Vec::new(), t0 + ASK * 3),
+            Vec::<u64>::new()
+        );
+        assert_eq!((provisioning.coming(&nobody), provisioning.failed()), (0, 0));
     }
 
     #[test]
     fn an_accepted_submission_that_slurm_forgets_is_noticed_and_the_next_waits_longer() {
         let t0 = Instant::now();
-        let mut supply = Supply::new(ASK);
+        let mut provisioning = Provisioning::new(ASK);
         for round in 1..=3 {
             let t = t0 + ASK * (100 * round);
-            supply.sent(u64::from(round), 4);
-            supply.accepted(u64::from(round), t);
+            provisioning.sent(u64::from(round), 4);
+            provisioning.accepted(u64::from(round), t);
             // Too early to tell: Slurm may not list it yet.
-            assert!(supply.looked(t + ASK / 2, Vec::new(), t).is_empty());
-            assert_eq!(supply.coming(&BTreeSet::new()), 4);
-            assert_eq!(supply.looked(t + ASK * 2, Vec::new(), t), [u64::from(round)]);
-            assert_eq!((supply.coming(&BTreeSet::new()), supply.barren()), (0, round));
-            assert!(!supply.is_settled(t + ASK * ((1 << round) - 1)));
-            assert!(supply.is_settled(t + ASK * (1 << round)));
+            assert!(provisioning.looked(t + ASK / 2, Vec::new(), t).is_empty());
+            assert_eq!(provisioning.coming(&BTreeSet::new()), 4);
+            assert_eq!(provisioning.looked(t + ASK * 2, Vec::new(), t), [u64::from(round)]);
+            assert_eq!(
+                (provisioning.coming(&BTreeSet::new()), provisioning.failed()),
+                (0, round)
+            );
+            assert!(!provisioning.is_settled(t + ASK * ((1 << round) - 1)));
+            assert!(provisioning.is_settled(t + ASK * (1 << round)));
         }
     }
 
     #[test]
     fn workers_that_die_before_their_first_order_are_barren_and_one_that_begins_makes_good() {
         let t0 = Instant::now();
-        let mut supply = Supply::new(ASK);
-        supply.sent(1, 1);
-        supply.accepted(1, t0);
-        assert_eq!(supply.looked(t0, vec![task(1, 0, "FAILED")], t0), [1]);
-        assert_eq!(supply.barren(), 1);
-        supply.sent(2, 2);
-        supply.came(2);
-        assert_eq!(supply.barren(), 1, "coming is not working");
-        supply.wasted(2, t0);
-        supply.wasted(2, t0);
-        assert_eq!(supply.barren(), 2, "a submission counts once");
-        assert!(!supply.is_settled(t0 + ASK * 3));
-        supply.proved();
-        assert_eq!(supply.barren(), 0);
+        let mut provisioning = Provisioning::new(ASK);
+        provisioning.sent(1, 1);
+        provisioning.accepted(1, t0);
+        assert_eq!(provisioning.looked(t0, vec![task(1, 0, "FAILED")], t0), [1]);
+        assert_eq!(provisioning.failed(), 1);
+        provisioning.sent(2, 2);
+        provisioning.came(2);
+        assert_eq!(provisioning.failed(), 1, "coming is not working");
+        provisioning.wasted(2, t0);
+        provisioning.wasted(2, t0);
+        assert_eq!(provisioning.failed(), 2, "a submission counts once");
+        assert!(!provisioning.is_settled(t0 + ASK * 3));
+        provisioning.proved();
+        assert_eq!(provisioning.failed(), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use crate::post;
+use crate::mailbox;
 use crate::slurm::script::Submission;
 use crate::workdir::write_atomic;
 
@@ -23,25 +23,25 @@ pub(super) struct Intent {
     pub(super) tasks: u64,
 }
 
-/// The journal of a pool.
+/// The submissions of a pool.
 #[derive(Debug, Clone)]
-pub(super) struct Journal {
+pub(super) struct Submissions {
     pool: PathBuf,
 }
 
-impl Journal {
-    /// The journal in the folder of a pool.
+impl Submissions {
+    /// The submissions in the folder of a pool.
     pub(super) fn new(pool: &Path) -> Self {
         Self { pool: pool.to_owned() }
     }
 
     fn file(&self, number: u64, ending: &str) -> PathBuf {
-        self.pool.join(post::SUBMISSIONS).join(format!("{number}.{ending}"))
+        self.pool.join(mailbox::SUBMISSIONS).join(format!("{number}.{ending}"))
     }
 
     /// Records that this is about to be submitted, and writes its script.
     pub(super) fn intend(&self, submission: &Submission) -> std::io::Result<()> {
-        fs::create_dir_all(self.pool.join(post::OUT))?;
+        fs::create_dir_all(self.pool.join(mailbox::OUT))?;
         write_atomic(&submission.path, &submission.script)?;
         let intent = Intent {
             number: submission.number,
@@ -59,12 +59,12 @@ impl Journal {
 
     /// Records that every job was cancelled.
     pub(super) fn settled(&self) -> std::io::Result<()> {
-        fs::write(self.pool.join(post::SETTLED), "")
+        fs::write(self.pool.join(mailbox::SETTLED), "")
     }
 
     /// Everything that was ever intended, with its job where one is known.
     pub(super) fn entries(&self) -> std::io::Result<Vec<(Intent, Option<u64>)>> {
-        let folder = match fs::read_dir(self.pool.join(post::SUBMISSIONS)) {
+        let folder = match fs::read_dir(self.pool.join(mailbox::SUBMISSIONS)) {
             Ok(folder) => folder,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),

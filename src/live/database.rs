@@ -20,7 +20,7 @@ const GROWING: Duration = Duration::from_millis(100);
 
 /// What every answer starts from.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Database {
     pub(super) context: Context,
     /// Told apart from every other start of the page.
     born: String,
@@ -47,7 +47,7 @@ pub(super) struct Opened {
     file: (u64, u64),
 }
 
-impl Desk {
+impl Database {
     pub(super) fn new(context: Context) -> Self {
         Self {
             born: context.now(),

@@ -5,19 +5,19 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use sandbox::protocol::{Interval, Job, Line, Resume, resume_file};
 use sandbox::units::Steps;
-use sandbox::wire::{Interval, Job, Line, Resume, resume_file};
 
 use crate::failure::Failure;
 use crate::lines::Lines;
 use crate::step::Trainer;
-use crate::{checkpoint, provoke};
+use crate::{checkpoint, fault_injection};
 
 /// Writing states may take this share of the time at most.
 const SHARE: f64 = 0.03;
 
 /// Leaves states behind.
-pub(crate) struct Keeper<'a> {
+pub(crate) struct Checkpointer<'a> {
     job: &'a Job,
     folder: PathBuf,
     /// Where the last state stands, left behind or started from.
@@ -30,8 +30,8 @@ pub(crate) struct Keeper<'a> {
     began: Instant,
 }
 
-impl<'a> Keeper<'a> {
-    /// A keeper for a job that starts from `from`.
+impl<'a> Checkpointer<'a> {
+    /// A checkpointer for a job that starts from `from`.
     pub(crate) fn new(job: &'a Job, folder: PathBuf, from: Steps) -> Self {
         let now = Instant::now();
         Self {
@@ -71,7 +71,7 @@ impl<'a> Keeper<'a> {
         let start = Instant::now();
         let path = self.folder.join(resume_file(trainer.done));
         let checkpoint = checkpoint::save(trainer, &self.job.stage.0, &path, &|| {
-            provoke::before_rename(self.job, trainer.done);
+            fault_injection::before_rename(self.job, trainer.done);
         })?;
         self.last = trainer.done;
         self.since = Instant::now();

@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 
 use crate::exec::Lost;
+use crate::protocol::{Cause, Checkpoint, Line, Point, Resume, Split};
 use crate::sched::Outcome;
 use crate::stage::StageEvent;
 use crate::store::{Entry, Said, StageDetail};
 use crate::units::{StageId, Steps};
-use crate::wire::{Cause, Checkpoint, Line, Point, Resume, Split};
 use crate::workdir::Workdir;
 
 /// States inside a stage that are kept: the newest, and the one before in case it is damaged.
@@ -18,10 +18,11 @@ const KEPT: usize = 2;
 
 /// One attempt, as it is heard.
 #[derive(Debug)]
-pub(super) struct Hearing {
+pub(super) struct Attempt {
     workdir: Workdir,
     pub(super) stage: StageId,
-    pub(super) attempt: u32,
+    /// Which attempt at the stage, from 1.
+    pub(super) number: u32,
     /// States inside the stage, the newest first.
     kept: Vec<Resume>,
     /// Whether the worker's first line was taken in by an earlier orchestrator.
@@ -58,13 +59,13 @@ impl Heard {
     }
 }
 
-impl Hearing {
+impl Attempt {
     /// Of an attempt at a stage whose states on disk are `kept`, the newest first.
-    pub(super) fn new(workdir: &Workdir, stage: StageId, attempt: u32, kept: Vec<Resume>) -> Self {
+    pub(super) fn new(workdir: &Workdir, stage: StageId, number: u32, kept: Vec<Resume>) -> Self {
         Self {
             workdir: workdir.clone(),
             stage,
-            attempt,
+            number,
             kept,
             is_started: false,
             newest: None,
@@ -114,7 +115,7 @@ impl Hearing {
     }
 
     fn enter(&mut self, line: Line, heard: &mut Heard) {
-        let (stage, attempt) = (self.stage.clone(), self.attempt);
+        let (stage, attempt) = (self.stage.clone(), self.number);
         match line {
             Line::Started {
                 from,

@@ -1,6 +1,6 @@
 //! The one who talks to Slurm, beside the pool: submits, cancels and asks, with patience, and reports.
 //!
-//! Refuses to know workers and stages. A controller that is down makes the clerk wait, never the pool.
+//! Refuses to know workers and stages. A controller that is down makes the submitter wait, never the pool.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::exec::slurm::client::{Client, SubmitError};
-use crate::exec::slurm::journal::Journal;
+use crate::exec::pool::submissions::Submissions;
+use crate::exec::slurm::{Client, SubmitError};
 use crate::slurm::parse::{Task, TaskId};
 use crate::slurm::script::{Submission, number_of};
-use crate::slurm::state::Standing;
+use crate::slurm::state::TaskState;
 
 /// The longest wait between two tries at a controller that does not answer.
 const BACK_OFF_MOST: Duration = Duration::from_mins(2);
@@ -21,9 +21,9 @@ const BACK_OFF_MOST: Duration = Duration::from_mins(2);
 /// So often a submission of which nothing is known is made again: whoever cannot find any makes no more.
 const UNSURE_MOST: u32 = 5;
 
-/// What the clerk is asked to do.
+/// What the submitter is asked to do.
 #[derive(Debug)]
-pub(super) enum Errand {
+pub(super) enum Command {
     /// Submit this, once.
     Submit(Submission),
     /// End these.
@@ -32,7 +32,7 @@ pub(super) enum Errand {
     CancelAll,
 }
 
-/// What the clerk says.
+/// What the submitter says.
 #[derive(Debug)]
 pub(super) enum Report {
     /// Slurm was asked and answered.
@@ -60,55 +60,55 @@ pub(super) enum Report {
     Trouble(String),
 }
 
-/// The pool's end of the line to its clerk.
+/// The pool's end of the line to its submitter.
 #[derive(Debug)]
-pub(super) struct Desk {
-    errands: UnboundedSender<Errand>,
+pub(super) struct Handle {
+    commands: UnboundedSender<Command>,
     reports: UnboundedReceiver<Report>,
-    clerk: JoinHandle<()>,
+    submitter: JoinHandle<()>,
 }
 
-struct Clerk {
+struct Submitter {
     client: Client,
-    journal: Journal,
+    submissions: Submissions,
     pool: String,
     ask: Duration,
-    errands: UnboundedReceiver<Errand>,
+    commands: UnboundedReceiver<Command>,
     reports: UnboundedSender<Report>,
     /// Jobs that carry the key of a submission; the first is the one that counts.
     jobs: BTreeMap<u64, u64>,
     failures: u32,
 }
 
-impl Desk {
-    /// A clerk of a pool of this name, who asks so often; `jobs` are those that the journal knows.
-    pub(super) fn open(client: Client, journal: Journal, pool: &str, ask: Duration) -> std::io::Result<Self> {
-        let (errands, inbox) = unbounded_channel();
+impl Handle {
+    /// A submitter of a pool of this name, who asks so often; `jobs` are those that the submissions knows.
+    pub(super) fn open(client: Client, submissions: Submissions, pool: &str, ask: Duration) -> std::io::Result<Self> {
+        let (commands, inbox) = unbounded_channel();
         let (outbox, reports) = unbounded_channel();
-        let entries = journal.entries()?.into_iter();
-        let clerk = Clerk {
+        let entries = submissions.entries()?.into_iter();
+        let submitter = Submitter {
             client,
             pool: pool.to_owned(),
             ask,
-            errands: inbox,
+            commands: inbox,
             reports: outbox,
             jobs: entries
                 .filter_map(|(intent, job)| Some((intent.number, job?)))
                 .collect(),
-            journal,
+            submissions,
             failures: 0,
         };
         Ok(Self {
-            errands,
+            commands,
             reports,
-            clerk: tokio::spawn(clerk.work()),
+            submitter: tokio::spawn(submitter.work()),
         })
     }
 
     /// Asks for something; it is done after what was asked before.
-    pub(super) fn ask(&self, errand: Errand) {
-        // A clerk that is gone has a panic in it, which the test of its handle at the end shows.
-        drop(self.errands.send(errand));
+    pub(super) fn ask(&self, command: Command) {
+        // A submitter that is gone has a panic in it, which the test of its handle at the end shows.
+        drop(self.commands.send(command));
     }
 
     /// What was reported since the last look.
@@ -124,30 +124,32 @@ impl Desk {
 
     /// Waits until what was asked is done, but no longer than this; whether it is.
     pub(super) async fn close(self, most: Duration) -> bool {
-        let Self { errands, clerk, .. } = self;
-        let abort = clerk.abort_handle();
-        drop(errands);
-        let is_done = tokio::time::timeout(most, clerk).await.is_ok();
+        let Self {
+            commands, submitter, ..
+        } = self;
+        let abort = submitter.abort_handle();
+        drop(commands);
+        let is_done = tokio::time::timeout(most, submitter).await.is_ok();
         abort.abort();
         is_done
     }
 }
 
-impl Clerk {
+impl Submitter {
     async fn work(mut self) {
         let mut next = Instant::now();
         loop {
             let pause = next.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(pause, self.errands.recv()).await {
-                Ok(Some(Errand::Submit(submission))) => {
+            match tokio::time::timeout(pause, self.commands.recv()).await {
+                Ok(Some(Command::Submit(submission))) => {
                     self.submit(&submission).await;
                     // Whether it is really there is worth an early look.
                     next = next.min(Instant::now() + self.ask.min(Duration::from_secs(2)));
                 }
-                Ok(Some(Errand::Cancel(tasks))) => {
+                Ok(Some(Command::Cancel(tasks))) => {
                     self.cancel(&tasks).await;
                 }
-                Ok(Some(Errand::CancelAll)) => self.cancel_all().await,
+                Ok(Some(Command::CancelAll)) => self.cancel_all().await,
                 Ok(None) => return,
                 Err(_) => {
                     self.look().await;
@@ -186,7 +188,7 @@ impl Clerk {
             return None;
         }
         self.failures = 0;
-        // A site may write comments of its own; the journal knows jobs by their numbers, too.
+        // A site may write comments of its own; the submissions knows jobs by their numbers, too.
         let by_job = |task: &Task| {
             self.jobs
                 .iter()
@@ -212,7 +214,7 @@ impl Clerk {
             let job = task.id.job;
             let counted = *self.jobs.entry(*number).or_insert(job);
             let array = TaskId { job, task: None };
-            let is_over = matches!(task.standing, Standing::Gone(_));
+            let is_over = matches!(task.state, TaskState::Gone(_));
             if counted != job && !is_over && !doubles.contains(&array) {
                 doubles.push(array);
             }
@@ -247,7 +249,7 @@ impl Clerk {
             };
             if let Some(job) = job {
                 self.jobs.insert(number, job);
-                if let Err(error) = self.journal.accepted(number, job) {
+                if let Err(error) = self.submissions.accepted(number, job) {
                     // It is found by its key all the same.
                     self.report(Report::Trouble(error.to_string()));
                 }
@@ -255,7 +257,7 @@ impl Clerk {
                 self.report(Report::Accepted { number, at });
                 return;
             }
-            if self.errands.is_closed() {
+            if self.commands.is_closed() {
                 return;
             }
         }
@@ -279,7 +281,7 @@ impl Clerk {
                     return None;
                 }
             }
-            if self.errands.is_closed() {
+            if self.commands.is_closed() {
                 return None;
             }
         }
@@ -307,7 +309,7 @@ impl Clerk {
             if let Some(tasks) = self.look().await {
                 let left = tasks
                     .iter()
-                    .filter(|(_, task)| !matches!(task.standing, Standing::Gone(_)));
+                    .filter(|(_, task)| !matches!(task.state, TaskState::Gone(_)));
                 for (_, task) in left {
                     let array = TaskId {
                         job: task.id.job,
@@ -325,7 +327,7 @@ impl Clerk {
                     }
                 }
                 if self.cancel(&jobs).await
-                    && let Err(error) = self.journal.settled()
+                    && let Err(error) = self.submissions.settled()
                 {
                     self.report(Report::Trouble(error.to_string()));
                 }

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sandbox::fault::{Faults, Kind, VARIABLE};
+use sandbox::protocol::{Cause, Job};
 use sandbox::units::Steps;
-use sandbox::wire::{Cause, Job};
 
 use crate::failure::Failure;
 

@@ -9,17 +9,17 @@ use std::time::Instant;
 use fs_err as fs;
 use serde::de::DeserializeOwned;
 
-use crate::exec::slurm::Patience;
+use crate::exec::pool::Timeouts;
 use crate::exec::{Lost, Written, read_from};
-use crate::post::{self, Beat, Bye, Hello, Leaving, Order};
+use crate::mailbox::{self, Beat, Bye, Hello, Leaving, Order};
+use crate::protocol::{self, Cause, Line};
 use crate::slurm::parse::{Task, TaskId};
-use crate::slurm::state::{Standing, Why};
+use crate::slurm::state::{EndReason, TaskState};
 use crate::units::StageId;
-use crate::wire::{self, Cause, Line};
 
 /// A worker.
 #[derive(Debug)]
-pub(super) struct Berth {
+pub(super) struct RemoteWorker {
     folder: PathBuf,
     /// The number that it has in the records.
     pub(super) number: usize,
@@ -58,17 +58,17 @@ pub(super) struct Hint<'a> {
 
 /// How it stands with a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Health {
     /// It lives, as far as anybody can tell.
-    Lives,
+    Alive,
     /// It has left by itself.
     Left(Leaving),
     /// It gives no sign of life.
-    Silent,
+    NoHeartbeat,
     /// It beats, and says nothing of what it does.
-    Mute,
+    Stalled,
     /// It beats, and does not begin with what it was given.
-    Deaf,
+    NotStarting,
 }
 
 /// What a worker said since the last look.
@@ -105,13 +105,13 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> std::io::Result<Option<T
     }
 }
 
-impl Berth {
+impl RemoteWorker {
     /// The worker in a folder, once it has said who it is.
     pub(super) fn find(folder: PathBuf, number: usize, now: Instant) -> std::io::Result<Option<Self>> {
-        let Some(hello) = read(&folder.join(post::HELLO_FILE))? else {
+        let Some(hello) = read(&folder.join(mailbox::HELLO_FILE))? else {
             return Ok(None);
         };
-        let mut berth = Self {
+        let mut worker = Self {
             number,
             hello,
             beat: None,
@@ -120,13 +120,13 @@ impl Berth {
             busy: None,
             folder,
         };
-        berth.last_order = berth.orders()?.last().map_or(0, |(order, _)| order.number);
-        Ok(Some(berth))
+        worker.last_order = worker.orders()?.last().map_or(0, |(order, _)| order.number);
+        Ok(Some(worker))
     }
 
     /// The number that an earlier orchestrator has given to the worker in a folder.
     pub(super) fn number_in(folder: &Path) -> Option<usize> {
-        fs::read_to_string(folder.join(post::NUMBER_FILE))
+        fs::read_to_string(folder.join(mailbox::NUMBER_FILE))
             .ok()?
             .trim()
             .parse()
@@ -135,13 +135,17 @@ impl Berth {
 
     /// Writes its number down, for the next orchestrator.
     pub(super) fn note_number(&self) -> std::io::Result<()> {
-        fs::write(self.folder.join(post::NUMBER_FILE), self.number.to_string())
+        fs::write(self.folder.join(mailbox::NUMBER_FILE), self.number.to_string())
     }
 
     /// Every order that it was ever given, with whether it was begun, in turn.
     pub(super) fn orders(&self) -> std::io::Result<Vec<(Order, bool)>> {
         let mut orders = Vec::new();
-        for (name, is_begun) in [(post::TAKEN, true), (post::INBOX, false), (post::CLOSED, false)] {
+        for (name, is_begun) in [
+            (mailbox::TAKEN, true),
+            (mailbox::INBOX, false),
+            (mailbox::CLOSED, false),
+        ] {
             let entries = match fs::read_dir(self.folder.join(name)) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -149,7 +153,7 @@ impl Berth {
             };
             for entry in entries {
                 let entry = entry?;
-                let is_order = entry.file_name().to_str().and_then(post::order_number).is_some();
+                let is_order = entry.file_name().to_str().and_then(mailbox::order_number).is_some();
                 if is_order && let Some(order) = read::<Order>(&entry.path())? {
                     orders.push((order, is_begun));
                 }
@@ -172,7 +176,7 @@ impl Berth {
     /// Goes on with an order that an earlier orchestrator has given.
     pub(super) fn adopt(&mut self, order: Order, is_begun: bool, now: Instant) {
         self.busy = Some(Busy {
-            lines: order.job.with_file_name(wire::LINES_FILE),
+            lines: order.job.with_file_name(protocol::LINES_FILE),
             order,
             read_bytes: 0,
             spoke: now,
@@ -196,8 +200,8 @@ impl Berth {
         // Beside the inbox, which must not come into being again where it is closed.
         let made = self.folder.join("order.tmp");
         fs::write(&made, text)?;
-        let inbox = self.folder.join(post::INBOX);
-        let file = post::order_file(order.number);
+        let inbox = self.folder.join(mailbox::INBOX);
+        let file = mailbox::order_file(order.number);
         match fs::rename(&made, inbox.join(&file)) {
             // A rename that NFS has sent twice finds nothing the second time.
             Err(error) if error.kind() == ErrorKind::NotFound && !self.has_arrived(&file)? => return Ok(false),
@@ -210,7 +214,7 @@ impl Berth {
 
     /// Whether an order lies in one of the folders of a worker.
     fn has_arrived(&self, file: &str) -> std::io::Result<bool> {
-        for name in [post::INBOX, post::TAKEN, post::CLOSED] {
+        for name in [mailbox::INBOX, mailbox::TAKEN, mailbox::CLOSED] {
             if self.folder.join(name).join(file).try_exists()? {
                 return Ok(true);
             }
@@ -223,7 +227,7 @@ impl Berth {
         match &mut self.busy {
             Some(busy) => {
                 busy.is_stopped = true;
-                fs::write(self.folder.join(post::stop_file(busy.order.number)), "")
+                fs::write(self.folder.join(mailbox::stop_file(busy.order.number)), "")
             }
             None => Ok(()),
         }
@@ -231,7 +235,7 @@ impl Berth {
 
     /// Closes its inbox: it begins nothing any more, and notices at its next sign of life.
     pub(super) fn close(&self) -> std::io::Result<()> {
-        match fs::rename(self.folder.join(post::INBOX), self.folder.join(post::CLOSED)) {
+        match fs::rename(self.folder.join(mailbox::INBOX), self.folder.join(mailbox::CLOSED)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -243,11 +247,11 @@ impl Berth {
         let Some(busy) = self.busy.as_ref().filter(|busy| !busy.is_begun) else {
             return Ok(false);
         };
-        let file = post::order_file(busy.order.number);
-        if self.folder.join(post::TAKEN).join(&file).try_exists()? {
+        let file = mailbox::order_file(busy.order.number);
+        if self.folder.join(mailbox::TAKEN).join(&file).try_exists()? {
             return Ok(false);
         }
-        match fs::remove_file(self.folder.join(post::CLOSED).join(&file)) {
+        match fs::remove_file(self.folder.join(mailbox::CLOSED).join(&file)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(true),
         }
@@ -265,17 +269,22 @@ impl Berth {
 
     /// Its last word.
     pub(super) fn bye(&self) -> std::io::Result<Option<Leaving>> {
-        Ok(read::<Bye>(&self.folder.join(post::BYE_FILE))?.map(|bye| bye.why))
+        Ok(read::<Bye>(&self.folder.join(mailbox::BYE_FILE))?.map(|bye| bye.why))
     }
 
     /// How it stands with it. To be asked before its lines are read: what a dead worker said is in the file by then.
-    pub(super) fn fate(&mut self, now: Instant, hint: Option<Hint<'_>>, patience: &Patience) -> std::io::Result<Fate> {
-        let beat: Option<Beat> = read(&self.folder.join(post::BEAT_FILE))?;
+    pub(super) fn health(
+        &mut self,
+        now: Instant,
+        hint: Option<Hint<'_>>,
+        timeouts: &Timeouts,
+    ) -> std::io::Result<Health> {
+        let beat: Option<Beat> = read(&self.folder.join(mailbox::BEAT_FILE))?;
         if beat.is_some() && beat != self.beat {
             self.beat = beat;
             self.heard = now;
         } else if let Some(why) = self.bye()? {
-            return Ok(Fate::Left(why));
+            return Ok(Health::Left(why));
         }
         if let (Some(busy), Some(beat)) = (&mut self.busy, self.beat)
             && beat.taken >= busy.order.number
@@ -285,20 +294,20 @@ impl Berth {
             busy.spoke = now;
         }
         let lease = if hint.is_some_and(|hint| hint.says_gone(self.heard)) {
-            patience.short_lease
+            timeouts.short_lease
         } else {
-            patience.lease
+            timeouts.lease
         };
         if now.duration_since(self.heard) > lease {
-            return Ok(Fate::Silent);
+            return Ok(Health::NoHeartbeat);
         }
         // Before its first order a worker loads its libraries, on a busy file system for minutes.
         let has_loaded = self.beat.is_some_and(|beat| beat.taken > 0);
-        let deaf = if has_loaded { patience.lease } else { patience.silence };
+        let deaf = if has_loaded { timeouts.lease } else { timeouts.silence };
         Ok(match &self.busy {
-            Some(busy) if busy.is_begun && now.duration_since(busy.spoke) > patience.silence => Fate::Mute,
-            Some(busy) if !busy.is_begun && now.duration_since(busy.spoke) > deaf => Fate::Deaf,
-            Some(_) | None => Fate::Lives,
+            Some(busy) if busy.is_begun && now.duration_since(busy.spoke) > timeouts.silence => Health::Stalled,
+            Some(busy) if !busy.is_begun && now.duration_since(busy.spoke) > deaf => Health::NotStarting,
+            Some(_) | None => Health::Alive,
         })
     }
 
@@ -330,31 +339,31 @@ impl Berth {
     }
 
     /// How it went away.
-    pub(super) fn lost(&self, fate: &Fate, hint: Option<Hint<'_>>) -> Lost {
+    pub(super) fn lost(&self, health: &Health, hint: Option<Hint<'_>>) -> Lost {
         let gone = hint.and_then(Hint::gone);
         let told = gone
             .and_then(|task| task.exit)
-            .and_then(|exit| wire::cause_of_exit(exit.code));
-        let why = gone.and_then(|task| match task.standing {
-            Standing::Gone(why) => Some(why),
-            Standing::Queued | Standing::Running | Standing::Paused | Standing::Unknown(_) => None,
+            .and_then(|exit| protocol::cause_of_exit(exit.code));
+        let why = gone.and_then(|task| match task.state {
+            TaskState::Gone(why) => Some(why),
+            TaskState::Queued | TaskState::Running | TaskState::Paused | TaskState::Unknown(_) => None,
         });
         let is_paused = hint
             .and_then(|hint| hint.task)
-            .is_some_and(|task| task.standing == Standing::Paused);
-        let (cause, what) = match fate {
-            Fate::Mute => (Cause::TimedOut, "it said nothing for too long".to_owned()),
-            Fate::Left(leaving) => (
+            .is_some_and(|task| task.state == TaskState::Paused);
+        let (cause, what) = match health {
+            Health::Stalled => (Cause::TimedOut, "it said nothing for too long".to_owned()),
+            Health::Left(leaving) => (
                 told.unwrap_or(Cause::WorkerLost),
                 format!("it left without a last word: {}", leaving.text()),
             ),
-            Fate::Silent if is_paused => (
+            Health::NoHeartbeat if is_paused => (
                 // What a site does to jobs is nobody's fault.
                 Cause::Interrupted,
                 "it gives no sign of life: Slurm has suspended its job".to_owned(),
             ),
-            Fate::Silent | Fate::Deaf | Fate::Lives => (
-                told.or(why.map(Why::cause)).unwrap_or(Cause::WorkerLost),
+            Health::NoHeartbeat | Health::NotStarting | Health::Alive => (
+                told.or(why.map(EndReason::cause)).unwrap_or(Cause::WorkerLost),
                 "it gives no sign of life".to_owned(),
             ),
         };
@@ -368,14 +377,13 @@ impl Berth {
 impl<'a> Hint<'a> {
     /// Whether Slurm, asked after the last sign of life, says that the task is gone.
     fn says_gone(self, heard: Instant) -> bool {
-        self.asked > heard && self.task.is_none_or(|task| matches!(task.standing, Standing::Gone(_)))
+        self.asked > heard && self.task.is_none_or(|task| matches!(task.state, TaskState::Gone(_)))
     }
 
     fn gone(self) -> Option<&'a Task> {
-        self.task.filter(|task| matches!(task.standing, Standing::Gone(_)))
+        self.task.filter(|task| matches!(task.state, TaskState::Gone(_)))
     }
 }
 
 #[cfg(test)]
-#[path = "berth_tests.rs"]
 mod tests;

@@ -12,18 +12,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::exec::{self, Workers};
 use crate::fault::Kind;
 use crate::plan::{StageKind, StagePlan};
+use crate::protocol::{self, Cause, Checkpoint, Job, Resume};
 use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
-use crate::run::hearing::Hearing;
-use crate::run::limits;
-use crate::run::orchestrate::{Progress, Request, Trained};
 use crate::run::planning::Planned;
-use crate::run::reclaim::remove;
+use crate::run::train::attempt::Attempt;
+use crate::run::train::orchestrate::{Progress, Request, Trained};
+use crate::run::train::recovery::remove;
+use crate::run::train::resources;
 use crate::sched::{Effect, News, Outcome, Scheduler};
 use crate::stage::{StageEvent, StageState};
 use crate::store::{Entry, StageDetail, Store};
 use crate::units::StageId;
-use crate::wire::{self, Cause, Checkpoint, Job, Resume};
 use crate::workdir::write_whole;
 
 /// How often workers are looked after that do not ring.
@@ -36,17 +36,17 @@ const GLANCE: Duration = Duration::from_secs(1);
 const EVAL_WINDOWS: u64 = 256;
 
 /// What a run has to work with.
-pub(super) struct Means {
+pub(super) struct Equipment {
     /// The database.
     pub(super) store: Store,
     /// The workers.
     pub(super) workers: Workers,
     /// The attempts that they make.
-    pub(super) at_work: BTreeMap<StageId, Hearing>,
+    pub(super) at_work: BTreeMap<StageId, Attempt>,
 }
 
 /// What runs and what is written while it runs.
-pub(super) struct Orchestra<'a> {
+pub(super) struct Driver<'a> {
     context: &'a Context,
     planned: &'a Planned,
     /// The database; the one writer is here.
@@ -55,7 +55,7 @@ pub(super) struct Orchestra<'a> {
     scheduler: Scheduler,
     stages: BTreeMap<StageId, StagePlan>,
     /// The attempts that run.
-    hearings: BTreeMap<StageId, Hearing>,
+    attempts: BTreeMap<StageId, Attempt>,
     /// What the last line of each attempt said, until it is written.
     details: BTreeMap<StageId, StageDetail>,
     /// What was trained so far.
@@ -69,20 +69,20 @@ pub(super) struct Orchestra<'a> {
     is_done: bool,
 }
 
-impl<'a> Orchestra<'a> {
+impl<'a> Driver<'a> {
     pub(super) async fn new(
         context: &'a Context,
         planned: &'a Planned,
-        means: Means,
+        equipment: Equipment,
         stages: &[StagePlan],
         request: &Request,
         deadline: Option<Instant>,
     ) -> Result<Self, Failure> {
-        let Means {
+        let Equipment {
             mut store,
             workers,
             at_work,
-        } = means;
+        } = equipment;
         let attempts = store.attempts().await?;
         let reopened: Vec<Entry> = stages
             .iter()
@@ -97,8 +97,8 @@ impl<'a> Orchestra<'a> {
             store.append(&context.now(), &reopened).await?;
         }
         let peaks = store.peaks().await?;
-        let limits = limits::limits(context, planned, request, at_work.len());
-        let tasks = limits::tasks(stages, planned, &attempts, &peaks, request, &at_work);
+        let limits = resources::limits(context, planned, request, at_work.len());
+        let tasks = resources::tasks(stages, planned, &attempts, &peaks, request, &at_work);
         let glance = (store.data_version().await?, Instant::now());
         Ok(Self {
             context,
@@ -107,7 +107,7 @@ impl<'a> Orchestra<'a> {
             workers,
             scheduler: Scheduler::new(tasks, limits),
             stages: stages.iter().map(|stage| (stage.id.clone(), stage.clone())).collect(),
-            hearings: at_work,
+            attempts: at_work,
             details: BTreeMap::new(),
             trained: Trained::default(),
             deadline,
@@ -164,13 +164,13 @@ impl<'a> Orchestra<'a> {
     }
 
     /// Gives back what it was given, with what was trained, and whether what is left can be trained after a new plan.
-    pub(super) fn leave(self) -> (Means, Trained, bool) {
-        let means = Means {
+    pub(super) fn leave(self) -> (Equipment, Trained, bool) {
+        let equipment = Equipment {
             store: self.store,
             workers: self.workers,
-            at_work: self.hearings,
+            at_work: self.attempts,
         };
-        (means, self.trained, self.needs_plan)
+        (equipment, self.trained, self.needs_plan)
     }
 
     async fn stop(&mut self, why: &'static str, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
@@ -207,22 +207,22 @@ impl<'a> Orchestra<'a> {
     async fn hear(&mut self, news: exec::News, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
         let exec::News {
             stage,
-            attempt,
+            attempt: number,
             lines,
             bytes,
             lost,
         } = news;
-        let hearing = self.hearings.get_mut(&stage);
+        let attempt = self.attempts.get_mut(&stage);
         // A worker may still speak of an attempt that is over for everybody else.
-        let Some(hearing) = hearing.filter(|hearing| hearing.attempt == attempt) else {
+        let Some(attempt) = attempt.filter(|attempt| attempt.number == number) else {
             return Ok(());
         };
-        hearing.bytes += bytes;
-        let mut heard = hearing.hear(lines);
-        let mut ending = hearing.ending(heard.last.take(), lost);
+        attempt.bytes += bytes;
+        let mut heard = attempt.hear(lines);
+        let mut ending = attempt.ending(heard.last.take(), lost);
         if !heard.said.is_empty() {
             self.store
-                .take_in(&self.context.now(), &stage, attempt, &heard.said)
+                .take_in(&self.context.now(), &stage, number, &heard.said)
                 .await?;
             remove(&heard.unneeded);
         }
@@ -247,8 +247,8 @@ impl<'a> Orchestra<'a> {
         detail: StageDetail,
         observe: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), Failure> {
-        let hearing = self.hearings.remove(&stage).expect("what runs was launched");
-        self.account(&hearing, outcome, &detail);
+        let attempt = self.attempts.remove(&stage).expect("what runs was launched");
+        self.account(&attempt, outcome, &detail);
         observe(Progress::Ended(
             &self.stages[&stage],
             outcome,
@@ -264,14 +264,14 @@ impl<'a> Orchestra<'a> {
             News::Ended {
                 stage: stage.clone(),
                 outcome,
-                has_moved: hearing.has_moved(),
+                has_moved: attempt.has_moved(),
             },
             observe,
         )
         .await?;
         if !matches!(outcome, Outcome::Faulted(_)) {
-            self.strike(Kind::Unfollowed, &stage, hearing.attempt);
-            remove(&hearing.states().collect::<Vec<_>>());
+            self.strike(Kind::Unfollowed, &stage, attempt.number);
+            remove(&attempt.states().collect::<Vec<_>>());
         }
         Ok(())
     }
@@ -298,9 +298,9 @@ impl<'a> Orchestra<'a> {
         Ok(())
     }
 
-    fn account(&mut self, hearing: &Hearing, outcome: Outcome, detail: &StageDetail) {
-        let plan = &self.stages[&hearing.stage];
-        let from = hearing.from.unwrap_or(plan.from).0;
+    fn account(&mut self, attempt: &Attempt, outcome: Outcome, detail: &StageDetail) {
+        let plan = &self.stages[&attempt.stage];
+        let from = attempt.from.unwrap_or(plan.from).0;
         let steps = detail.step.unwrap_or(from).saturating_sub(from);
         let tokens = steps * plan.config.batch_tokens.0;
         self.trained.stages += u64::from(!matches!(outcome, Outcome::Faulted(_)));
@@ -393,7 +393,7 @@ impl<'a> Orchestra<'a> {
         let mut config = plan.config.clone();
         config.numerics.micro_batch = micro_batch(&plan, halvings);
         let job = Job {
-            protocol: wire::PROTOCOL,
+            protocol: protocol::PROTOCOL,
             version: VERSION.to_owned(),
             stage: stage.clone(),
             attempt,
@@ -402,18 +402,18 @@ impl<'a> Orchestra<'a> {
             to: plan.to,
             parent,
             resume: kept.iter().map(|resume| self.opened(resume)).collect(),
-            checkpoint_every: limits::interval(self.planned, &plan),
+            checkpoint_every: resources::interval(self.planned, &plan),
             keep_state: plan.kind == StageKind::Trunk || self.planned.sweep.resources.keep_weights,
             data: std::path::absolute(self.data_folder(&plan))?,
             eval_windows: EVAL_WINDOWS,
             device: self.context.device_name(device),
         };
-        let path = folder.join(wire::JOB_FILE);
+        let path = folder.join(protocol::JOB_FILE);
         let text = serde_json::to_string_pretty(&job).map_err(std::io::Error::other)?;
         write_whole(&path, text.as_bytes())?;
-        let mut hearing = Hearing::new(&self.context.workdir, stage.clone(), attempt, kept);
-        hearing.bytes = text.len() as u64;
-        self.hearings.insert(stage.clone(), hearing);
+        let mut ongoing = Attempt::new(&self.context.workdir, stage.clone(), attempt, kept);
+        ongoing.bytes = text.len() as u64;
+        self.attempts.insert(stage.clone(), ongoing);
         let path = std::path::absolute(&path)?;
         Ok(self.workers.launch(stage.clone(), attempt, device, &path).await?)
     }
@@ -453,7 +453,7 @@ async fn pause(workers: &Workers, interrupt: &mut Signal, terminate: &mut Signal
     tokio::select! {
         _ = interrupt.recv() => Some("signal"),
         _ = terminate.recv() => Some("sigterm"),
-        () = workers.bell() => None,
+        () = workers.wakeup() => None,
         () = tokio::time::sleep(POLL) => None,
     }
 }

@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use crate::exec::{Lost, News};
+use crate::protocol::Cause;
 use crate::units::StageId;
-use crate::wire::Cause;
 
 /// An attempt without a worker.
 #[derive(Debug)]

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use crate::exec::pool::remote_worker::{self, Health, RemoteWorker};
+use crate::exec::pool::submissions::Submissions;
+use crate::exec::pool::submitter::{Command, Handle};
+use crate::exec::pool::worker_pool::{Pool, pool_name, revoke};
+use crate::exec::pool::{PoolError, Settings, Timeouts};
 use crate::exec::read_from;
-use crate::exec::slurm::berth::{self, Berth, Fate};
-use crate::exec::slurm::clerk::{Desk, Errand};
-use crate::exec::slurm::client::Client;
-use crate::exec::slurm::journal::Journal;
-use crate::exec::slurm::pool::{Pool, pool_name, revoke};
-use crate::exec::slurm::{Patience, PoolError, Settings};
-use crate::post;
+use crate::exec::slurm::Client;
+use crate::mailbox;
+use crate::protocol::{LINES_FILE, Line};
 use crate::units::StageId;
-use crate::wire::{LINES_FILE, Line};
 use crate::workdir::write_atomic;
 
 /// An attempt that a worker of an earlier orchestrator has, and whose lines come from the first on.
@@ -43,7 +43,8 @@ pub struct Retired {
 /// What a pool is.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    post: u32,
+    #[serde(rename = "post")]
+    format: u32,
     version: String,
     home: String,
     program: Vec<String>,
@@ -59,7 +60,7 @@ impl Note {
         shape.idle = Duration::ZERO;
         let program = settings.program.iter();
         Self {
-            post: post::POST,
+            format: mailbox::FORMAT,
             version: settings.version.clone(),
             home: settings.home.clone(),
             program: program.map(|word| word.to_string_lossy().into_owned()).collect(),
@@ -76,12 +77,12 @@ struct Generation {
 
 impl Generation {
     fn is_revoked(&self) -> bool {
-        self.folder.join(post::REVOKED).exists()
+        self.folder.join(mailbox::REVOKED).exists()
     }
 
     /// Whether nothing of it is left on Slurm.
     fn is_settled(&self) -> bool {
-        self.is_revoked() && self.folder.join(post::SETTLED).exists()
+        self.is_revoked() && self.folder.join(mailbox::SETTLED).exists()
     }
 }
 
@@ -121,7 +122,7 @@ fn generation(number: u64) -> String {
 fn heir(settings: &Settings, pools: &[Generation]) -> std::io::Result<Option<PathBuf>> {
     let ours = Note::of(settings);
     for pool in pools.iter().rev().filter(|pool| !pool.is_revoked()) {
-        let note: Option<Note> = berth::read(&pool.folder.join(post::POOL_FILE))?;
+        let note: Option<Note> = remote_worker::read(&pool.folder.join(mailbox::POOL_FILE))?;
         if note.is_some_and(|note| note == ours) {
             return Ok(Some(pool.folder.clone()));
         }
@@ -148,12 +149,12 @@ impl Pool {
             None => found_pool(&settings, pools.last().map_or(1, |newest| newest.number + 1))?,
         };
         let owner = serde_json::to_vec(&settings.owner).map_err(std::io::Error::other)?;
-        write_atomic(&folder.join(post::OWNER_FILE), &owner)?;
-        let journal = Journal::new(&folder);
+        write_atomic(&folder.join(mailbox::OWNER_FILE), &owner)?;
+        let submissions = Submissions::new(&folder);
         let generation = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = pool_name(&settings.home, &generation);
-        let desk = Desk::open(client.clone(), journal.clone(), &name, settings.patience.ask)?;
-        let mut pool = Self::new(settings, site, folder, desk, journal);
+        let submitter = Handle::open(client.clone(), submissions.clone(), &name, settings.timeouts.ask)?;
+        let mut pool = Self::new(settings, site, folder, submitter, submissions);
         let adopted = if found.is_some() {
             pool.take_over(runs).await?
         } else {
@@ -166,21 +167,21 @@ impl Pool {
         let now = Instant::now();
         let mut found = Vec::new();
         for (key, folder) in worker_folders(&self.folder)? {
-            let Some(number) = Berth::number_in(&folder) else {
+            let Some(number) = RemoteWorker::number_in(&folder) else {
                 // Nobody knew it yet; the first look finds it.
                 continue;
             };
             self.next_number = self.next_number.max(number + 1);
-            if let Some(berth) = Berth::find(folder, number, now)? {
-                let order = berth.orders()?.pop();
-                found.push((key, berth, order));
+            if let Some(worker) = RemoteWorker::find(folder, number, now)? {
+                let order = worker.orders()?.pop();
+                found.push((key, worker, order));
             }
         }
         // Whoever has begun comes first: where an attempt lies with two workers, the other never had more than its order.
         found.sort_by_key(|(_, _, order)| !order.as_ref().is_some_and(|(_, is_begun)| *is_begun));
         let mut adopted: Vec<Adopted> = Vec::new();
         let mut unwanted = Vec::new();
-        for (key, mut berth, order) in found {
+        for (key, mut worker, order) in found {
             match order {
                 Some((order, is_begun)) if runs(&order.stage, order.attempt) => {
                     let ours = Adopted {
@@ -188,46 +189,47 @@ impl Pool {
                         attempt: order.attempt,
                     };
                     if adopted.contains(&ours) {
-                        berth.close()?;
-                        self.dismiss(key, &berth, true);
+                        worker.close()?;
+                        self.dismiss(key, &worker, true);
                         continue;
                     }
                     adopted.push(ours);
-                    berth.adopt(order, is_begun, now);
-                    self.berths.insert(key, berth);
+                    worker.adopt(order, is_begun, now);
+                    self.workers.insert(key, worker);
                 }
                 Some((order, _)) if !has_ended(&order)? => {
                     // Nobody wants what it does.
-                    berth.close()?;
-                    self.dismiss(key, &berth, true);
-                    unwanted.push(berth);
+                    worker.close()?;
+                    self.dismiss(key, &worker, true);
+                    unwanted.push(worker);
                 }
-                Some(_) | None if berth.bye()?.is_some() => self.dismiss(key, &berth, false),
+                Some(_) | None if worker.bye()?.is_some() => self.dismiss(key, &worker, false),
                 Some(_) | None => {
-                    self.berths.insert(key, berth);
+                    self.workers.insert(key, worker);
                 }
             }
         }
-        for (intent, job) in self.journal.entries()? {
-            self.supply.inherited(intent.number, intent.tasks, job.is_some(), now);
+        for (intent, job) in self.submissions.entries()? {
+            self.provisioning
+                .inherited(intent.number, intent.tasks, job.is_some(), now);
         }
         // What they hand back is for whoever reads attempts that were left behind.
-        farewells(unwanted, &self.settings.patience).await?;
+        farewells(unwanted, &self.settings.timeouts).await?;
         Ok(adopted)
     }
 }
 
 /// Waits until each of these workers has left, or has been silent for its lease; gives how many left, and how many are
 /// silent.
-async fn farewells(mut workers: Vec<Berth>, patience: &Patience) -> Result<(usize, usize), PoolError> {
+async fn farewells(mut workers: Vec<RemoteWorker>, timeouts: &Timeouts) -> Result<(usize, usize), PoolError> {
     let (mut left, mut silent) = (0, 0);
     while !workers.is_empty() {
         let mut there = Vec::new();
-        for mut berth in workers {
-            match berth.fate(Instant::now(), None, patience)? {
-                Fate::Left(_) => left += 1,
-                Fate::Silent => silent += 1,
-                Fate::Lives | Fate::Mute | Fate::Deaf => there.push(berth),
+        for mut worker in workers {
+            match worker.health(Instant::now(), None, timeouts)? {
+                Health::Left(_) => left += 1,
+                Health::NoHeartbeat => silent += 1,
+                Health::Alive | Health::Stalled | Health::NotStarting => there.push(worker),
             }
         }
         workers = there;
@@ -241,17 +243,17 @@ fn found_pool(settings: &Settings, number: u64) -> std::io::Result<PathBuf> {
     let folder = settings.pools.join(generation(number));
     fs::create_dir(&folder)?;
     // Before its first worker comes.
-    for name in [post::WORKERS, post::OUT, post::SCRIPTS, post::SUBMISSIONS] {
+    for name in [mailbox::WORKERS, mailbox::OUT, mailbox::SCRIPTS, mailbox::SUBMISSIONS] {
         fs::create_dir(folder.join(name))?;
     }
     let note = serde_json::to_vec_pretty(&Note::of(settings)).map_err(std::io::Error::other)?;
-    write_atomic(&folder.join(post::POOL_FILE), &note)?;
+    write_atomic(&folder.join(mailbox::POOL_FILE), &note)?;
     Ok(folder)
 }
 
 /// The folders of a pool's workers.
 fn worker_folders(pool: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
-    let folder = pool.join(post::WORKERS);
+    let folder = pool.join(mailbox::WORKERS);
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -268,7 +270,7 @@ fn worker_folders(pool: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
 }
 
 /// Whether the lines of an order have their last.
-fn has_ended(order: &post::Order) -> std::io::Result<bool> {
+fn has_ended(order: &mailbox::Order) -> std::io::Result<bool> {
     let written = read_from(&order.job.with_file_name(LINES_FILE), order.attempt, &mut 0)?;
     Ok(written.lines.last().is_some_and(Line::is_last))
 }
@@ -302,7 +304,7 @@ pub fn has_others(pools: &Path, keep: Option<&Settings>) -> std::io::Result<bool
 pub async fn retire_others(
     pools: &Path,
     keep: Option<&Settings>,
-    patience: &Patience,
+    timeouts: &Timeouts,
     client: &Client,
     runs: &dyn Fn(&StageId, u32) -> bool,
 ) -> Result<Retired, PoolError> {
@@ -310,32 +312,32 @@ pub async fn retire_others(
     let others = others(pools, keep)?;
     let now = Instant::now();
     let mut workers = Vec::new();
-    let mut desks = Vec::new();
+    let mut submitters = Vec::new();
     for folder in &others {
         revoke(folder)?;
         let generation = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         for (_, folder) in worker_folders(folder)? {
-            if let Some(berth) = Berth::find(folder, 0, now)? {
-                berth.close()?;
-                let orders = berth.orders()?;
+            if let Some(worker) = RemoteWorker::find(folder, 0, now)? {
+                worker.close()?;
+                let orders = worker.orders()?;
                 if orders.iter().any(|(order, _)| runs(&order.stage, order.attempt)) {
-                    workers.push(berth);
+                    workers.push(worker);
                 }
             }
         }
-        let note: Option<Note> = berth::read(&folder.join(post::POOL_FILE))?;
+        let note: Option<Note> = remote_worker::read(&folder.join(mailbox::POOL_FILE))?;
         if let Some(note) = note {
             let name = pool_name(&note.home, &generation);
-            let desk = Desk::open(client.clone(), Journal::new(folder), &name, patience.ask)?;
+            let submitter = Handle::open(client.clone(), Submissions::new(folder), &name, timeouts.ask)?;
             // Slurm's SIGTERM is a request to hand back, as is the revocation.
-            desk.ask(Errand::CancelAll);
-            desks.push(desk);
+            submitter.ask(Command::CancelAll);
+            submitters.push(submitter);
         }
         retired.pools.push(generation);
     }
-    (retired.left, retired.silent) = farewells(workers, patience).await?;
-    for desk in desks {
-        desk.close(patience.farewell).await;
+    (retired.left, retired.silent) = farewells(workers, timeouts).await?;
+    for submitter in submitters {
+        submitter.close(timeouts.farewell).await;
     }
     Ok(retired)
 }

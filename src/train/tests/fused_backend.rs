@@ -6,7 +6,7 @@ use sandbox::model::shape::Shape;
 use tch::{Device, Tensor};
 
 use super::{batch, config};
-use crate::hand::Hand;
+use crate::fused_backend::FusedBackend;
 use crate::step::Trainer;
 
 /// Several shapes: keys that are shared, more windows than a micro-batch, more threads than one, both parametrisations.
@@ -26,7 +26,7 @@ fn gradients_are_libtorchs() {
         let batch = batch(&run, 5);
         let mut reference = Trainer::reference(&run);
         let (loss, gradient) = reference.loss_and_gradient(&batch);
-        let mut hand = Hand::new(&run, &reference.model.layout, Device::Cpu).expect("float32 on the CPU");
+        let mut hand = FusedBackend::new(&run, &reference.model.layout, Device::Cpu).expect("float32 on the CPU");
         let by_hand = hand.loss_and_gradient(&reference.model.flat, &batch);
         assert!((by_hand / loss - 1.0).abs() < 1e-6, "{by_hand} {loss}");
         let difference = (Tensor::from_slice(hand.gradient()) - &gradient)

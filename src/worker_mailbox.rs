@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::post::{self, Beat, Bye, Hello, Leaving, Order};
-use crate::wire::Process;
+use crate::mailbox::{self, Beat, Bye, Hello, Leaving, Order};
+use crate::protocol::Process;
 use crate::workdir::write_whole;
 
 /// Stops every order.
@@ -62,7 +62,7 @@ impl Call {
 
     fn hello(&self, version: &str, host: &str) -> Hello {
         Hello {
-            post: post::POST,
+            format: mailbox::FORMAT,
             version: version.to_owned(),
             process: Process::of(std::process::id(), &|path| fs::read_to_string(path).ok()),
             host: host.to_owned(),
@@ -99,7 +99,7 @@ pub struct Habits {
 
 /// A worker's inbox.
 #[derive(Debug)]
-pub struct Inbox {
+pub struct Mailbox {
     folder: PathBuf,
     habits: Habits,
     began: Instant,
@@ -139,7 +139,7 @@ impl Shared {
     }
 }
 
-impl Inbox {
+impl Mailbox {
     /// Moves into the pool of a call; none: there is nothing to do.
     pub fn join(call: &Call, version: &str, host: &str) -> std::io::Result<Option<Self>> {
         let Some(pool) = &call.pool else { return Ok(None) };
@@ -156,7 +156,7 @@ impl Inbox {
             reason: AtomicU8::new(0),
             is_leaving: AtomicBool::new(false),
         });
-        if pool.join(post::REVOKED).exists() {
+        if pool.join(mailbox::REVOKED).exists() {
             return Ok(None);
         }
         let folder = settle(pool, hello)?;
@@ -221,25 +221,25 @@ impl Inbox {
         self.shared.is_leaving.store(true, Ordering::Release);
         // It may be closed already; then nobody needs to hear it, and the word counts all the same.
         drop(fs::rename(
-            self.folder.join(post::INBOX),
-            self.folder.join(post::CLOSED),
+            self.folder.join(mailbox::INBOX),
+            self.folder.join(mailbox::CLOSED),
         ));
         if let Ok(text) = serde_json::to_vec(&Bye { why }) {
-            drop(write_whole(&self.folder.join(post::BYE_FILE), &text));
+            drop(write_whole(&self.folder.join(mailbox::BYE_FILE), &text));
         }
     }
 
     /// Takes the first order. Renaming decides: an order is begun by this worker, or it is in a closed inbox.
     fn take(&mut self) -> std::io::Result<Option<Order>> {
         let mut first: Option<u64> = None;
-        for entry in fs::read_dir(self.folder.join(post::INBOX))? {
-            let number = entry?.file_name().to_str().and_then(post::order_number);
+        for entry in fs::read_dir(self.folder.join(mailbox::INBOX))? {
+            let number = entry?.file_name().to_str().and_then(mailbox::order_number);
             first = [first, number].into_iter().flatten().min();
         }
         let Some(number) = first else { return Ok(None) };
-        let name = post::order_file(number);
-        let taken = self.folder.join(post::TAKEN).join(&name);
-        fs::rename(self.folder.join(post::INBOX).join(&name), &taken)?;
+        let name = mailbox::order_file(number);
+        let taken = self.folder.join(mailbox::TAKEN).join(&name);
+        fs::rename(self.folder.join(mailbox::INBOX).join(&name), &taken)?;
         let order: Order = serde_json::from_slice(&fs::read(&taken)?).map_err(std::io::Error::other)?;
         self.taken = number;
         self.shared.taken.store(number, Ordering::Release);
@@ -249,11 +249,11 @@ impl Inbox {
 
 /// A folder for this process and no other, with everything in it that the orchestrator looks for.
 fn settle(pool: &Path, hello: &Hello) -> std::io::Result<PathBuf> {
-    let workers = pool.join(post::WORKERS);
+    let workers = pool.join(mailbox::WORKERS);
     fs::create_dir_all(&workers)?;
     let mut again = 0;
     let folder = loop {
-        let key = post::worker_key(hello.submission, hello.job, hello.task, again);
+        let key = mailbox::worker_key(hello.submission, hello.job, hello.task, again);
         match fs::create_dir(workers.join(&key)) {
             Ok(()) => break workers.join(key),
             // Slurm runs some jobs twice: each process has its own folder.
@@ -261,11 +261,11 @@ fn settle(pool: &Path, hello: &Hello) -> std::io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     };
-    fs::create_dir(folder.join(post::INBOX))?;
-    fs::create_dir(folder.join(post::TAKEN))?;
+    fs::create_dir(folder.join(mailbox::INBOX))?;
+    fs::create_dir(folder.join(mailbox::TAKEN))?;
     // Last: who finds it finds the rest.
     let text = serde_json::to_vec_pretty(hello).map_err(std::io::Error::other)?;
-    write_whole(&folder.join(post::HELLO_FILE), &text)?;
+    write_whole(&folder.join(mailbox::HELLO_FILE), &text)?;
     Ok(folder)
 }
 
@@ -309,11 +309,11 @@ impl Heart {
         self.beat += 1;
         let taken = self.shared.taken.load(Ordering::Acquire);
         let beat = Beat { beat: self.beat, taken };
-        let made = self.folder.join(post::INBOX).join(post::BEAT_FILE);
+        let made = self.folder.join(mailbox::INBOX).join(mailbox::BEAT_FILE);
         let written = serde_json::to_vec(&beat)
             .map_err(std::io::Error::other)
             .and_then(|text| fs::write(&made, text))
-            .and_then(|()| fs::rename(&made, self.folder.join(post::BEAT_FILE)));
+            .and_then(|()| fs::rename(&made, self.folder.join(mailbox::BEAT_FILE)));
         match written {
             Ok(()) => self.missed = 0,
             Err(_) if self.shared.is_leaving.load(Ordering::Acquire) => return,
@@ -325,10 +325,10 @@ impl Heart {
                 }
             }
         }
-        if self.pool.join(post::REVOKED).exists() {
+        if self.pool.join(mailbox::REVOKED).exists() {
             self.shared.stop_all(Leaving::Revoked);
         }
-        if taken > 0 && self.folder.join(post::stop_file(taken)).exists() {
+        if taken > 0 && self.folder.join(mailbox::stop_file(taken)).exists() {
             self.shared.stop_before.fetch_max(taken, Ordering::AcqRel);
         }
     }
@@ -337,8 +337,8 @@ impl Heart {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Process;
     use crate::units::StageId;
-    use crate::wire::Process;
 
     const HABITS: Habits = Habits {
         idle: Duration::from_secs(20),
@@ -349,7 +349,7 @@ mod tests {
 
     fn hello() -> Hello {
         Hello {
-            post: post::POST,
+            format: mailbox::FORMAT,
             version: "1".to_owned(),
             process: Process::of(1, &|_| None),
             host: "h".to_owned(),
@@ -369,10 +369,10 @@ mod tests {
             job: PathBuf::from(format!("/job{number}")),
         };
         let text = serde_json::to_vec(&order).expect("JSON");
-        write_whole(&folder.join(post::INBOX).join(post::order_file(number)), &text).expect("put");
+        write_whole(&folder.join(mailbox::INBOX).join(mailbox::order_file(number)), &text).expect("put");
     }
 
-    fn await_stop(inbox: &Inbox) {
+    fn await_stop(inbox: &Mailbox) {
         for _ in 0..500 {
             if inbox.stopped() {
                 return;
@@ -383,14 +383,14 @@ mod tests {
     }
 
     fn bye(folder: &Path) -> Leaving {
-        let text = fs::read(folder.join(post::BYE_FILE)).expect("a last word");
+        let text = fs::read(folder.join(mailbox::BYE_FILE)).expect("a last word");
         serde_json::from_slice::<Bye>(&text).expect("a bye").why
     }
 
     #[test]
     fn orders_are_taken_in_turn_and_a_stop_ends_its_order_alone() {
         let pool = tempfile::tempdir().expect("a folder");
-        let mut inbox = Inbox::open(pool.path(), &hello(), HABITS)
+        let mut inbox = Mailbox::open(pool.path(), &hello(), HABITS)
             .expect("opens")
             .expect("wanted");
         let folder = pool.path().join("workers/1-7-0");
@@ -398,34 +398,34 @@ mod tests {
         put(&folder, 1);
         assert_eq!(inbox.next_job(), Some(PathBuf::from("/job1")));
         assert!(!inbox.stopped());
-        fs::write(folder.join(post::stop_file(1)), "").expect("asked");
+        fs::write(folder.join(mailbox::stop_file(1)), "").expect("asked");
         await_stop(&inbox);
         assert_eq!(inbox.next_job(), Some(PathBuf::from("/job2")));
         assert!(!inbox.stopped(), "the stop was for the first");
-        fs::write(pool.path().join(post::REVOKED), "").expect("revoked");
+        fs::write(pool.path().join(mailbox::REVOKED), "").expect("revoked");
         await_stop(&inbox);
         assert_eq!(inbox.next_job(), None);
         assert_eq!(bye(&folder), Leaving::Revoked);
-        assert!(Inbox::open(pool.path(), &hello(), HABITS).expect("opens").is_none());
+        assert!(Mailbox::open(pool.path(), &hello(), HABITS).expect("opens").is_none());
     }
 
     #[test]
     fn a_closed_inbox_stops_its_worker_and_a_second_process_has_its_own() {
         let pool = tempfile::tempdir().expect("a folder");
-        let mut first = Inbox::open(pool.path(), &hello(), HABITS)
+        let mut first = Mailbox::open(pool.path(), &hello(), HABITS)
             .expect("opens")
             .expect("wanted");
-        let mut second = Inbox::open(pool.path(), &hello(), HABITS)
+        let mut second = Mailbox::open(pool.path(), &hello(), HABITS)
             .expect("opens")
             .expect("wanted");
         let (one, two) = (pool.path().join("workers/1-7-0"), pool.path().join("workers/1-7-0-1"));
         put(&one, 1);
         assert_eq!(first.next_job(), Some(PathBuf::from("/job1")));
         put(&one, 2);
-        fs::rename(one.join(post::INBOX), one.join(post::CLOSED)).expect("closed");
+        fs::rename(one.join(mailbox::INBOX), one.join(mailbox::CLOSED)).expect("closed");
         await_stop(&first);
         assert_eq!(first.next_job(), None, "what is in a closed inbox is not begun");
-        assert!(one.join(post::CLOSED).join(post::order_file(2)).exists());
+        assert!(one.join(mailbox::CLOSED).join(mailbox::order_file(2)).exists());
         put(&two, 1);
         assert_eq!(second.next_job(), Some(PathBuf::from("/job1")));
         assert!(!second.stopped());
@@ -438,7 +438,7 @@ mod tests {
             idle: Duration::from_millis(30),
             ..HABITS
         };
-        let mut inbox = Inbox::open(pool.path(), &hello(), idle)
+        let mut inbox = Mailbox::open(pool.path(), &hello(), idle)
             .expect("opens")
             .expect("wanted");
         assert_eq!(inbox.next_job(), None);
@@ -447,7 +447,7 @@ mod tests {
             limit: Some(Duration::from_millis(900)),
             ..HABITS
         };
-        let mut inbox = Inbox::open(pool.path(), &hello(), short)
+        let mut inbox = Mailbox::open(pool.path(), &hello(), short)
             .expect("opens")
             .expect("wanted");
         let folder = pool.path().join("workers/1-7-0-1");

@@ -9,16 +9,16 @@ use crate::card;
 use crate::model::config::DeviceKind;
 use crate::model::memory;
 use crate::plan::StagePlan;
+use crate::protocol::{Cause, Interval};
 use crate::run::context::Context;
-use crate::run::hearing::Hearing;
-use crate::run::orchestrate::Request;
 use crate::run::planning::Planned;
+use crate::run::train::attempt::Attempt;
+use crate::run::train::orchestrate::Request;
 use crate::sched::{Device, Limits, Task};
 use crate::spec::{DEFAULT_RETRIES, Sweep};
 use crate::stage::StageState;
 use crate::store::rate_key;
 use crate::units::StageId;
-use crate::wire::{Cause, Interval};
 
 /// How often a state is left behind inside a stage, unless the sweep says otherwise.
 const CHECKPOINT_SECONDS: f64 = 60.0;
@@ -129,7 +129,7 @@ pub(super) fn tasks(
     attempts: &BTreeMap<StageId, (u32, u32)>,
     peaks: &BTreeMap<String, u64>,
     request: &Request,
-    at_work: &BTreeMap<StageId, Hearing>,
+    at_work: &BTreeMap<StageId, Attempt>,
 ) -> Vec<Task> {
     let count_workers = workers(planned, request).is_some() || request.cluster.is_some();
     let ours: BTreeMap<&StageId, &StagePlan> = stages.iter().map(|stage| (&stage.id, stage)).collect();
@@ -146,7 +146,7 @@ pub(super) fn tasks(
     let task = |stage: &StagePlan| {
         let numerics = stage.config.numerics;
         let (attempts, halvings) = attempts.get(&stage.id).copied().unwrap_or_default();
-        let running = at_work.get(&stage.id).map(|hearing| hearing.attempt);
+        let running = at_work.get(&stage.id).map(|attempt| attempt.number);
         Task {
             stage: stage.id.clone(),
             parent: stage.parent.clone().filter(|parent| ours.contains_key(parent)),

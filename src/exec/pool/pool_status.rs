@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// How many workers there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct PoolStatus {
     /// Workers with nothing to do.
     pub idle: usize,
     /// Workers with a stage.
@@ -15,7 +15,7 @@ pub struct Room {
     pub waiting: usize,
 }
 
-impl Room {
+impl PoolStatus {
     /// Why nothing runs, in words; `reasons`: of jobs that wait, in Slurm's words, with how many.
     pub(super) fn why_nothing_runs(&self, reasons: &BTreeMap<&str, u64>) -> Option<String> {
         if self.busy > 0 || self.waiting == 0 || self.coming == 0 {

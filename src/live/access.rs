@@ -22,7 +22,7 @@ pub const TOKEN_MIN: usize = 16;
 
 /// Who may look at a page.
 #[derive(Debug, Clone)]
-pub struct Guard {
+pub struct Access {
     /// Only a hash is kept: comparing hashes takes the same time wherever they differ.
     token: Option<blake3::Hash>,
     is_loopback: bool,
@@ -53,8 +53,8 @@ pub fn is_good_token(token: &str) -> bool {
     token.len() >= TOKEN_MIN && token.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c))
 }
 
-impl Guard {
-    /// The guard of a page at `address`.
+impl Access {
+    /// The access of a page at `address`.
     pub fn new(address: SocketAddr, token: Option<&str>) -> Self {
         Self {
             token: token.map(|token| blake3::hash(token.as_bytes())),
@@ -113,8 +113,8 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef";
 
-    fn guard(address: &str, token: Option<&str>) -> Guard {
-        Guard::new(address.parse().expect("an address"), token)
+    fn access(address: &str, token: Option<&str>) -> Access {
+        Access::new(address.parse().expect("an address"), token)
     }
 
     fn host(host: &str) -> Asked<'_> {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_of_this_machine_is_refused_on_loopback() {
-        let guard = guard("127.0.0.1:7878", None);
+        let access = access("127.0.0.1:7878", None);
         for good in [
             "localhost",
             "LocalHost:9000",
@@ -134,7 +134,7 @@ mod tests {
             "127.0.0.1",
             "[::1]:7878",
         ] {
-            assert_eq!(guard.admit(host(good)), Ok(None), "{good}");
+            assert_eq!(access.admit(host(good)), Ok(None), "{good}");
         }
         for bad in [
             "evil.example:7878",
@@ -143,18 +143,18 @@ mod tests {
             "192.168.0.7:7878",
             "",
         ] {
-            assert_eq!(guard.admit(host(bad)), Err(Refusal::Host), "{bad}");
+            assert_eq!(access.admit(host(bad)), Err(Refusal::Host), "{bad}");
         }
-        assert_eq!(guard.admit(Asked::default()), Err(Refusal::Host));
+        assert_eq!(access.admit(Asked::default()), Err(Refusal::Host));
     }
 
     #[test]
     fn a_token_comes_once_in_the_address_and_then_as_a_cookie_or_in_a_header() {
-        let guard = guard("0.0.0.0:7878", Some(TOKEN));
+        let access = access("0.0.0.0:7878", Some(TOKEN));
         let asked = host("gpu7.lan:7878");
-        assert_eq!(guard.admit(asked), Err(Refusal::Token));
+        assert_eq!(access.admit(asked), Err(Refusal::Token));
         let query = format!("a=b&token={TOKEN}");
-        let set = guard
+        let set = access
             .admit(Asked {
                 query: Some(&query),
                 ..asked
@@ -164,7 +164,7 @@ mod tests {
         assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict"), "{set}");
         let kept = format!("other=1; {}", set.split(';').next().expect("a pair"));
         assert_eq!(
-            guard.admit(Asked {
+            access.admit(Asked {
                 cookies: Some(&kept),
                 ..asked
             }),
@@ -172,7 +172,7 @@ mod tests {
         );
         let bearer = format!("Bearer {TOKEN}");
         assert_eq!(
-            guard.admit(Asked {
+            access.admit(Asked {
                 authorization: Some(&bearer),
                 ..asked
             }),
@@ -180,7 +180,7 @@ mod tests {
         );
         let wrong = "token=0123456789abcdeX";
         assert_eq!(
-            guard.admit(Asked {
+            access.admit(Asked {
                 query: Some(wrong),
                 ..asked
             }),
@@ -188,7 +188,7 @@ mod tests {
         );
         let of_another_page = format!("sandbox_1={TOKEN}");
         assert_eq!(
-            guard.admit(Asked {
+            access.admit(Asked {
                 cookies: Some(&of_another_page),
                 ..asked
             }),
@@ -198,14 +198,14 @@ mod tests {
 
     #[test]
     fn a_token_on_loopback_does_not_lift_the_check_of_the_name() {
-        let guard = guard("[::1]:7878", Some(TOKEN));
+        let access = access("[::1]:7878", Some(TOKEN));
         let query = format!("token={TOKEN}");
         let asked = Asked {
             query: Some(&query),
             ..host("evil.example")
         };
-        assert_eq!(guard.admit(asked), Err(Refusal::Host));
-        assert_eq!(guard.admit(host("localhost")), Err(Refusal::Token));
+        assert_eq!(access.admit(asked), Err(Refusal::Host));
+        assert_eq!(access.admit(host("localhost")), Err(Refusal::Token));
     }
 
     #[test]

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use fs_err as fs;
 
-use crate::exec::slurm::{self, Adopted, Patience, Settings};
+use crate::exec::pool::{self, Adopted, Settings, Timeouts};
 use crate::exec::{Workers, local};
+use crate::mailbox::Owner;
 use crate::model::config::DeviceKind;
-use crate::post::Owner;
+use crate::protocol::{Process, Trainer};
 use crate::run::context::{Context, VERSION};
 use crate::run::failure::{At, Failure};
 use crate::run::planning::Planned;
 use crate::spec::profile::{self, Profile};
 use crate::store::Store;
 use crate::units::StageId;
-use crate::wire::{Process, Trainer};
 
 /// Milliseconds between two signs of life of a worker.
 const BEAT_MS: f64 = 3000.0;
@@ -106,14 +106,14 @@ impl Cluster {
                 process: Process::of(std::process::id(), &|path| fs::read_to_string(path).ok()),
                 host: context.host.clone(),
             },
-            patience: patience(self.haste, silence),
+            timeouts: timeouts(self.haste, silence),
         })
     }
 }
 
-fn patience(haste: f64, silence: Duration) -> Patience {
-    let usual = Patience::default();
-    Patience {
+fn timeouts(haste: f64, silence: Duration) -> Timeouts {
+    let usual = Timeouts::default();
+    Timeouts {
         lease: usual.lease.div_f64(haste),
         short_lease: usual.short_lease.div_f64(haste),
         silence,
@@ -155,7 +155,7 @@ pub(super) async fn local_workers(
     word: &mut dyn FnMut(&str),
 ) -> Result<Workers, Failure> {
     let pools = std::path::absolute(context.workdir.pools())?;
-    retire(context, &pools, None, &patience(1.0, silence), running, word).await?;
+    retire(context, &pools, None, &timeouts(1.0, silence), running, word).await?;
     let program = local::Program {
         path: context.worker.clone(),
         args: match context.trainer {
@@ -179,8 +179,8 @@ pub(super) async fn cluster_workers(
     word: &mut dyn FnMut(&str),
 ) -> Result<(Workers, Vec<Adopted>), Failure> {
     let pools = settings.pools.clone();
-    retire(context, &pools, Some(&settings), &settings.patience, running, word).await?;
-    let (pool, adopted) = slurm::Pool::open(settings, &context.slurm, &in_(wanted)).await?;
+    retire(context, &pools, Some(&settings), &settings.timeouts, running, word).await?;
+    let (pool, adopted) = pool::Pool::open(settings, &context.slurm, &in_(wanted)).await?;
     if !adopted.is_empty() {
         word(&format!("{} workers of the last run go on", adopted.len()));
     }
@@ -192,14 +192,14 @@ async fn retire(
     context: &Context,
     pools: &Path,
     keep: Option<&Settings>,
-    patience: &Patience,
+    timeouts: &Timeouts,
     running: &BTreeMap<StageId, u32>,
     word: &mut dyn FnMut(&str),
 ) -> Result<(), Failure> {
-    if slurm::has_others(pools, keep)? {
+    if pool::has_others(pools, keep)? {
         word("the workers that an earlier run has left on Slurm hand their stages back");
     }
-    slurm::retire_others(pools, keep, patience, &context.slurm, &in_(running)).await?;
+    pool::retire_others(pools, keep, timeouts, &context.slurm, &in_(running)).await?;
     Ok(())
 }
 

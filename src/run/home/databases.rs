@@ -21,7 +21,7 @@ struct Used {
 /// Notes the database of this run; gives a warning where the home's last one was another that is still there.
 ///
 /// Only the holder of the home's lock may come here.
-pub(super) fn note(context: &Context) -> Result<Option<String>, Failure> {
+pub(in crate::run) fn note(context: &Context) -> Result<Option<String>, Failure> {
     let file = context.workdir.database_note();
     let now = Used {
         path: fs::canonicalize(context.workdir.database())?,

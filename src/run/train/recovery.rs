@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use crate::exec::slurm::Adopted;
+use crate::exec::pool::Adopted;
 use crate::exec::{self, Lost, Written};
+use crate::protocol::{Cause, Process};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::hearing::{Hearing, event_of};
+use crate::run::train::attempt::{Attempt, event_of};
 use crate::sched::Outcome;
 use crate::stage::StageState;
 use crate::store::{Entry, RunningRow, Said, Store};
 use crate::units::StageId;
-use crate::wire::{Cause, Process};
 use crate::workdir::disk_bytes;
 
 /// How long a worker that has lost its orchestrator may take to hand its stage back.
@@ -25,27 +25,27 @@ const FAREWELL: Duration = Duration::from_secs(30);
 
 /// Takes in what the workers of an earlier orchestrator have left, but for the attempts that somebody still makes: how
 /// those are heard on. Afterwards nothing else runs in this home.
-pub(super) async fn reclaim(
+pub(super) async fn recover(
     context: &Context,
     store: &mut Store,
     adopted: &[Adopted],
-) -> Result<BTreeMap<StageId, Hearing>, Failure> {
+) -> Result<BTreeMap<StageId, Attempt>, Failure> {
     let mut going_on = BTreeMap::new();
     for row in &store.running().await? {
-        let hearing = hearing_of(context, store, row).await?;
-        let is_adopted = |it: &Adopted| it.stage == hearing.stage && it.attempt == hearing.attempt;
+        let attempt = attempt_of(context, store, row).await?;
+        let is_adopted = |it: &Adopted| it.stage == attempt.stage && it.attempt == attempt.number;
         if adopted.iter().any(is_adopted) {
-            going_on.insert(hearing.stage.clone(), hearing);
+            going_on.insert(attempt.stage.clone(), attempt);
         } else {
             send_away(context, row).await;
-            take_in(context, store, row, hearing).await?;
+            take_in(context, store, row, attempt).await?;
         }
     }
     Ok(going_on)
 }
 
 /// How an attempt that is recorded as running is heard from here on.
-async fn hearing_of(context: &Context, store: &mut Store, row: &RunningRow) -> Result<Hearing, Failure> {
+async fn attempt_of(context: &Context, store: &mut Store, row: &RunningRow) -> Result<Attempt, Failure> {
     let stage = StageId(row.stage.clone());
     let known = store.checkpoints(&stage).await?;
     let newest = known.first().map(|resume| resume.step);
@@ -55,15 +55,15 @@ async fn hearing_of(context: &Context, store: &mut Store, row: &RunningRow) -> R
         known
     };
     let attempt = u32::try_from(row.attempt).unwrap_or(u32::MAX);
-    Ok(Hearing::new(&context.workdir, stage, attempt, inside).heard_before(row.pid.is_some(), newest))
+    Ok(Attempt::new(&context.workdir, stage, attempt, inside).heard_before(row.pid.is_some(), newest))
 }
 
 /// Takes in what the worker of an attempt has left, and that it has ended.
-async fn take_in(context: &Context, store: &mut Store, row: &RunningRow, mut hearing: Hearing) -> Result<(), Failure> {
-    let state = store.stage_state(&hearing.stage).await?;
+async fn take_in(context: &Context, store: &mut Store, row: &RunningRow, mut attempt: Attempt) -> Result<(), Failure> {
+    let state = store.stage_state(&attempt.stage).await?;
     let folder = context.workdir.resolved(Path::new(&row.folder));
-    hearing.bytes = disk_bytes(&folder);
-    let Written { lines, garbled } = exec::left_behind(&folder, hearing.attempt)?;
+    attempt.bytes = disk_bytes(&folder);
+    let Written { lines, garbled } = exec::left_behind(&folder, attempt.number)?;
     let lost = match garbled {
         Some(message) => Lost {
             cause: Cause::Other,
@@ -79,23 +79,23 @@ async fn take_in(context: &Context, store: &mut Store, row: &RunningRow, mut hea
             message: "its orchestrator went away".to_owned(),
         },
     };
-    let mut heard = hearing.hear(lines);
-    let Some((mut outcome, detail)) = hearing.ending(heard.last.take(), Some(lost)) else {
+    let mut heard = attempt.hear(lines);
+    let Some((mut outcome, detail)) = attempt.ending(heard.last.take(), Some(lost)) else {
         return Ok(());
     };
     if is_remade(state) && outcome == Outcome::Diverged {
         outcome = Outcome::Faulted(Cause::Other);
     }
     if matches!(outcome, Outcome::Completed | Outcome::Diverged) {
-        heard.unneeded.extend(hearing.states());
+        heard.unneeded.extend(attempt.states());
     }
     heard.said.push(Said::Entry(Entry::Stage {
-        stage: hearing.stage.clone(),
-        event: event_of(outcome, hearing.attempt),
+        stage: attempt.stage.clone(),
+        event: event_of(outcome, attempt.number),
         detail,
     }));
     store
-        .take_in(&context.now(), &hearing.stage, hearing.attempt, &heard.said)
+        .take_in(&context.now(), &attempt.stage, attempt.number, &heard.said)
         .await?;
     remove(&heard.unneeded);
     Ok(())

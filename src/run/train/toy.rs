@@ -9,15 +9,15 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use crate::inbox::{Call, Inbox};
+use crate::mailbox::Leaving;
 use crate::model::config::RunConfig;
 use crate::model::data_info::DataInfo;
 use crate::model::schedule::Form;
-use crate::post::Leaving;
+use crate::protocol::{CHECKPOINT_FILE, Checkpoint, Job, LINES_FILE, Line, Point, Process, Split, write_line};
 use crate::run::context::{VERSION, host_name};
 use crate::units::Steps;
-use crate::wire::{CHECKPOINT_FILE, Checkpoint, Job, LINES_FILE, Line, Point, Process, Split, write_line};
 use crate::workdir::write_whole;
+use crate::worker_mailbox::{Call, Mailbox};
 
 /// Irreducible loss of the planted law, nats per token.
 pub const E: f64 = 1.5;
@@ -84,7 +84,7 @@ pub fn serve(call: &Call) -> std::io::Result<()> {
 
 /// Answers the jobs of a pool.
 fn serve_pool(call: &Call) -> std::io::Result<()> {
-    let Some(mut inbox) = Inbox::join(call, VERSION, &host_name())? else {
+    let Some(mut inbox) = Mailbox::join(call, VERSION, &host_name())? else {
         return Ok(());
     };
     while let Some(path) = inbox.next_job() {

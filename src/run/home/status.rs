@@ -8,17 +8,17 @@ use std::path::Path;
 use fs_err as fs;
 use serde::Serialize;
 
+use crate::protocol::LINES_FILE;
 use crate::record::{StageRow, TrialRow};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::store::{RunningRow, StageAttempt, Store};
-use crate::wire::LINES_FILE;
 use crate::workdir::Holder;
 use crate::workdir::WORKER_LOG;
 
 /// A home at one moment.
 #[derive(Debug, Serialize)]
-pub struct Standing {
+pub struct HomeStatus {
     /// The home.
     pub home: String,
     /// Who runs there now.
@@ -26,7 +26,7 @@ pub struct Standing {
     /// Bytes of all its files.
     pub disk_bytes: u64,
     /// Its sweeps, by name.
-    pub sweeps: Vec<SweepStanding>,
+    pub sweeps: Vec<SweepStatus>,
     /// The stages that workers have now.
     pub running: Vec<RunningStage>,
     /// The trials, where they were asked for.
@@ -36,7 +36,7 @@ pub struct Standing {
 
 /// A sweep at one moment.
 #[derive(Debug, Serialize)]
-pub struct SweepStanding {
+pub struct SweepStatus {
     /// Its name.
     pub sweep: String,
     /// Its trials by state.
@@ -60,7 +60,7 @@ pub struct RunningStage {
 
 /// One trial in full.
 #[derive(Debug, Serialize)]
-pub struct TrialStanding {
+pub struct TrialStatus {
     /// Its row.
     #[serde(flatten)]
     pub row: TrialRow,
@@ -94,21 +94,21 @@ pub struct AttemptLog {
 }
 
 /// How the home stands, or one sweep of it.
-pub async fn standing(context: &Context, only: Option<&str>) -> Result<Standing, Failure> {
+pub async fn status(context: &Context, only: Option<&str>) -> Result<HomeStatus, Failure> {
     if context.workdir.database().exists() {
         let mut store = context.store().await?;
-        standing_of(context, Some(&mut store), only).await
+        status_of(context, Some(&mut store), only).await
     } else {
-        standing_of(context, None, only).await
+        status_of(context, None, only).await
     }
 }
 
 /// The same of a database that is already open; none: there is none yet.
-pub async fn standing_of(
+pub async fn status_of(
     context: &Context,
     store: Option<&mut Store>,
     only: Option<&str>,
-) -> Result<Standing, Failure> {
+) -> Result<HomeStatus, Failure> {
     let orchestrator = context.workdir.holder()?;
     let mut sweeps = Vec::new();
     let mut running = Vec::new();
@@ -120,7 +120,7 @@ pub async fn standing_of(
         }
         let rate = store.rate().await?;
         for name in names.into_iter().filter(|name| only.is_none_or(|only| only == name)) {
-            sweeps.push(sweep_standing(context, store, name, rate).await?);
+            sweeps.push(sweep_status(context, store, name, rate).await?);
         }
         stages = store.stage_bytes().await?;
         // Without an orchestrator nothing runs, whatever a crash left in the table.
@@ -128,7 +128,7 @@ pub async fn standing_of(
             running = store.running().await?.into_iter().map(running_stage).collect();
         }
     }
-    Ok(Standing {
+    Ok(HomeStatus {
         home: context.workdir.home().display().to_string(),
         orchestrator,
         disk_bytes: context.workdir.bytes_beside_stages() + stages,
@@ -138,12 +138,12 @@ pub async fn standing_of(
     })
 }
 
-async fn sweep_standing(
+async fn sweep_status(
     context: &Context,
     store: &mut Store,
     sweep: String,
     rate: Option<f64>,
-) -> Result<SweepStanding, Failure> {
+) -> Result<SweepStatus, Failure> {
     let counts = store.counts(&sweep).await?;
     let flops_left = store.flops_left(&sweep).await?;
     let seconds_left = if flops_left == 0.0 {
@@ -151,7 +151,7 @@ async fn sweep_standing(
     } else {
         rate.map(|rate| flops_left / rate / context.slots() as f64)
     };
-    Ok(SweepStanding {
+    Ok(SweepStatus {
         sweep,
         counts,
         seconds_left,
@@ -169,7 +169,7 @@ fn running_stage(row: RunningRow) -> RunningStage {
 }
 
 /// One trial with its stages and attempts.
-pub async fn trial_standing(store: &mut Store, row: TrialRow) -> Result<TrialStanding, Failure> {
+pub async fn trial_status(store: &mut Store, row: TrialRow) -> Result<TrialStatus, Failure> {
     let settings = store.settings(&row.sweep, &row.trial).await?;
     let mut stages = Vec::new();
     for stage in store.path(&row.sweep, &row.trial).await? {
@@ -179,7 +179,7 @@ pub async fn trial_standing(store: &mut Store, row: TrialRow) -> Result<TrialSta
             attempts_made,
         });
     }
-    Ok(TrialStanding { row, settings, stages })
+    Ok(TrialStatus { row, settings, stages })
 }
 
 /// What was said during every attempt at the stages of a trial; of each file `read` takes what is wanted.

@@ -20,11 +20,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::Process;
 use crate::units::StageId;
-use crate::wire::Process;
 
 /// Version of this language; a worker of another is not given work.
-pub const POST: u32 = 1;
+pub const FORMAT: u32 = 1;
 /// Folder of the workers in that of the pool.
 pub const WORKERS: &str = "workers";
 /// Folder of what is submitted.
@@ -59,8 +59,9 @@ pub const CLOSED: &str = "closed";
 /// Who a worker is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// Must be [`POST`].
-    pub post: u32,
+    /// Must be [`FORMAT`].
+    #[serde(rename = "post")]
+    pub format: u32,
     /// Version of the worker's program.
     pub version: String,
     /// Its process.

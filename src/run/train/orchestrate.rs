@@ -1,4 +1,4 @@
-//! `sandbox run`: from a file to its last word; what happens between is the [`orchestra`](crate::run::orchestra)'s.
+//! `sandbox run`: from a file to its last word; what happens between is the [`driver`](crate::run::train::driver)'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::plan::{Known, StagePlan, TrialPlan};
+use crate::protocol::{self, Cause, Point};
 use crate::record::{TrialState, count_states};
-use crate::run::cluster::{self, Cluster};
 use crate::run::context::Context;
-use crate::run::databases;
 use crate::run::failure::{Failure, exit};
-use crate::run::limits;
-use crate::run::orchestra::{Means, Orchestra};
+use crate::run::home::databases;
 use crate::run::planning::{self, Planned};
-use crate::run::reclaim::reclaim;
+use crate::run::train::cluster::{self, Cluster};
+use crate::run::train::driver::{Driver, Equipment};
+use crate::run::train::recovery::recover;
+use crate::run::train::resources;
 use crate::sched::Outcome;
 use crate::spec::Sweep;
 use crate::store::Store;
 use crate::units::StageId;
-use crate::wire::{self, Cause, Point};
 
 /// What `run` was asked to do.
 #[derive(Debug, Clone)]
@@ -126,25 +126,25 @@ pub async fn run(
     if let Some(warning) = databases::note(context)? {
         observe(Progress::Word(&warning));
     }
-    let mut means = means(context, request, &sweep, &text, store, observe).await?;
+    let mut equipment = equipment(context, request, &sweep, &text, store, observe).await?;
     let hours = sweep.budget.hours;
     let deadline = hours.map(|hours| began + Duration::from_secs_f64(hours * 3600.0));
     let mut trained = Trained::default();
     let mut rounds = 0;
     loop {
-        let known = means.store.known(&sweep.name).await?;
-        let rates = means.store.rates().await?;
+        let known = equipment.store.known(&sweep.name).await?;
+        let rates = equipment.store.rates().await?;
         let planned = planning::plan_sweep(context, sweep.clone(), text.clone(), notes.clone(), known, rates)?;
-        planning::announce(context, &mut means.store, &planned).await?;
+        planning::announce(context, &mut equipment.store, &planned).await?;
         let (stages, capped) = choose(&planned);
         observe(Progress::Planned {
             planned: &planned,
             stages: &stages,
         });
-        let mut orchestra = Orchestra::new(context, &planned, means, &stages, request, deadline).await?;
-        let stopped = orchestra.play(observe).await;
-        let (back, more, needs_plan) = orchestra.leave();
-        means = back;
+        let mut driver = Driver::new(context, &planned, equipment, &stages, request, deadline).await?;
+        let stopped = driver.play(observe).await;
+        let (back, more, needs_plan) = driver.leave();
+        equipment = back;
         trained.stages += more.stages;
         trained.tokens += more.tokens;
         trained.flops += more.flops;
@@ -153,26 +153,26 @@ pub async fn run(
         if needs_plan && matches!(stopped, Ok(None)) && rounds <= planned.plan.stages.len() {
             continue;
         }
-        let closed = means.workers.close().await;
+        let closed = equipment.workers.close().await;
         let stopped_by = stopped?.or(capped);
         if let Some(word) = closed? {
             observe(Progress::Word(&word));
         }
         let seconds = began.elapsed().as_secs_f64();
-        return summary(context, &mut means.store, &planned, trained, seconds, stopped_by).await;
+        return summary(context, &mut equipment.store, &planned, trained, seconds, stopped_by).await;
     }
 }
 
 /// What the run works with, after everything is settled that earlier runs have left.
-async fn means(
+async fn equipment(
     context: &Context,
     request: &Request,
     sweep: &Sweep,
     text: &str,
     mut store: Store,
     observe: &mut dyn FnMut(Progress<'_>),
-) -> Result<Means, Failure> {
-    let silence = limits::silence(sweep);
+) -> Result<Equipment, Failure> {
+    let silence = resources::silence(sweep);
     let running = cluster::running(&mut store).await?;
     let mut word = |text: &str| observe(Progress::Word(text));
     let (workers, adopted) = match &request.cluster {
@@ -192,8 +192,8 @@ async fn means(
             cluster::cluster_workers(context, settings, &running, &wanted, &mut word).await?
         }
     };
-    let at_work = reclaim(context, &mut store, &adopted).await?;
-    Ok(Means {
+    let at_work = recover(context, &mut store, &adopted).await?;
+    Ok(Equipment {
         store,
         workers,
         at_work,
@@ -276,5 +276,5 @@ async fn summary(
 }
 
 fn log_of(folder: &Path) -> String {
-    folder.join(wire::LINES_FILE).display().to_string()
+    folder.join(protocol::LINES_FILE).display().to_string()
 }
