@@ -17,12 +17,12 @@ pub mod stage;
 pub mod tensorboard;
 // 2: what was asked, what to use at scale
 pub mod hugging_face;
+pub mod protocol;
 pub mod recipe;
 pub mod spec;
-pub mod wire;
 // 3: what there is to do, how workers elsewhere are told
+pub mod mailbox;
 pub mod plan;
-pub mod post;
 // 4: what to do next, what to show, what Slurm is told and says
 pub mod report;
 pub mod sched;
@@ -32,7 +32,7 @@ pub mod card;
 pub mod workdir;
 // 6: text into tokens, the worker's side of the post
 pub mod data;
-pub mod inbox;
+pub mod worker_mailbox;
 // 7: adapters, strangers to each other (`train`, the worker, is a binary of its own)
 pub mod draw;
 pub mod exec;

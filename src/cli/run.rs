@@ -7,11 +7,11 @@ use clap::Args;
 use crate::cli::cluster::ClusterArgs;
 use crate::cli::output::Output;
 use crate::cli::progress::Display;
+use crate::protocol::Cause;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::orchestrate::{self, Request, Summary};
+use crate::run::train::orchestrate::{self, Request, Summary};
 use crate::units::{human_count, human_seconds};
-use crate::wire::Cause;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::exec::WorkersError;
-use crate::exec::slurm::PoolError;
+use crate::exec::pool::PoolError;
 use crate::spec::syntax::mistakes::Mistake;
 use crate::store::StoreError;
 use crate::workdir::WorkdirError;

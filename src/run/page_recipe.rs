@@ -3,7 +3,7 @@
 //! Refuses to know how it was found, and to draw.
 
 use crate::recipe::{ITEMS, Item, Recipe};
-use crate::report::{AlternativeRun, Gate, ItemValue, RecipeInput, RecipeItem};
+use crate::report::recipe_view::{AlternativeRun, Gate, ItemValue, RecipeInput, RecipeItem};
 
 /// The recipe as a page shows it.
 pub(super) fn recipe_input(recipe: &Recipe) -> RecipeInput {

@@ -5,9 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::StagePlan;
+use crate::protocol::{Cause, Checkpoint, Process, Resume, Spent, Trainer};
 use crate::stage::StageEvent;
 use crate::units::{StageId, Steps};
-use crate::wire::{Cause, Checkpoint, Process, Resume, Spent, Trainer};
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,11 +8,11 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use crate::model::config::RunConfig;
 use crate::plan::{KnownStage, StageKind, StagePlan};
+use crate::protocol::{Checkpoint, Resume, Spent};
 use crate::record::{StageRow, TrialRow, TrialState};
 use crate::stage::StageState;
 use crate::store::StoreError;
 use crate::units::{StageId, Steps};
-use crate::wire::{Checkpoint, Resume, Spent};
 
 /// A sweep that was planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

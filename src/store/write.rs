@@ -3,10 +3,10 @@
 use sqlx::{Connection as _, QueryBuilder, SqliteConnection};
 
 use crate::plan::StagePlan;
+use crate::protocol::{Point, Trainer};
 use crate::store::log::{Entry, TrialEntry};
 use crate::store::{Store, StoreError, stages};
 use crate::units::StageId;
-use crate::wire::{Point, Trainer};
 
 /// What a worker said, as the database takes it in.
 #[derive(Debug, Clone, PartialEq)]

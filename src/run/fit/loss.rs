@@ -12,6 +12,7 @@ use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::{HoldOut, Options, PointFit};
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
+use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -23,7 +24,6 @@ use crate::run::sources;
 use crate::run::sweep_set::SweepSet;
 use crate::spec;
 use crate::store::{FitRow, ImportRow, Store};
-use crate::wire::Trainer;
 
 /// The name of the law of loss in the database.
 pub const CHINCHILLA: &str = "chinchilla";

@@ -6,7 +6,7 @@ use crate::fit::Estimate;
 use crate::fit::batch_curves::ReadFrom;
 use crate::fit::learning_rate::{LrFit, LrRule};
 use crate::fit::transfer::{TOLERANCE, Verdict};
-use crate::report::{BatchMinimum, BatchRule, RateLaw, Transfer};
+use crate::report::study::{BatchMinimum, BatchRule, RateLaw, Transfer};
 use crate::run::fit::batch::KeptBatch;
 use crate::units::significant;
 
