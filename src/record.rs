@@ -137,8 +137,12 @@ pub struct TrialRow {
     pub warmup_tokens: u64,
     /// Share of the run that decays; none for schedules without one.
     pub decay_fraction: Option<f64>,
-    /// Tokens of the whole run.
+    /// Tokens of the whole run: whole batches.
     pub tokens: u64,
+    /// The budget as the sweep names it, in tokens: the same at every batch. 0: an entry of the log from before it was
+    /// a column.
+    #[serde(default)]
+    pub tokens_asked: u64,
     /// Steps of the whole run.
     pub steps: u64,
     /// Seed.

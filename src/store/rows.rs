@@ -244,6 +244,7 @@ pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
         warmup_tokens: count("warmup_tokens")?,
         decay_fraction: row.try_get("decay_fraction")?,
         tokens: count("tokens")?,
+        tokens_asked: count("tokens_asked")?,
         steps: count("steps")?,
         seed: count("seed")?,
         flops: row.try_get("flops")?,

@@ -65,6 +65,7 @@ pub fn trials(rows: &[TrialRow]) -> Result<DataFrame, TableError> {
         warmup_tokens = |row| row.warmup_tokens,
         decay_fraction = |row| row.decay_fraction,
         tokens = |row| row.tokens,
+        tokens_asked = |row| row.tokens_asked,
         steps = |row| row.steps,
         seed = |row| row.seed,
         flops = |row| row.flops,
