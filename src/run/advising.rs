@@ -10,12 +10,12 @@ use crate::recipe::Recipe;
 use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Size};
 use crate::recipe::next::Widening;
 use crate::record::TrialState;
-use crate::run::batch_fitting::{self, KeptBatch};
 use crate::run::context::Context;
 use crate::run::coordinates;
 use crate::run::failure::{Failure, exit, unless_refused};
-use crate::run::fitting::{self, Laws, Request};
-use crate::run::lr_batch_fitting;
+use crate::run::fit::batch::{self, KeptBatch};
+use crate::run::fit::loss::{self, Laws, Request};
+use crate::run::fit::lr_batch;
 use crate::run::nexts::Nexts;
 use crate::run::proxies;
 use crate::run::sources::Source;
@@ -83,7 +83,7 @@ fn check_budget(recipe: &Recipe, ask: &Ask) -> Result<(), Failure> {
 
 /// Fits the laws of a sweep for a recipe; where nothing can be fitted for every rate diverged, says what to run next.
 pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Laws, Failure> {
-    let mut failure = match fitting::fit_sweeps(context, store, sweeps, &Request::default()).await {
+    let mut failure = match loss::fit_sweeps(context, store, sweeps, &Request::default()).await {
         Ok(laws) => return Ok(laws),
         Err(failure) => failure,
     };
@@ -113,7 +113,7 @@ fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
     if laws.loss.is_err() {
         widenings.extend(Nexts::for_a_law_of_loss(&laws.trials));
     }
-    let mut failure = fitting::refused(refusal);
+    let mut failure = loss::refused(refusal);
     match (&laws.lr, &laws.loss) {
         (Ok(_), Err(_)) => {
             let hint = "the learning rate has its law: `--law lr` of `sandbox fit` and of `sandbox predict`";
@@ -154,12 +154,12 @@ impl Batch {
         if batch.sizes < 2 {
             return Ok(batch);
         }
-        let joint = lr_batch_fitting::fit(context, store, Source::Named(Some(sweep)), &Request::default()).await;
+        let joint = lr_batch::fit(context, store, Source::Named(Some(sweep)), &Request::default()).await;
         match unless_refused(joint)? {
             Ok((kept, law)) => batch.joint = Some((kept.fit, law)),
             Err(refusal) => batch.refused = Some(refusal.message),
         }
-        batch.equal_loss = unless_refused(batch_fitting::fit_trials(context, store, sweep, trials).await)?.ok();
+        batch.equal_loss = unless_refused(batch::fit_trials(context, store, sweep, trials).await)?.ok();
         // What was fitted on the way is not what a reader asks `last` for.
         if let Ok(kept) = &laws.loss {
             store.touch_fit(&context.now(), &kept.fit).await?;

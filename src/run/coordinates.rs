@@ -8,8 +8,8 @@ use crate::plan::identity::EPOCH;
 use crate::recipe::Coordinates;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fitting;
-use crate::run::predicting;
+use crate::run::fit::loss;
+use crate::run::fit::predict;
 use crate::store::Store;
 
 /// The name under which a coordinate check is kept.
@@ -21,7 +21,7 @@ pub async fn keep(context: &Context, store: &mut Store, found: &Coordinates) -> 
         found: *found,
         code_epoch: EPOCH,
     };
-    fitting::keep(context, store, None, &fitting::name(&kept), COORDINATES, &kept).await
+    loss::keep(context, store, None, &loss::name(&kept), COORDINATES, &kept).await
 }
 
 /// A coordinate check, and whose arithmetic it checked.
@@ -39,6 +39,6 @@ pub(super) async fn newest(store: &mut Store) -> Result<Option<Coordinates>, Fai
     let Some(row) = store.newest_fit(&[COORDINATES]).await? else {
         return Ok(None);
     };
-    let kept: KeptCoordinates = predicting::read(&row)?;
+    let kept: KeptCoordinates = predict::read(&row)?;
     Ok((kept.code_epoch == EPOCH).then_some(kept.found))
 }

@@ -12,7 +12,7 @@ use crate::recipe::build::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
 use crate::report::settings::pairs_of;
 use crate::run::failure::Failure;
-use crate::run::fitting::{self, Laws};
+use crate::run::fit::loss::{self, Laws};
 use crate::spec::{ScheduleName, Settings};
 use crate::store::Store;
 
@@ -25,7 +25,7 @@ pub(super) async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, F
         .filter(|row| Some(row.parametrization.as_str()) == parametrization)
         .collect();
     let best = best(alike.iter().copied());
-    let best = best.ok_or_else(|| fitting::refused(&Refusal::NotFinished { left_out: alike.len() }))?;
+    let best = best.ok_or_else(|| loss::refused(&Refusal::NotFinished { left_out: alike.len() }))?;
     let Settings {
         parametrization,
         multipliers,

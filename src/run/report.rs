@@ -17,13 +17,13 @@ use crate::report::law_view::{Constant, HeldOut, LawInput, LawPoint, Predict};
 use crate::report::sections::LeftOut;
 use crate::report::study::{BestLr, LrBowl, LrPoint, Study};
 use crate::run::advising::{self, Batch};
-use crate::run::batch_fitting::KeptBatch;
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit, unless_refused};
-use crate::run::fitting::{self, Kept, Laws, Request};
-use crate::run::page_laws;
+use crate::run::fit::batch::KeptBatch;
+use crate::run::fit::loss::{self, Kept, Laws, Request};
+use crate::run::fit::page;
+use crate::run::fit::predict;
 use crate::run::page_recipe::recipe_input;
-use crate::run::predicting;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
 use crate::units::{human_count, significant};
@@ -37,7 +37,7 @@ pub struct Written {
     /// The figures beside it.
     pub figures: Vec<FigureFiles>,
     /// Trials without a final loss, and why.
-    pub left_out: Vec<fitting::LeftOut>,
+    pub left_out: Vec<loss::LeftOut>,
     /// Points that are drawn.
     pub points_shown: u64,
     /// Points that are recorded.
@@ -94,7 +94,7 @@ struct Fitted {
 
 /// A law that is refused is shown as such; a sweep that has not finished has a page too.
 async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Fitted, Failure> {
-    let laws = match fitting::fit_sweeps(context, store, sweeps, &Request::default()).await {
+    let laws = match loss::fit_sweeps(context, store, sweeps, &Request::default()).await {
         Ok(laws) => laws,
         Err(failure) if failure.exit == exit::REFUSED => {
             return Ok(Fitted {
@@ -121,7 +121,7 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
 
 /// Writes the page of one kept law of loss into a folder: of a sweep or of somebody's table.
 pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<Written, Failure> {
-    let kept = predicting::kept_loss_law(store, fit).await?;
+    let kept = predict::kept_loss_law(store, fit).await?;
     let left_out = kept
         .left_out
         .iter()
@@ -185,7 +185,7 @@ fn write(folder: &Path, view: &report::ReportView, left_out: Vec<(String, String
         figures: files,
         left_out: left_out
             .into_iter()
-            .map(|(trial, reason)| fitting::LeftOut { trial, reason })
+            .map(|(trial, reason)| loss::LeftOut { trial, reason })
             .collect(),
         points_shown: view.points_shown,
         points_total: view.points_total,
@@ -221,10 +221,10 @@ fn view(
     };
     let lr = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
     let best_rate = |params: f64, tokens: f64| lr.map_or(f64::NAN, |kept| kept.law.predict(params, tokens).lr.value);
-    let rates = lr.map(|kept| page_laws::rate_law(&kept.law, &best_rate));
+    let rates = lr.map(|kept| page::rate_law(&kept.law, &best_rate));
     let batch = fitted.batch.as_ref();
     let best_batch = |tokens: f64| batch.map_or(f64::NAN, |kept| kept.law.by_tokens.at(tokens).value);
-    let batch = batch.map(|kept| page_laws::batch_rule(kept, &best_batch));
+    let batch = batch.map(|kept| page::batch_rule(kept, &best_batch));
     report::build(&Study {
         sweep,
         question,
@@ -400,7 +400,7 @@ fn facts(kept: &Kept<LossFit>) -> Vec<(String, String)> {
 }
 
 /// How many runs were left out for which reason, the most frequent first.
-fn reasons(left_out: &[fitting::LeftOut]) -> String {
+fn reasons(left_out: &[loss::LeftOut]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for run in left_out {
         *counts.entry(run.reason.as_str()).or_default() += 1;

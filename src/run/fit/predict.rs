@@ -12,12 +12,12 @@ use crate::fit::curves::{self, CurveFit, Schedule};
 use crate::fit::learning_rate::{LrFit, LrRule};
 use crate::fit::loss_fit::{Extrapolation, LossFit, Prediction, Sensitivity};
 use crate::fit::lr_batch::LrBatchGroup;
-use crate::run::batch_fitting::{self, KeptBatch};
-use crate::run::curve_fitting::{self, KeptCurves};
 use crate::run::failure::Failure;
-use crate::run::fitting::{CHINCHILLA, Kept, LR};
-use crate::run::lr_batch_fitting::{self, Both};
-use crate::run::three_term_fitting::{self, KeptThreeTerm};
+use crate::run::fit::batch::{self, KeptBatch};
+use crate::run::fit::curves::{self as curve_fitting, KeptCurves};
+use crate::run::fit::loss::{CHINCHILLA, Kept, LR};
+use crate::run::fit::lr_batch::{self, Both};
+use crate::run::fit::three_term::{self, KeptThreeTerm};
 use crate::store::{FitRow, Store};
 
 /// A size, a number of tokens and perhaps a batch.
@@ -73,19 +73,13 @@ pub struct PlaceView {
 
 /// The one fit that is meant, of a law that answers for places.
 pub async fn place_law(store: &mut Store, name: &str) -> Result<(String, PlaceLaw), Failure> {
-    const LAWS: [&str; 5] = [
-        CHINCHILLA,
-        three_term_fitting::LAW,
-        LR,
-        lr_batch_fitting::LAW,
-        batch_fitting::LAW,
-    ];
+    const LAWS: [&str; 5] = [CHINCHILLA, three_term::LAW, LR, lr_batch::LAW, batch::LAW];
     let row = stored(store, name, &LAWS).await?;
     let law = match row.law.as_str() {
         CHINCHILLA => PlaceLaw::Loss(read(&row)?),
-        three_term_fitting::LAW => PlaceLaw::ThreeTerm(read(&row)?),
+        three_term::LAW => PlaceLaw::ThreeTerm(read(&row)?),
         LR => PlaceLaw::Lr(read(&row)?),
-        batch_fitting::LAW => PlaceLaw::Batch(read(&row)?),
+        batch::LAW => PlaceLaw::Batch(read(&row)?),
         _ => {
             #[derive(serde::Deserialize)]
             struct Stored {
@@ -247,7 +241,7 @@ async fn stored(store: &mut Store, name: &str, laws: &[&str]) -> Result<FitRow, 
     }
 }
 
-pub(super) fn read<T: DeserializeOwned>(row: &FitRow) -> Result<T, Failure> {
+pub(in crate::run) fn read<T: DeserializeOwned>(row: &FitRow) -> Result<T, Failure> {
     serde_json::from_value(row.body.clone()).map_err(|error| {
         let message = format!("fit {} cannot be read: {error}", row.fit);
         Failure::environment("damaged_database", message, "fit again")

@@ -7,11 +7,11 @@ use crate::fit::batch_curves::ReadFrom;
 use crate::fit::learning_rate::{LrFit, LrRule};
 use crate::fit::transfer::{TOLERANCE, Verdict};
 use crate::report::study::{BatchMinimum, BatchRule, RateLaw, Transfer};
-use crate::run::batch_fitting::KeptBatch;
+use crate::run::fit::batch::KeptBatch;
 use crate::units::significant;
 
 /// The law of the learning rate as a page shows it; `at` is its [`LrFit::predict`].
-pub(super) fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64) -> RateLaw<'a> {
+pub(in crate::run) fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64) -> RateLaw<'a> {
     // The rule is the same everywhere.
     let is_constant = law.predict(1e6, 1e6).by == LrRule::Constant;
     let formula = match &law.power {
@@ -46,7 +46,7 @@ pub(super) fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64) -> Rate
 }
 
 /// The law of the batch as a page shows it; `at` is its law by tokens.
-pub(super) fn batch_rule<'a>(kept: &KeptBatch, at: &'a dyn Fn(f64) -> f64) -> BatchRule<'a> {
+pub(in crate::run) fn batch_rule<'a>(kept: &KeptBatch, at: &'a dyn Fn(f64) -> f64) -> BatchRule<'a> {
     let law = &kept.law;
     let formula = |letter: &str, power: &crate::fit::line::Power| {
         format!(

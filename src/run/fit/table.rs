@@ -14,7 +14,7 @@ use crate::tables::read::{self, TextTable};
 use crate::units::parse_count;
 
 /// Why a run does not count that a condition does not hold for.
-pub(super) const CONDITION: &str = "the condition leaves it out";
+pub(in crate::run) const CONDITION: &str = "the condition leaves it out";
 
 /// What a column can be to a law.
 pub const FIELDS: [&str; 9] = [
@@ -47,7 +47,7 @@ pub struct TableRuns {
 }
 
 /// Reads a file as a table of text; also gives its hash.
-pub(super) fn table(path: &Path) -> Result<(TextTable, String), Failure> {
+pub(in crate::run) fn table(path: &Path) -> Result<(TextTable, String), Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::invalid("missing_file", error.to_string(), ""))?;
     let hash = blake3::hash(&bytes).to_hex().to_string();
     // `/dev/stdin`, say, has no ending.

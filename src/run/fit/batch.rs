@@ -13,7 +13,7 @@ use crate::fit::observation::Observation;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fitting::{self, Request};
+use crate::run::fit::loss::{self, Request};
 use crate::run::sources::{self, Source};
 use crate::store::Store;
 
@@ -83,23 +83,23 @@ async fn fit_curves(
     sweep: Option<&str>,
     curves: Curves,
 ) -> Result<KeptBatch, Failure> {
-    let law = batch_law::fit(&curves.each).map_err(|refusal| fitting::refused(&refusal))?;
+    let law = batch_law::fit(&curves.each).map_err(|refusal| loss::refused(&refusal))?;
     let kept = KeptBatch {
-        fit: fitting::name(&law),
+        fit: loss::name(&law),
         kind: LAW.to_owned(),
         source: source.to_owned(),
         read_from: curves.read_from,
         trials: curves.trials,
         law,
     };
-    fitting::keep(context, store, sweep, &kept.fit, LAW, &kept).await?;
+    loss::keep(context, store, sweep, &kept.fit, LAW, &kept).await?;
     Ok(kept)
 }
 
 /// Final losses where a size has three batches of three budgets each or more: they are held out, and the rate has come
 /// down. Else the training loss along the runs.
 async fn curves_of(store: &mut Store, trials: &[TrialRow]) -> Result<Curves, Failure> {
-    let runs: Vec<Observation> = trials.iter().filter_map(fitting::observation).collect();
+    let runs: Vec<Observation> = trials.iter().filter_map(loss::observation).collect();
     let mut budgets: BTreeMap<(u64, u64), BTreeSet<u64>> = BTreeMap::new();
     for row in trials.iter().filter(|row| row.final_loss.is_some()) {
         let place = (row.params_non_embedding, row.batch_tokens);

@@ -15,13 +15,13 @@ use crate::fit::refusal::Refusal;
 use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
-use crate::run::cross_check::{CrossCheck, cross_check};
 use crate::run::failure::Failure;
 use crate::run::filter::Filter;
+use crate::run::fit::cross_check::{CrossCheck, cross_check};
+use crate::run::fit::table::{self, Mapping, TableRuns};
 use crate::run::lr_runs;
 use crate::run::sources;
 use crate::run::sweep_set::SweepSet;
-use crate::run::table_runs::{self, Mapping, TableRuns};
 use crate::spec;
 use crate::store::{FitRow, ImportRow, Store};
 
@@ -56,7 +56,7 @@ impl Default for Request {
 }
 
 /// Why a run does not compare with the others of its size and tokens.
-pub(super) const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
+pub(in crate::run) const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
 
 /// A law that is kept under a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,7 +147,7 @@ pub async fn fit_sweeps(
 }
 
 /// The trials that count.
-pub(super) async fn counting(
+pub(in crate::run) async fn counting(
     store: &mut Store,
     sweeps: &SweepSet,
     request: &Request,
@@ -186,7 +186,7 @@ pub async fn fit_table(
     mapping: &Mapping,
     request: &Request,
 ) -> Result<TableFit, Failure> {
-    let TableRuns { runs, left_out, .. } = table_runs::read(path, mapping)?;
+    let TableRuns { runs, left_out, .. } = table::read(path, mapping)?;
     fit_runs(context, store, &path.display().to_string(), runs, left_out, request).await
 }
 
@@ -257,7 +257,7 @@ pub async fn import(context: &Context, path: &Path, mapping: &Mapping, name: &st
     if let Err(wrong) = spec::check_name(name) {
         return Err(Failure::invalid("bad_name", wrong, "choose one with `--name`"));
     }
-    let TableRuns { runs, left_out, hash } = table_runs::read(path, mapping)?;
+    let TableRuns { runs, left_out, hash } = table::read(path, mapping)?;
     if runs.is_empty() {
         let message = format!("`{}` has no run that counts", path.display());
         return Err(Failure::invalid("no_runs", message, ""));
@@ -342,7 +342,7 @@ fn hash_of(runs: &[impl Serialize]) -> String {
 }
 
 /// What the toy has answered is no measurement, unless it is asked for.
-pub(super) fn no_toys(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
+pub(in crate::run) fn no_toys(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
     let toys = trials.iter().filter(|row| row.trainer == Trainer::Toy.name()).count();
     if toys > 0 && trainer != Trainer::Toy {
         return Err(Refusal::ToyData { rows: toys });
@@ -351,7 +351,7 @@ pub(super) fn no_toys(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refus
 }
 
 /// What no law may rest on.
-pub(super) fn check(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
+pub(in crate::run) fn check(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
     no_toys(trials, trainer)?;
     let finished: Vec<&TrialRow> = trials.iter().filter(|row| row.final_loss.is_some()).collect();
     if finished.is_empty() {
@@ -398,7 +398,7 @@ fn loss(
     })
 }
 
-pub(super) fn observation(row: &TrialRow) -> Option<Observation> {
+pub(in crate::run) fn observation(row: &TrialRow) -> Option<Observation> {
     Some(Observation {
         label: row.trial.clone(),
         params: row.params_non_embedding as f64,
@@ -436,12 +436,12 @@ fn lr(sweep: &str, trials: &[TrialRow]) -> Result<Kept<LrFit>, Refusal> {
 }
 
 /// The same law gets the same name.
-pub(super) fn name(law: &impl Serialize) -> String {
+pub(in crate::run) fn name(law: &impl Serialize) -> String {
     let text = serde_json::to_string(law).unwrap_or_default();
     blake3::hash(text.as_bytes()).to_hex().chars().take(12).collect()
 }
 
-pub(super) async fn keep(
+pub(in crate::run) async fn keep(
     context: &Context,
     store: &mut Store,
     sweep: Option<&str>,

@@ -14,7 +14,7 @@ use crate::fit::three_term::{self, ThreeTermLaw};
 use crate::fit::{Estimate, Warning};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fitting::{self, Request};
+use crate::run::fit::loss::{self, Request};
 use crate::run::sources::{self, Source};
 use crate::store::Store;
 
@@ -61,7 +61,7 @@ pub async fn fit(
         count: request.bootstrap,
         seed: 0,
     };
-    let law = three_term::fit(&runs, draws).map_err(|refusal| fitting::refused(&refusal))?;
+    let law = three_term::fit(&runs, draws).map_err(|refusal| loss::refused(&refusal))?;
     let mut warnings = law.warnings.clone();
     let hold_out = choice::held_out_error(&runs, LossLaw::ThreeTerm, request.hold_out).unwrap_or_else(|refusal| {
         let text = format!("without the held-out runs there is no law to check: {refusal}");
@@ -69,7 +69,7 @@ pub async fn fit(
         None
     });
     let kept = KeptThreeTerm {
-        fit: fitting::name(&law),
+        fit: loss::name(&law),
         law: LAW.to_owned(),
         source,
         n: runs.len(),
@@ -79,7 +79,7 @@ pub async fn fit(
         left_out,
         warnings,
     };
-    fitting::keep(context, store, None, &kept.fit, LAW, &kept).await?;
+    loss::keep(context, store, None, &kept.fit, LAW, &kept).await?;
     Ok(kept)
 }
 
@@ -131,7 +131,7 @@ pub async fn try_all(
     tried.sort_by(|a, b| error(a).total_cmp(&error(b)));
     if tried[0].hold_out.is_none() {
         let nothing = "no law predicts runs that it has not seen: there is nothing to choose by".to_owned();
-        return Err(fitting::refused(&Refusal::NotIdentified { why: nothing }));
+        return Err(loss::refused(&Refusal::NotIdentified { why: nothing }));
     }
     Ok(tried)
 }

@@ -10,9 +10,9 @@ use crate::fit::curves::{self, Curve, CurveFit, CurvePoint, Law, RatePoint, Refu
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fitting;
+use crate::run::fit::loss;
+use crate::run::fit::table;
 use crate::run::sweep_set::SweepSet;
-use crate::run::table_runs;
 use crate::store::Store;
 use crate::tables::read::TextTable;
 
@@ -76,11 +76,11 @@ pub async fn fit(context: &Context, store: &mut Store, request: &Request) -> Res
         .collect::<Result<_, _>>()
         .map_err(|refusal| refused(&refusal))?;
     let kept = KeptCurves {
-        fit: fitting::name(&law),
+        fit: loss::name(&law),
         law,
         predict,
     };
-    fitting::keep(context, store, None, &kept.fit, name_of(request.law), &kept).await?;
+    loss::keep(context, store, None, &kept.fit, name_of(request.law), &kept).await?;
     Ok(kept)
 }
 
@@ -93,7 +93,7 @@ pub fn name_of(law: Law) -> &'static str {
 }
 
 /// Bad tables are the user's to mend; what good ones cannot carry is refused.
-pub(super) fn refused(refusal: &Refusal) -> Failure {
+pub(in crate::run) fn refused(refusal: &Refusal) -> Failure {
     match refusal {
         Refusal::SingleSchedule { .. } | Refusal::TooFewPoints { .. } => {
             Failure::refused(refusal.code(), refusal.to_string(), refusal.hint())
@@ -117,10 +117,10 @@ pub async fn trials(
     store: &mut Store,
     sweeps: &SweepSet,
     names: [&[String]; 2],
-    request: &fitting::Request,
+    request: &loss::Request,
 ) -> Result<CurveSource, Failure> {
-    let mut rows = fitting::counting(store, sweeps, request).await?;
-    fitting::no_toys(&rows, context.trainer).map_err(|refusal| fitting::refused(&refusal))?;
+    let mut rows = loss::counting(store, sweeps, request).await?;
+    loss::no_toys(&rows, context.trainer).map_err(|refusal| loss::refused(&refusal))?;
     rows.retain(|row| row.state == TrialState::Complete);
     let is = |row: &TrialRow, name: &String| row.slug == *name || row.trial.starts_with(name.as_str());
     let named = |names: &[String]| -> Result<Vec<TrialRow>, Failure> {
@@ -204,7 +204,7 @@ async fn recorded(store: &mut Store, trials: &[TrialRow]) -> Result<Vec<Curve>, 
 
 /// A table with the columns step, lr and loss.
 fn curve(path: &Path) -> Result<Curve, Failure> {
-    let (table, _) = table_runs::table(path)?;
+    let (table, _) = table::table(path)?;
     let [step, lr, loss] = ["step", "lr", "loss"].map(|name| numbers(path, &table, name));
     let points = step?.into_iter().zip(lr?).zip(loss?);
     Ok(Curve {
@@ -215,7 +215,7 @@ fn curve(path: &Path) -> Result<Curve, Failure> {
 
 /// A table with the columns step and lr.
 pub fn schedule(path: &Path, warmup: f64) -> Result<Schedule, Failure> {
-    let (table, _) = table_runs::table(path)?;
+    let (table, _) = table::table(path)?;
     let [step, lr] = ["step", "lr"].map(|name| numbers(path, &table, name));
     let points = step?.into_iter().zip(lr?);
     Ok(Schedule {

@@ -13,7 +13,7 @@ use crate::fit::bootstrap::Draws;
 use crate::fit::lr_batch::{self, LrBatchGroup, LrBatchLaw, Options, PowerLaw, Regret};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fitting::{self, Request};
+use crate::run::fit::loss::{self, Request};
 use crate::run::sources::{self, Source};
 use crate::store::Store;
 
@@ -79,7 +79,7 @@ pub async fn fit(
         if is_alike {
             runs.push(run);
         } else {
-            left_out.push((run.label, fitting::OTHER_SETTINGS.to_owned()));
+            left_out.push((run.label, loss::OTHER_SETTINGS.to_owned()));
         }
     }
     let options = Options {
@@ -89,8 +89,8 @@ pub async fn fit(
             seed: 0,
         },
     };
-    let law = lr_batch::fit(&runs, &options).map_err(|refusal| fitting::refused(&refusal))?;
-    let id = fitting::name(&law);
+    let law = lr_batch::fit(&runs, &options).map_err(|refusal| loss::refused(&refusal))?;
+    let id = loss::name(&law);
     let fitted = law.clone();
     let LrBatchLaw {
         lr,
@@ -115,6 +115,6 @@ pub async fn fit(
         left_out,
         warnings,
     };
-    fitting::keep(context, store, None, &kept.fit, LAW, &kept).await?;
+    loss::keep(context, store, None, &kept.fit, LAW, &kept).await?;
     Ok((kept, fitted))
 }
