@@ -25,8 +25,7 @@ select
     else 'pending'
   end as state,
   t.trainer, t.model, t.params_non_embedding, t.params_total, t.width, t.layers, t.heads, t.vocab, t.context,
-  t.parametrization, t.lr, t.batch_tokens, t.schedule, t.warmup_tokens, t.decay_fraction, t.tokens,
-  t.tokens_asked, t.steps, t.seed,
+  t.parametrization, t.lr, t.batch_tokens, t.schedule, t.warmup_tokens, t.decay_fraction, t.tokens, t.steps, t.seed,
   t.flops,
   case when t.decayed = 1 and leaf.state = 'complete' then e.loss end as final_loss,
   case when t.decayed = 1 and leaf.state = 'complete' then e.bits_per_byte end as bits_per_byte,
@@ -37,7 +36,7 @@ select
   case when leaf.state = 'complete' then (
     select sum(s.seconds) from trial_stages p join stages s using (stage)
     where p.sweep = t.sweep and p.trial = t.trial) end as seconds,
-  t.axes, t.position
+  t.tokens_asked, t.axes, t.position
 from trials t
 join stages leaf on leaf.stage = t.leaf
 left join points e on e.stage = t.leaf and e.step = t.steps and e.split = t.held_out
@@ -45,9 +44,8 @@ where t.asked = 1
 union all
 select
   r.import || ':' || r.position, r.import, r.label, 'complete', 'imported', null, r.params, null, null, null, null, null, null,
-  null, r.lr, r.batch_tokens, r.schedule, null, null, r.tokens,
-  null, null, r.seed,
-  r.flops, r.loss, null, null, null, null, null, null, i.source_hash, null, null, '{}', r.position
+  null, r.lr, r.batch_tokens, r.schedule, null, null, r.tokens, null, r.seed,
+  r.flops, r.loss, null, null, null, null, null, null, i.source_hash, null, null, null, '{}', r.position
 from imported_runs r join imports i using (import);
 
 -- Names of models are the sweeps' own: imported runs have none. Its tokens are the budget that was asked.

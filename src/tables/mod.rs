@@ -65,7 +65,6 @@ pub fn trials(rows: &[TrialRow]) -> Result<DataFrame, TableError> {
         warmup_tokens = |row| row.warmup_tokens,
         decay_fraction = |row| row.decay_fraction,
         tokens = |row| row.tokens,
-        tokens_asked = |row| row.tokens_asked,
         steps = |row| row.steps,
         seed = |row| row.seed,
         flops = |row| row.flops,
@@ -79,6 +78,7 @@ pub fn trials(rows: &[TrialRow]) -> Result<DataFrame, TableError> {
         data_hash = |row| row.data_hash.as_str(),
         config_hash = |row| row.config_hash.as_str(),
         seconds = |row| row.seconds,
+        tokens_asked = |row| row.tokens_asked,
     );
     let axes: BTreeSet<&String> = rows.iter().flat_map(|row| row.axes.keys()).collect();
     columns.extend(axes.into_iter().map(|axis| axis_column(axis, rows)));
