@@ -485,6 +485,7 @@ fn trial((model, params, width, layers): (&str, u64, u64, u64), ratio: u64, sche
         warmup_tokens: 40_960,
         decay_fraction: (schedule == "wsd").then_some(0.1),
         tokens,
+        tokens_asked: params * ratio,
         steps: tokens / BATCH,
         seed: 0,
         flops: 6.0 * params as f64 * tokens as f64,

@@ -217,7 +217,7 @@ pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
         if settings(trial) != chosen {
             continue;
         }
-        let key = (trial.params_non_embedding, trial.model.clone(), trial.tokens);
+        let key = (trial.params_non_embedding, trial.model.clone(), trial.tokens_asked);
         bowls.entry(key).or_default().push(LrPoint {
             trial: trial.trial.clone(),
             lr: trial.lr,

@@ -61,14 +61,21 @@ fn difference((wsd, cosine): &(&TrialRow, &TrialRow)) -> Option<f64> {
 }
 
 fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Roster<'_>) -> Vec<Panel> {
-    let budgets = Budgets::of(pairs.iter().map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens)));
+    let budgets = Budgets::of(
+        pairs
+            .iter()
+            .map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens_asked)),
+    );
     let rates = positive_range(pairs.iter().map(|(wsd, _)| wsd.lr)).unwrap_or([1e-3, 1e-2]);
     let differences = range(pairs.iter().filter_map(difference).chain([0.0])).unwrap_or([-0.1, 0.1]);
     let mut lines: BTreeMap<(usize, u64, String), Vec<[f64; 2]>> = BTreeMap::new();
     let mut dots: Vec<Vec<Mark>> = vec![Vec::new(); budgets.len()];
     for pair in pairs {
         let (wsd, cosine) = pair;
-        let (Some(at), Some(nats)) = (budgets.index(wsd.params_non_embedding, wsd.tokens), difference(pair)) else {
+        let (Some(at), Some(nats)) = (
+            budgets.index(wsd.params_non_embedding, wsd.tokens_asked),
+            difference(pair),
+        ) else {
             continue;
         };
         let size = (at, wsd.params_non_embedding, wsd.model.clone());
