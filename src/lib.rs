@@ -4,8 +4,9 @@
 //! two modules of one floor never meet (`tests/tidy.rs` checks it). Everything down to `report` is pure:
 //! no clock, disk, environment, random source or async.
 
-// 0: words
+// 0: enums of words, and counts with their units
 pub mod units;
+pub mod words;
 // 1: what a proxy is, what a record is, what a law is, what goes wrong on purpose
 pub mod checkpoint;
 pub mod fault;
@@ -16,28 +17,30 @@ pub mod stage;
 pub mod tensorboard;
 // 2: what was asked, what to use at scale
 pub mod hugging_face;
-pub mod recipe;
+pub mod protocol;
 pub mod spec;
-pub mod wire;
-// 3: what there is to do, how workers elsewhere are told
+// 3: what there is to do, what to use at scale, how workers elsewhere are told
+pub mod mailbox;
 pub mod plan;
-pub mod post;
-// 4: what to do next, what to show, what Slurm is told and says
-pub mod report;
+pub mod recipe;
+// 4: what to do next, what Slurm is told and says, which trials compare
 pub mod sched;
 pub mod slurm;
-// 5: every path on disk
+pub mod study;
+// 5: what to show
+pub mod report;
+// 6: every path on disk
 pub mod card;
 pub mod workdir;
-// 6: text into tokens, the worker's side of the post
+// 7: text into tokens, the worker's side of the post
 pub mod data;
-pub mod inbox;
-// 7: adapters, strangers to each other (`train`, the worker, is a binary of its own)
+pub mod worker_mailbox;
+// 8: adapters, strangers to each other (`train`, the worker, is a binary of its own)
 pub mod draw;
 pub mod exec;
 pub mod store;
 pub mod tables;
-// 8, 9, 10: carrying out, the live page, and the command line
+// 9, 10, 11: carrying out, the live page, and the command line
 pub mod cli;
 pub mod live;
 pub mod run;

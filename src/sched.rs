@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::protocol::Cause;
 use crate::stage::{StageEvent, StageState, UnlawfulEvent};
 use crate::units::StageId;
-use crate::wire::Cause;
 
 /// A stage that has to be trained.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,12 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fs_err as fs;
-use sandbox::exec::slurm::{Client, Patience, Pool, Settings};
-use sandbox::post::{self, Beat, Hello, Order, Owner};
+use sandbox::exec::{
+    pool::{Pool, Settings, Timeouts},
+    slurm::Client,
+};
+use sandbox::mailbox::{self, Beat, Hello, Order, Owner};
+use sandbox::protocol::{Cause, LINES_FILE, Line, Process, write_line};
 use sandbox::sched::{Device, Effect, Limits, News, Outcome, Scheduler, Task};
 use sandbox::spec::profile::Profile;
 use sandbox::units::{StageId, Steps};
-use sandbox::wire::{Cause, LINES_FILE, Line, Process, write_line};
 
 /// The environment variable that tells the process of the test from the one that starts it.
 const INNER: &str = "SCALE_INNER";
@@ -77,12 +80,12 @@ fn settings(home: &Path, workers: u64) -> Settings {
             process: Process::of(1, &|_| None),
             host: "here".to_owned(),
         },
-        patience: Patience {
+        timeouts: Timeouts {
             lease: Duration::from_secs(4),
             look: Duration::from_millis(200),
             ask: Duration::from_millis(500),
             short_lease: Duration::from_secs(4),
-            ..Patience::default()
+            ..Timeouts::default()
         },
     }
 }
@@ -257,7 +260,7 @@ fn make_believe(pool: &Path, is_over: &AtomicBool) -> u64 {
                 };
                 let made = worker.folder.join("inbox/heartbeat");
                 fs::write(&made, serde_json::to_vec(&beat).expect("JSON")).expect("written");
-                fs::rename(&made, worker.folder.join(post::BEAT_FILE)).expect("renamed");
+                fs::rename(&made, worker.folder.join(mailbox::BEAT_FILE)).expect("renamed");
             }
             index += 1;
         }
@@ -269,12 +272,12 @@ fn make_believe(pool: &Path, is_over: &AtomicBool) -> u64 {
 fn come(pool: &Path, submission: u64, task: u64) -> Worker {
     let folder = pool
         .join("workers")
-        .join(post::worker_key(submission, Some(submission), Some(task), 0));
-    for name in [post::INBOX, post::TAKEN] {
+        .join(mailbox::worker_key(submission, Some(submission), Some(task), 0));
+    for name in [mailbox::INBOX, mailbox::TAKEN] {
         fs::create_dir_all(folder.join(name)).expect("a folder");
     }
     let hello = Hello {
-        post: post::POST,
+        format: mailbox::FORMAT,
         version: "1".to_owned(),
         process: Process::of(1, &|_| None),
         host: "h".to_owned(),
@@ -285,7 +288,7 @@ fn come(pool: &Path, submission: u64, task: u64) -> Worker {
         beat_ms: 100,
     };
     fs::write(folder.join("hello.tmp"), serde_json::to_vec(&hello).expect("JSON")).expect("written");
-    fs::rename(folder.join("hello.tmp"), folder.join(post::HELLO_FILE)).expect("renamed");
+    fs::rename(folder.join("hello.tmp"), folder.join(mailbox::HELLO_FILE)).expect("renamed");
     Worker {
         folder,
         beat: 0,
@@ -294,9 +297,9 @@ fn come(pool: &Path, submission: u64, task: u64) -> Worker {
 }
 
 fn take(worker: &mut Worker) -> Option<Order> {
-    let name = post::order_file(worker.taken + 1);
-    let taken = worker.folder.join(post::TAKEN).join(&name);
-    fs::rename(worker.folder.join(post::INBOX).join(&name), &taken).ok()?;
+    let name = mailbox::order_file(worker.taken + 1);
+    let taken = worker.folder.join(mailbox::TAKEN).join(&name);
+    fs::rename(worker.folder.join(mailbox::INBOX).join(&name), &taken).ok()?;
     worker.taken += 1;
     serde_json::from_slice(&fs::read(taken).ok()?).ok()
 }

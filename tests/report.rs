@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use sandbox::draw::{Figure, figures, page};
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
+use sandbox::report::study::Study;
 use sandbox::report::view::{Content, Ink, Mark, Panel};
-use sandbox::report::{ReportView, Study, build};
+use sandbox::report::{ReportView, build};
 use study::{Planted, batches, law_alone, many, refused, whole};
 
 fn view_of(trials: &[TrialRow], points: &[PointRow]) -> ReportView {

@@ -5,10 +5,10 @@ use clap::Args;
 use crate::cli::inspect::find;
 use crate::cli::output::Output;
 use crate::record::TrialRow;
-use crate::run::care;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
+use crate::run::home::maintenance;
+use crate::study::filter::Filter;
 
 #[derive(Debug, Args)]
 pub(super) struct CancelArgs {
@@ -33,7 +33,7 @@ pub(super) async fn cancel(context: &Context, args: &CancelArgs, output: &Output
     };
     let filter = Filter::new(args.condition.as_deref(), &rows)?;
     rows.retain(|row| filter.holds(row));
-    let view = care::cancel(context, &rows, args.undo).await?;
+    let view = maintenance::cancel(context, &rows, args.undo).await?;
     output.result(&view, &view.trials, || {
         let verb = if args.undo { "brought back" } else { "cancelled" };
         let mut text = format!("{verb} {} trials", view.trials.len());

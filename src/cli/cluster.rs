@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::exec::slurm::Settings;
-use crate::run::cluster::Cluster;
+use crate::exec::pool::Settings;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::train::cluster::Cluster;
 use crate::slurm::parse::Site;
 use crate::slurm::script::{self, ScriptError, Submission, Wanted};
 

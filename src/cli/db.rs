@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::cli::output::{Output, table};
-use crate::run::care;
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
+use crate::run::home::maintenance;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DbCommand {
@@ -50,7 +50,7 @@ pub(super) async fn db(context: &Context, command: &DbCommand, output: &Output) 
 }
 
 async fn check(context: &Context, output: &Output) -> Result<u8, Failure> {
-    let checked = care::check(context).await?;
+    let checked = maintenance::check(context).await?;
     output.result(&checked, &[], || {
         if checked.ok {
             return format!(

@@ -11,9 +11,9 @@ use crate::cli::inspect;
 use crate::cli::output::Output;
 use crate::hugging_face::Form;
 use crate::run::context::Context;
-use crate::run::exporting;
+use crate::run::export;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
+use crate::study::filter::Filter;
 use crate::tables::{self, Format, TableError};
 use crate::workdir::write_atomic;
 
@@ -91,7 +91,7 @@ async fn export_model(context: &Context, args: &ExportArgs, form: Form, output: 
     };
     let mut store = context.store().await?;
     let trial = inspect::find(&mut store, name).await?;
-    let written = exporting::model(context, &mut store, &trial, form, &args.out).await?;
+    let written = export::model(context, &mut store, &trial, form, &args.out).await?;
     show_paths(&written, output)
 }
 
@@ -111,7 +111,7 @@ async fn export_events(context: &Context, args: &ExportArgs, output: &Output) ->
     let mut trials = store.trials(sweep).await?;
     let filter = Filter::new(args.condition.as_deref(), &trials)?;
     trials.retain(|trial| filter.holds(trial));
-    let written = exporting::events(&mut store, sweep, &trials, &args.out).await?;
+    let written = export::events(&mut store, sweep, &trials, &args.out).await?;
     show_paths(&written, output)
 }
 

@@ -18,17 +18,17 @@ use crate::fit::learning_rate::LrFit;
 use crate::fit::loss_fit::LossFit;
 use crate::fit::loss_law::HoldOut;
 use crate::record::TrialRow;
-use crate::run::batch_fitting;
 use crate::run::context::Context;
-use crate::run::cross_check::CrossCheck;
-use crate::run::curve_fitting::{self, CurveSource};
 use crate::run::failure::Failure;
-use crate::run::fitting::{self, Kept, Laws, Request, TableFit, Timings};
-use crate::run::lr_batch_fitting;
+use crate::run::fit::batch;
+use crate::run::fit::cross_check::CrossCheck;
+use crate::run::fit::curves::{self as curve_fitting, CurveSource};
+use crate::run::fit::loss::{self, Kept, Laws, Request, TableFit, Timings};
+use crate::run::fit::lr_batch;
+use crate::run::fit::table::Mapping;
+use crate::run::fit::three_term::{self, Tried};
 use crate::run::sources::Source;
 use crate::run::sweep_set::SweepSet;
-use crate::run::table_runs::Mapping;
-use crate::run::three_term_fitting::{self, Tried};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -153,21 +153,21 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
         (LawArg::Lr, Some(_)) => Err(lr_of_others()),
         (LawArg::ThreeTerm, _) => {
             let mut store = context.store_or_new().await?;
-            let kept = three_term_fitting::fit(context, &mut store, source, &args.request()).await?;
+            let kept = three_term::fit(context, &mut store, source, &args.request()).await?;
             fitting
                 .show(&mut store, &kept, &kept.fit, || three_term_text(&kept))
                 .await
         }
         (LawArg::LrBatch, _) => {
             let mut store = context.store_or_new().await?;
-            let (kept, _) = lr_batch_fitting::fit(context, &mut store, source, &args.request()).await?;
+            let (kept, _) = lr_batch::fit(context, &mut store, source, &args.request()).await?;
             fitting
                 .show(&mut store, &kept, &kept.fit, || lr_batch_text(&kept))
                 .await
         }
         (LawArg::Batch, _) => {
             let mut store = context.store_or_new().await?;
-            let kept = batch_fitting::fit(context, &mut store, source, &args.request()).await?;
+            let kept = batch::fit(context, &mut store, source, &args.request()).await?;
             fitting.show(&mut store, &kept, &kept.fit, || batch_text(&kept)).await
         }
         (LawArg::Annealing, _) => fitting.curves(Law::Annealing).await,
@@ -222,10 +222,10 @@ async fn choose(context: &Context, args: &FitArgs, output: &Output) -> Result<(L
         None => Source::Named(args.target.as_deref()),
     };
     let mut store = context.store_or_new().await?;
-    let tried = three_term_fitting::try_all(context, &mut store, source, &args.request()).await?;
+    let tried = three_term::try_all(context, &mut store, source, &args.request()).await?;
     output.note(&tried_text(&tried));
     let chosen = match tried[0].law {
-        three_term_fitting::LAW => LawArg::ThreeTerm,
+        three_term::LAW => LawArg::ThreeTerm,
         _ => LawArg::Chinchilla,
     };
     Ok((chosen, tried))
@@ -275,7 +275,7 @@ impl Fitting<'_> {
 
     async fn table(&self, path: &Path, mapping: &Mapping) -> Result<u8, Failure> {
         let mut store = self.context.store_or_new().await?;
-        let fit = fitting::fit_table(self.context, &mut store, path, mapping, &self.args.request()).await?;
+        let fit = loss::fit_table(self.context, &mut store, path, mapping, &self.args.request()).await?;
         self.show_runs(&mut store, &fit).await
     }
 
@@ -288,11 +288,11 @@ impl Fitting<'_> {
             if law == LawArg::Lr {
                 return Err(lr_of_others());
             }
-            let fit = fitting::fit_import(context, &mut store, name, &request).await?;
+            let fit = loss::fit_import(context, &mut store, name, &request).await?;
             return self.show_runs(&mut store, &fit).await;
         }
         let sweeps = SweepSet::find(&mut store, self.args.target.as_deref()).await?;
-        let laws = fitting::fit_sweeps(context, &mut store, &sweeps, &request).await?;
+        let laws = loss::fit_sweeps(context, &mut store, &sweeps, &request).await?;
         let Laws {
             loss,
             lr,
@@ -300,7 +300,7 @@ impl Fitting<'_> {
             trials,
         } = laws;
         if law == LawArg::Lr {
-            let kept = lr.map_err(|refusal| fitting::refused(&refusal))?;
+            let kept = lr.map_err(|refusal| loss::refused(&refusal))?;
             return self.show(&mut store, &kept, &kept.fit, || lr_text(&kept)).await;
         }
         if let Err(refusal) = &lr {
@@ -310,7 +310,7 @@ impl Fitting<'_> {
             ));
         }
         let kept = loss.map_err(|refusal| {
-            let mut failure = fitting::refused(&refusal);
+            let mut failure = loss::refused(&refusal);
             failure.hints.extend(batch_hint(&trials));
             failure
         })?;

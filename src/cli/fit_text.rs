@@ -13,12 +13,12 @@ use crate::fit::loss_fit::LossFit;
 use crate::fit::lr_batch::PowerLaw;
 use crate::fit::transfer::{Transfer, Verdict};
 use crate::fit::{Estimate, Warning};
-use crate::run::batch_fitting::KeptBatch;
-use crate::run::cross_check::CrossCheck;
-use crate::run::curve_fitting::KeptCurves;
-use crate::run::fitting::Kept;
-use crate::run::lr_batch_fitting::KeptLrBatch;
-use crate::run::three_term_fitting::{KeptThreeTerm, Tried};
+use crate::run::fit::batch::KeptBatch;
+use crate::run::fit::cross_check::CrossCheck;
+use crate::run::fit::curves::KeptCurves;
+use crate::run::fit::loss::Kept;
+use crate::run::fit::lr_batch::KeptLrBatch;
+use crate::run::fit::three_term::{KeptThreeTerm, Tried};
 use crate::units::{human_count, significant};
 
 pub(super) fn loss_text(kept: &Kept<LossFit>) -> String {

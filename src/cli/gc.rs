@@ -3,9 +3,9 @@
 use clap::Args;
 
 use crate::cli::output::{Output, table};
-use crate::run::care::{self, Collected, Request};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::home::maintenance::{self, Collected, Request};
 use crate::units::human_bytes;
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) async fn gc(context: &Context, args: &GcArgs, output: &Output) -> Res
         dry_run: args.dry_run,
         states: args.states,
     };
-    let view = care::collect(context, request).await?;
+    let view = maintenance::collect(context, request).await?;
     let ids: Vec<String> = view.removed.iter().map(|it| it.path.clone()).collect();
     output.result(&view, &ids, || human(&view))?;
     Ok(0)

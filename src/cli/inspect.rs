@@ -3,13 +3,13 @@
 use clap::Args;
 
 use crate::cli::output::{Output, number, table};
+use crate::protocol::Spent;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::standing::{TrialStanding, logs_of, trial_standing, whole};
+use crate::run::home::status::{TrialStatus, logs_of, trial_status, whole};
 use crate::store::Store;
 use crate::units::human_count;
-use crate::wire::Spent;
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
@@ -32,7 +32,7 @@ pub(super) async fn show(context: &Context, args: &ShowArgs, output: &Output) ->
         }
         found => found?,
     };
-    let view = trial_standing(&mut store, row).await?;
+    let view = trial_status(&mut store, row).await?;
     output.result(&view, std::slice::from_ref(&view.row.trial), || human(&view))?;
     Ok(0)
 }
@@ -75,7 +75,7 @@ pub(super) async fn find(store: &mut Store, name: &str) -> Result<TrialRow, Fail
     }
 }
 
-fn human(view: &TrialStanding) -> String {
+fn human(view: &TrialStatus) -> String {
     let row = &view.row;
     let mut text = format!(
         "{} {} ({}): {}\n{} parameters ({} with the embedding), {} tokens in {} steps, lr {}, batch {}, {}, seed {}\n\

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::predict::count;
 use crate::run::failure::Failure;
-use crate::run::table_runs::{FIELDS, Mapping};
+use crate::run::fit::table::{FIELDS, Mapping};
 
 #[derive(Debug, Args)]
 pub(super) struct MappingArgs {

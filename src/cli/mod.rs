@@ -39,12 +39,12 @@ use crate::card;
 use crate::cli::output::Output;
 use crate::exec::slurm;
 use crate::fault::{self, Faults};
-use crate::inbox::Call;
 use crate::model::config::DeviceKind;
+use crate::protocol::Trainer;
 use crate::run::context::{Context, host_name};
 use crate::run::failure::{Failure, exit};
-use crate::wire::Trainer;
 use crate::workdir::Workdir;
+use crate::worker_mailbox::Call;
 
 const ABOUT: &str = "Choose the recipe of a big language-model run from hundreds of tiny look-alikes";
 
@@ -234,7 +234,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Bench(args) => block_on(bench::bench(&context, &args, output)),
         Command::Doctor(args) => block_on(doctor::doctor(&context, &args, output)),
         Command::Completions(args) => completions::completions(&args),
-        Command::ToyWorker(call) => crate::run::toy::serve(&call).map(|()| 0).map_err(Failure::from),
+        Command::ToyWorker(call) => crate::run::train::toy::serve(&call).map(|()| 0).map_err(Failure::from),
     }
 }
 

@@ -12,13 +12,13 @@ use crate::cli::output::{Output, table};
 use crate::model::config::DeviceKind;
 use crate::plan::{Plan, Reason, StagePlan};
 use crate::record::TrialRow;
-use crate::run::cluster::Cluster;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
 use crate::run::planning::{self, Planned};
+use crate::run::train::cluster::Cluster;
 use crate::slurm::parse::Site;
 use crate::stage::StageState;
+use crate::study::filter::Filter;
 use crate::units::{human_bytes, human_count, human_seconds};
 
 #[derive(Debug, Args)]

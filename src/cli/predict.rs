@@ -8,10 +8,10 @@ use crate::cli::fit_text::warnings_text;
 use crate::cli::output::{Output, table};
 use crate::fit::curves::decay::{Candidate, Form, Run};
 use crate::run::context::Context;
-use crate::run::curve_fitting;
 use crate::run::failure::Failure;
-use crate::run::predicting::{self, CurveView, DecayView, Place, PlaceView};
-use crate::run::table_runs;
+use crate::run::fit::curves as curve_fitting;
+use crate::run::fit::predict::{self, CurveView, DecayView, Place, PlaceView};
+use crate::run::fit::table;
 use crate::units::{human_count, parse_count, significant};
 
 #[derive(Debug, Args)]
@@ -74,22 +74,22 @@ fn check_place([params, tokens]: [f64; 2]) -> Result<(), Failure> {
 pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     if let Some(steps) = args.steps {
-        let (fit, law) = predicting::curve_law(&mut store, &args.fit).await?;
+        let (fit, law) = predict::curve_law(&mut store, &args.fit).await?;
         let run = Run {
             peak: args.peak.unwrap_or_default(),
             steps,
             warmup: args.warmup,
             floor: args.floor,
         };
-        let view = predicting::best_decay(&fit, &law, run)?;
+        let view = predict::best_decay(&fit, &law, run)?;
         output.result(&view, &[], || decay_text(&view))?;
     } else if let Some(path) = &args.schedule {
-        let (fit, law) = predicting::curve_law(&mut store, &args.fit).await?;
+        let (fit, law) = predict::curve_law(&mut store, &args.fit).await?;
         let schedule = curve_fitting::schedule(path, f64::from(args.warmup))?;
-        let view = predicting::curve(&fit, &law, &schedule)?;
+        let view = predict::curve(&fit, &law, &schedule)?;
         output.result(&view, &[], || curve_text(&view))?;
     } else {
-        let (fit, law) = predicting::place_law(&mut store, &args.fit).await?;
+        let (fit, law) = predict::place_law(&mut store, &args.fit).await?;
         if args.batch.is_some() && !law.has_batch() {
             let message = format!("fit {fit} says nothing of a batch");
             return Err(Failure::invalid(
@@ -107,7 +107,7 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
             law.at(&fit, place)
         };
         if let Some(path) = &args.at {
-            let places = table_runs::places(path)?;
+            let places = table::places(path)?;
             places.iter().try_for_each(|place| check_place(*place))?;
             let views: Vec<PlaceView> = places.into_iter().map(view).collect();
             let text = || views.iter().map(|view| place_text(view) + "\n").collect();

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::output::Output;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::reporting;
+use crate::run::report;
 use crate::run::sweep_set::SweepSet;
 
 #[derive(Debug, Args)]
@@ -26,9 +26,9 @@ pub(super) async fn report(context: &Context, args: &ReportArgs, output: &Output
     let folder = |name: &str| args.out.clone().unwrap_or_else(|| PathBuf::from("reports").join(name));
     let target = args.target.as_deref();
     let written = match (target, SweepSet::find(&mut store, target).await) {
-        (_, Ok(sweeps)) => reporting::report(context, &mut store, &sweeps, &folder(sweeps.name())).await?,
+        (_, Ok(sweeps)) => report::report(context, &mut store, &sweeps, &folder(sweeps.name())).await?,
         (Some(fit), Err(_)) if fit == "last" || !store.fits(fit).await?.is_empty() => {
-            reporting::report_law(&mut store, fit, &folder(fit)).await?
+            report::report_law(&mut store, fit, &folder(fit)).await?
         }
         (_, Err(failure)) => return Err(failure),
     };

@@ -7,11 +7,11 @@ use clap::Args;
 use crate::cli::cluster::ClusterArgs;
 use crate::cli::output::Output;
 use crate::cli::progress::Display;
+use crate::protocol::Cause;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::orchestrate::{self, Request, Summary};
+use crate::run::train::orchestrate::{self, Request, Summary};
 use crate::units::{human_count, human_seconds};
-use crate::wire::Cause;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -36,9 +36,8 @@ pub(super) struct RunArgs {
 /// `CAUSE=N`.
 fn retry(text: &str) -> Result<(Cause, u32), String> {
     let (name, count) = text.split_once('=').ok_or("write CAUSE=N, as in worker_lost=5")?;
-    let names: Vec<&str> = Cause::ALL.iter().map(|cause| cause.name()).collect();
-    let cause = Cause::ALL.into_iter().find(|cause| cause.name() == name);
-    let cause = cause.ok_or_else(|| format!("`{name}` is no cause; there is {}", names.join(", ")))?;
+    let cause =
+        Cause::parse(name).ok_or_else(|| format!("`{name}` is no cause; there is {}", Cause::WORDS.join(", ")))?;
     let count = count.parse().map_err(|_| format!("`{count}` is no whole number"))?;
     Ok((cause, count))
 }

@@ -69,5 +69,5 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs, output: &Output) 
     output.result(&serving, std::slice::from_ref(&serving.address), || {
         format!("{} shows {}; Ctrl-C ends it", serving.address, serving.home)
     })?;
-    port.serve(context, live::Guard::new(address, token.as_deref())).await
+    port.serve(context, live::Access::new(address, token.as_deref())).await
 }

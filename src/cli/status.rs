@@ -6,8 +6,8 @@ use crate::cli::output::{Output, number, table};
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
-use crate::run::standing::{RunningStage, Standing, SweepStanding, standing};
+use crate::run::home::status::{self, HomeStatus, RunningStage, SweepStatus};
+use crate::study::filter::Filter;
 use crate::units::{human_bytes, human_count, human_seconds};
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) async fn status(context: &Context, args: &StatusArgs, output: &Output) -> Result<u8, Failure> {
-    let mut view = standing(context, args.sweep.as_deref()).await?;
+    let mut view = status::status(context, args.sweep.as_deref()).await?;
     if args.trials || args.condition.is_some() {
         let mut trials = context.store().await?.trials(args.sweep.as_deref()).await?;
         let filter = Filter::new(args.condition.as_deref(), &trials)?;
@@ -35,7 +35,7 @@ pub(super) async fn status(context: &Context, args: &StatusArgs, output: &Output
     Ok(0)
 }
 
-fn human(view: &Standing) -> String {
+fn human(view: &HomeStatus) -> String {
     let mut text = format!("home {} ({})\n", view.home, human_bytes(view.disk_bytes as f64));
     match &view.orchestrator {
         Some(holder) => text.push_str(&format!(
@@ -57,7 +57,7 @@ fn human(view: &Standing) -> String {
 }
 
 /// Without an orchestrator nothing runs, but a table may still say so.
-fn idle(sweeps: &[SweepStanding]) -> String {
+fn idle(sweeps: &[SweepStatus]) -> String {
     let left: u64 = sweeps
         .iter()
         .map(|sweep| sweep.counts[TrialState::Running.name()])
@@ -69,11 +69,11 @@ fn idle(sweeps: &[SweepStanding]) -> String {
     }
 }
 
-fn sweeps_table(sweeps: &[SweepStanding]) -> String {
+fn sweeps_table(sweeps: &[SweepStatus]) -> String {
     let mut head = vec!["sweep"];
     head.extend(TrialState::ALL.map(TrialState::name));
     head.push("left");
-    let row = |sweep: &SweepStanding| {
+    let row = |sweep: &SweepStatus| {
         let counts = TrialState::ALL
             .iter()
             .map(|state| sweep.counts[state.name()].to_string());

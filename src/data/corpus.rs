@@ -4,9 +4,9 @@
 
 use crate::data::documents;
 use crate::data::error::DataError;
-use crate::data::fates::{self, Fate, HeldOut, Seen};
 use crate::data::manifest::feed;
 use crate::data::source::TextFile;
+use crate::data::split::{self, Fate, HeldOut, Seen};
 
 /// What is known after the first reading.
 pub struct Corpus {
@@ -45,7 +45,7 @@ impl Corpus {
                 searched: format!("nothing is written in {}", paths.join(", ")),
             });
         }
-        let fates = fates::decide(&seen, sets, bytes_max)?;
+        let fates = split::decide(&seen, sets, bytes_max)?;
         Ok(Self {
             files,
             text_column: text_column.to_owned(),

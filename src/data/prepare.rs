@@ -12,10 +12,10 @@ use crate::data::corpus::Corpus;
 use crate::data::dataset::Dataset;
 use crate::data::encode;
 use crate::data::error::DataError;
-use crate::data::fates::{self, Fate, HeldOut, HeldOutFrom};
 use crate::data::manifest::{self, FORMAT, Manifest, SYNTHETIC, Split, TOKENIZER_FILE};
 use crate::data::shards::{SHARD_TOKENS, ShardWriter, Width};
 use crate::data::source::{self, Source, TextFile};
+use crate::data::split::{self, Fate, HeldOut, HeldOutFrom};
 use crate::data::synthetic::{Markov, MarkovSpec};
 use crate::data::tokenizer::{Tokenizer, TokenizerSpec};
 use crate::model::data_info::TRAIN;
@@ -112,7 +112,7 @@ pub fn prepare(request: &Request, root: &Path, progress: &mut dyn FnMut(Progress
     if request.held_out.is_empty() {
         request.held_out.push(HeldOut::standard());
     }
-    fates::check_sets(&request.held_out)?;
+    split::check_sets(&request.held_out)?;
     let target = Target::new(root, &request.name);
     progress(Progress::Searching);
     match &request.sources[..] {

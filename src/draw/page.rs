@@ -7,8 +7,10 @@ use std::fmt::{self, Write};
 use crate::draw::Figure;
 use crate::draw::palette::{Role, style_sheet};
 use crate::draw::typeface::{REGULAR, SEMIBOLD};
+use crate::report::ReportView;
+use crate::report::law_view::LawView;
+use crate::report::recipe_view::RecipeView;
 use crate::report::view::{Content, FigureView, Table};
-use crate::report::{LawView, RecipeView, ReportView};
 
 /// More trials without a number than this are folded away.
 const LEFT_OUT_OPEN_MAX: usize = 30;

@@ -17,8 +17,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 
 use crate::exec::{Lost, News, WorkersError, Written, read_from};
+use crate::protocol::{self, Cause, Line};
 use crate::units::StageId;
-use crate::wire::{self, Cause, Line};
 use crate::workdir::Workdir;
 
 /// How to start a worker.
@@ -62,7 +62,7 @@ pub struct Pool {
     workers: Vec<Worker>,
     started: usize,
     /// Rung by workers that have said something.
-    bell: Arc<Notify>,
+    wakeup: Arc<Notify>,
     /// How long a worker may say nothing while it has a job.
     silence: Duration,
 }
@@ -78,7 +78,7 @@ impl Pool {
             workdir,
             workers: Vec::new(),
             started: 0,
-            bell: Arc::new(Notify::new()),
+            wakeup: Arc::new(Notify::new()),
             silence,
         }
     }
@@ -89,8 +89,8 @@ impl Pool {
     }
 
     /// Waits until some worker has something to say.
-    pub async fn bell(&self) {
-        self.bell.notified().await;
+    pub async fn wakeup(&self) {
+        self.wakeup.notified().await;
     }
 
     /// Hands a job to an idle worker of the device, or to a new one.
@@ -109,7 +109,7 @@ impl Pool {
         worker.busy = Some(Busy {
             stage,
             attempt,
-            lines: job.with_file_name(wire::LINES_FILE),
+            lines: job.with_file_name(protocol::LINES_FILE),
             read_bytes: 0,
             heard: Instant::now(),
             oom_kills: oom_kills(),
@@ -160,7 +160,7 @@ impl Pool {
             .take()
             .ok_or_else(|| std::io::Error::other("a worker without standard input"))?;
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(listen(stdout, Arc::clone(&self.bell)));
+            tokio::spawn(listen(stdout, Arc::clone(&self.wakeup)));
         }
         self.started += 1;
         self.workers.push(Worker {
@@ -246,13 +246,13 @@ impl Pool {
     }
 }
 
-/// Rings the bell whenever the worker prints something, and once more at its end.
-async fn listen(mut stdout: ChildStdout, bell: Arc<Notify>) {
+/// Rings the wakeup whenever the worker prints something, and once more at its end.
+async fn listen(mut stdout: ChildStdout, wakeup: Arc<Notify>) {
     let mut buffer = [0; 256];
     while stdout.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {
-        bell.notify_one();
+        wakeup.notify_one();
     }
-    bell.notify_one();
+    wakeup.notify_one();
 }
 
 /// Processes that the kernel has killed because the memory was full, since the machine started.
@@ -268,7 +268,7 @@ impl Busy {
         use std::os::unix::process::ExitStatusExt as _;
         const SIGKILL: i32 = 9;
         let killed_for_memory = status.signal() == Some(SIGKILL) && oom_kills() > self.oom_kills;
-        let told = status.code().and_then(wire::cause_of_exit);
+        let told = status.code().and_then(protocol::cause_of_exit);
         let (cause, why) = if self.timed_out {
             (Cause::TimedOut, "it said nothing for too long and was killed")
         } else if killed_for_memory {

@@ -3,6 +3,7 @@
 //! Refuses to know what a job means and where results are kept.
 
 pub mod local;
+pub mod pool;
 pub mod slurm;
 
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -10,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::exec::slurm::PoolError;
+use crate::exec::pool::PoolError;
+use crate::protocol::{self, Cause, Line};
 use crate::units::StageId;
-use crate::wire::{self, Cause, Line};
 
 /// What became of one attempt since the last look.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ fn read_from(path: &Path, attempt: u32, from: &mut u64) -> std::io::Result<Writt
     let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let read = std::str::from_utf8(&bytes[..complete])
         .map_err(|error| error.to_string())
-        .and_then(|text| wire::read_lines(text, attempt).map_err(|error| error.to_string()));
+        .and_then(|text| protocol::read_lines(text, attempt).map_err(|error| error.to_string()));
     Ok(match read {
         Ok((lines, used)) => {
             *from += used as u64;
@@ -79,7 +80,7 @@ fn read_from(path: &Path, attempt: u32, from: &mut u64) -> std::io::Result<Writt
 
 /// The lines of an attempt whose worker is gone.
 pub fn left_behind(folder: &Path, attempt: u32) -> std::io::Result<Written> {
-    read_from(&folder.join(wire::LINES_FILE), attempt, &mut 0)
+    read_from(&folder.join(protocol::LINES_FILE), attempt, &mut 0)
 }
 
 /// A pool of workers, of whatever kind.
@@ -88,7 +89,7 @@ pub enum Workers {
     /// Processes of this machine.
     Local(local::Pool),
     /// Jobs on a cluster.
-    Slurm(Box<slurm::Pool>),
+    Slurm(Box<pool::Pool>),
 }
 
 /// Why workers cannot be had, or go on no longer.
@@ -121,9 +122,9 @@ impl From<PoolError> for WorkersError {
 
 impl Workers {
     /// Waits until some worker has something to say; where none can ring, for ever.
-    pub async fn bell(&self) {
+    pub async fn wakeup(&self) {
         match self {
-            Self::Local(pool) => pool.bell().await,
+            Self::Local(pool) => pool.wakeup().await,
             Self::Slurm(_) => std::future::pending().await,
         }
     }
@@ -199,10 +200,10 @@ mod tests {
     #[test]
     fn a_gap_in_the_lines_is_waited_for() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(wire::LINES_FILE);
+        let path = folder.path().join(protocol::LINES_FILE);
         let mut text = Vec::new();
         for step in 0..2 {
-            wire::write_line(&mut text, 1, &Line::Diverged { step }).expect("JSON");
+            protocol::write_line(&mut text, 1, &Line::Diverged { step }).expect("JSON");
         }
         let half = text.len() / 2;
         let mut torn = text.clone();

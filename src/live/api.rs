@@ -12,14 +12,14 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::live::curves::{self, CurvesView, RateView, SHOWN, SHOWN_MAX};
-use crate::live::desk::{Desk, Opened};
-use crate::live::pace::{self, Beat, Span};
+use crate::live::database::{Database, Opened};
 use crate::live::tail;
+use crate::live::throughput::{self, Beat, Span};
 use crate::record::TrialRow;
 use crate::run::failure::{Failure, exit};
-use crate::run::filter::Filter;
-use crate::run::standing::{self, AttemptLog, Standing, TrialStanding};
+use crate::run::home::status::{self, AttemptLog, HomeStatus, TrialStatus};
 use crate::store::Store;
+use crate::study::filter::Filter;
 
 /// Trials on a page where nobody asks for another number.
 const PAGE: usize = 50;
@@ -28,13 +28,13 @@ const PAGE_MAX: usize = 1000;
 /// Seconds for which an answer about the last minutes holds.
 const PACE_HOLDS: i64 = 5;
 
-type Desks = State<Arc<Desk>>;
+type Shared = State<Arc<Database>>;
 
 /// How the home stands, and what the page shows beside it.
 #[derive(Debug, Serialize)]
 struct Status {
     #[serde(flatten)]
-    standing: Standing,
+    status: HomeStatus,
     /// When this was so.
     now: String,
     /// Workers that fit, a core or a card each.
@@ -94,19 +94,19 @@ pub(super) struct Of {
 }
 
 /// `GET /api/status`: as `sandbox status --json`, with more.
-pub(super) async fn status(State(desk): Desks, headers: HeaderMap) -> Response {
-    answer(&desk, &headers, "", status_now(&desk)).await
+pub(super) async fn status(State(database): Shared, headers: HeaderMap) -> Response {
+    answer(&database, &headers, "", status_now(&database)).await
 }
 
-/// `GET /api/pace`: tokens per second and workers at work over the last minutes.
-pub(super) async fn pace(State(desk): Desks, headers: HeaderMap) -> Response {
+/// `GET /api/throughput`: tokens per second and workers at work over the last minutes.
+pub(super) async fn throughput(State(database): Shared, headers: HeaderMap) -> Response {
     let moment = jiff::Timestamp::now().as_second() / PACE_HOLDS;
-    answer(&desk, &headers, &moment.to_string(), async {
-        let (now, spans) = spans(&desk).await?;
+    answer(&database, &headers, &moment.to_string(), async {
+        let (now, spans) = spans(&database).await?;
         Ok(Pace {
-            window_seconds: pace::WINDOW,
-            slots: desk.context.slots(),
-            beats: pace::beats(now, &spans),
+            window_seconds: throughput::WINDOW,
+            slots: database.context.slots(),
+            beats: throughput::beats(now, &spans),
         })
     })
     .await
@@ -114,31 +114,31 @@ pub(super) async fn pace(State(desk): Desks, headers: HeaderMap) -> Response {
 
 /// `GET /api/sweeps/{sweep}/trials?where=…&sort=…&down=true&offset=…&limit=…`.
 pub(super) async fn trials(
-    State(desk): Desks,
+    State(database): Shared,
     headers: HeaderMap,
     Named(sweep): Named<String>,
     Query(which): Query<Which>,
 ) -> Response {
     let about = format!("{sweep} {which:?}");
-    answer(&desk, &headers, &about, page(&desk, &sweep, &which)).await
+    answer(&database, &headers, &about, page(&database, &sweep, &which)).await
 }
 
 /// `GET /api/sweeps/{sweep}/curves?where=…&limit=…`: loss against tokens.
 pub(super) async fn sweep_curves(
-    State(desk): Desks,
+    State(database): Shared,
     headers: HeaderMap,
     Named(sweep): Named<String>,
     Query(which): Query<Which>,
 ) -> Response {
     let about = format!("{sweep} {which:?}");
-    answer(&desk, &headers, &about, curves_of(&desk, &sweep, &which)).await
+    answer(&database, &headers, &about, curves_of(&database, &sweep, &which)).await
 }
 
 /// `GET /api/sweeps/{sweep}/rates`: final loss against learning rate.
-pub(super) async fn sweep_rates(State(desk): Desks, headers: HeaderMap, Named(sweep): Named<String>) -> Response {
-    answer(&desk, &headers, &sweep, async {
-        let mut reader = desk.slow().await;
-        let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+pub(super) async fn sweep_rates(State(database): Shared, headers: HeaderMap, Named(sweep): Named<String>) -> Response {
+    answer(&database, &headers, &sweep, async {
+        let mut reader = database.slow().await;
+        let opened = opened(reader.open(database.context.workdir.database()).await?)?;
         known(&mut opened.store, &sweep).await?;
         let rates: Vec<RateView> = curves::rates(&opened.store.lean_trials(&sweep).await?);
         Ok(rates)
@@ -148,31 +148,31 @@ pub(super) async fn sweep_rates(State(desk): Desks, headers: HeaderMap, Named(sw
 
 /// `GET /api/trials/{trial}?sweep=…`: as `sandbox show --json`.
 pub(super) async fn trial(
-    State(desk): Desks,
+    State(database): Shared,
     headers: HeaderMap,
     Named(name): Named<String>,
     Query(of): Query<Of>,
 ) -> Response {
-    answer(&desk, &headers, &format!("{name} {of:?}"), async {
-        let mut reader = desk.quick().await;
-        let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+    answer(&database, &headers, &format!("{name} {of:?}"), async {
+        let mut reader = database.quick().await;
+        let opened = opened(reader.open(database.context.workdir.database()).await?)?;
         let row = find(&mut opened.store, &name, &of).await?;
-        let standing: TrialStanding = standing::trial_standing(&mut opened.store, row).await?;
-        Ok(standing)
+        let status: TrialStatus = status::trial_status(&mut opened.store, row).await?;
+        Ok(status)
     })
     .await
 }
 
 /// `GET /api/trials/{trial}/curve?sweep=…`: the curve of one trial.
 pub(super) async fn trial_curve(
-    State(desk): Desks,
+    State(database): Shared,
     headers: HeaderMap,
     Named(name): Named<String>,
     Query(of): Query<Of>,
 ) -> Response {
-    answer(&desk, &headers, &format!("{name} {of:?}"), async {
-        let mut reader = desk.quick().await;
-        let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+    answer(&database, &headers, &format!("{name} {of:?}"), async {
+        let mut reader = database.quick().await;
+        let opened = opened(reader.open(database.context.workdir.database()).await?)?;
         let row = find(&mut opened.store, &name, &of).await?;
         let lean = curves::lean(&row);
         let curves = curves::curves(&mut opened.store, &mut opened.thinned, &row.sweep, &[&lean]).await?;
@@ -188,16 +188,16 @@ pub(super) async fn trial_curve(
 
 /// `GET /api/trials/{trial}/logs?sweep=…`: the ends of what `sandbox logs --json` prints.
 pub(super) async fn logs(
-    State(desk): Desks,
+    State(database): Shared,
     headers: HeaderMap,
     Named(name): Named<String>,
     Query(of): Query<Of>,
 ) -> Response {
     let logs: Result<Vec<AttemptLog>, Failure> = async {
-        let mut reader = desk.quick().await;
-        let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+        let mut reader = database.quick().await;
+        let opened = opened(reader.open(database.context.workdir.database()).await?)?;
         let row = find(&mut opened.store, &name, &of).await?;
-        standing::logs_of(&desk.context, &mut opened.store, &row, tail::last_lines).await
+        status::logs_of(&database.context, &mut opened.store, &row, tail::last_lines).await
     }
     .await;
     // Files grow without the database: the answer itself tells whether it is new.
@@ -209,17 +209,17 @@ pub(super) async fn logs(
     }
 }
 
-async fn status_now(desk: &Desk) -> Result<Status, Failure> {
-    let mut reader = desk.quick().await;
-    let mut opened = reader.open(desk.context.workdir.database()).await?;
+async fn status_now(database: &Database) -> Result<Status, Failure> {
+    let mut reader = database.quick().await;
+    let mut opened = reader.open(database.context.workdir.database()).await?;
     let store = opened.as_mut().map(|opened| &mut opened.store);
-    let standing = standing::standing_of(&desk.context, store, None).await?;
+    let status = status::status_of(&database.context, store, None).await?;
     let mut names = BTreeMap::new();
     let mut questions = BTreeMap::new();
     if let Some(opened) = opened {
         let sweeps = opened.store.sweeps().await?.into_iter();
         questions.extend(sweeps.filter_map(|row| Some((row.sweep, row.description?))));
-        for running in &standing.running {
+        for running in &status.running {
             let row = opened.store.trial_named(&running.row.trial, None).await?;
             names.extend(row.map(|row| {
                 let called = Called {
@@ -232,14 +232,14 @@ async fn status_now(desk: &Desk) -> Result<Status, Failure> {
     }
     drop(reader);
     let active: BTreeSet<&str> = names.values().map(|called: &Called| called.sweep.as_str()).collect();
-    let recent = match &standing.orchestrator {
+    let recent = match &status.orchestrator {
         Some(holder) if !active.is_empty() => {
-            let (now, spans) = spans(desk).await?;
-            pace::recent(now, seconds(&holder.since).unwrap_or(now), &spans)
+            let (now, spans) = spans(database).await?;
+            throughput::recent(now, seconds(&holder.since).unwrap_or(now), &spans)
         }
         Some(_) | None => None,
     };
-    let seconds_left_now = standing
+    let seconds_left_now = status
         .sweeps
         .iter()
         .filter(|sweep| active.contains(sweep.sweep.as_str()))
@@ -251,9 +251,9 @@ async fn status_now(desk: &Desk) -> Result<Status, Failure> {
         })
         .collect();
     Ok(Status {
-        standing,
-        now: desk.context.now(),
-        slots: desk.context.slots(),
+        status,
+        now: database.context.now(),
+        slots: database.context.slots(),
         questions,
         names,
         seconds_left_now,
@@ -261,13 +261,16 @@ async fn status_now(desk: &Desk) -> Result<Status, Failure> {
 }
 
 /// The seconds now, and the attempts of the last minutes on the same clock.
-async fn spans(desk: &Desk) -> Result<(f64, Vec<Span>), Failure> {
-    let is_running = desk.context.workdir.holder()?.is_some();
+async fn spans(database: &Database) -> Result<(f64, Vec<Span>), Failure> {
+    let is_running = database.context.workdir.holder()?.is_some();
     let moment = jiff::Timestamp::now();
     let now = moment.as_millisecond() as f64 / 1e3;
-    let since = format!("{:.6}", moment - jiff::SignedDuration::from_secs_f64(pace::WINDOW));
-    let mut reader = desk.quick().await;
-    let Some(opened) = reader.open(desk.context.workdir.database()).await? else {
+    let since = format!(
+        "{:.6}",
+        moment - jiff::SignedDuration::from_secs_f64(throughput::WINDOW)
+    );
+    let mut reader = database.quick().await;
+    let Some(opened) = reader.open(database.context.workdir.database()).await? else {
         return Ok((now, Vec::new()));
     };
     let attempts = opened.store.attempts_after(&since).await?;
@@ -292,10 +295,10 @@ fn seconds(text: &str) -> Option<f64> {
     Some(moment.as_millisecond() as f64 / 1e3)
 }
 
-async fn page(desk: &Desk, sweep: &str, which: &Which) -> Result<Page, Failure> {
+async fn page(database: &Database, sweep: &str, which: &Which) -> Result<Page, Failure> {
     let limit = which.limit.unwrap_or(PAGE).min(PAGE_MAX);
-    let mut reader = desk.slow().await;
-    let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+    let mut reader = database.slow().await;
+    let opened = opened(reader.open(database.context.workdir.database()).await?)?;
     known(&mut opened.store, sweep).await?;
     let condition = condition(which);
     if condition.is_none() && which.sort.is_none() {
@@ -363,10 +366,10 @@ fn order(trials: &mut [TrialRow], column: &str, down: bool) -> Result<(), Failur
     Ok(())
 }
 
-async fn curves_of(desk: &Desk, sweep: &str, which: &Which) -> Result<CurvesView, Failure> {
+async fn curves_of(database: &Database, sweep: &str, which: &Which) -> Result<CurvesView, Failure> {
     let most = which.limit.unwrap_or(SHOWN).min(SHOWN_MAX);
-    let mut reader = desk.slow().await;
-    let opened = opened(reader.open(desk.context.workdir.database()).await?)?;
+    let mut reader = database.slow().await;
+    let opened = opened(reader.open(database.context.workdir.database()).await?)?;
     known(&mut opened.store, sweep).await?;
     let mut trials = opened.store.lean_trials(sweep).await?;
     let sizes = curves::sizes(&trials);
@@ -416,12 +419,12 @@ async fn find(store: &mut Store, name: &str, of: &Of) -> Result<TrialRow, Failur
 
 /// Answers what holds for a version of the database, or says that it still holds.
 async fn answer<T: Serialize>(
-    desk: &Desk,
+    database: &Database,
     headers: &HeaderMap,
     about: &str,
     make: impl Future<Output = Result<T, Failure>>,
 ) -> Response {
-    let version = match desk.version().await {
+    let version = match database.version().await {
         Ok(version) => version,
         Err(failure) => return refusal(&failure),
     };
@@ -434,8 +437,8 @@ async fn answer<T: Serialize>(
         Err(failure) => {
             // Whatever went wrong, the next question starts afresh.
             if failure.exit == exit::ENVIRONMENT {
-                desk.quick().await.close();
-                desk.slow().await.close();
+                database.quick().await.close();
+                database.slow().await.close();
             }
             refusal(&failure)
         }

@@ -3,12 +3,12 @@
 //! It has no way to write: the database is opened to read, files are opened to read. Everything that it serves is in
 //! the program. Refuses to know flags, how anything is trained, and how laws are fitted.
 
+mod access;
 mod api;
 mod curves;
-mod desk;
-mod guard;
-mod pace;
+mod database;
 mod tail;
+mod throughput;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub use guard::{Guard, TOKEN_MIN, is_good_token};
+pub use access::{Access, TOKEN_MIN, is_good_token};
 
 use crate::draw;
-use crate::live::desk::Desk;
-use crate::live::guard::{Asked, HEADERS, Refusal};
+use crate::live::access::{Asked, HEADERS, Refusal};
+use crate::live::database::Database;
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 
@@ -67,7 +67,7 @@ impl Port {
     }
 
     /// Serves until a signal comes, and gives the exit code that it asks for.
-    pub async fn serve(self, context: &Context, guard: Guard) -> Result<u8, Failure> {
+    pub async fn serve(self, context: &Context, access: Access) -> Result<u8, Failure> {
         let Self {
             listener,
             mut interrupt,
@@ -75,7 +75,7 @@ impl Port {
         } = self;
         // Nothing is written, so whatever is being answered can be dropped.
         tokio::select! {
-            ended = axum::serve(listener, router(context, guard)).into_future() => {
+            ended = axum::serve(listener, router(context, access)).into_future() => {
                 ended.map(|()| 0).map_err(Failure::from)
             }
             _ = interrupt.recv() => Ok(exit::SIGINT),
@@ -90,7 +90,7 @@ pub fn new_token() -> String {
     blake3::hash(&random).to_hex()[..32].to_owned()
 }
 
-fn router(context: &Context, guard: Guard) -> Router {
+fn router(context: &Context, access: Access) -> Router {
     let [regular, semibold] = draw::fonts();
     Router::new()
         .route("/", get(async || Html(include_str!("page.html"))))
@@ -105,7 +105,7 @@ fn router(context: &Context, guard: Guard) -> Router {
             get(async move || typed("font/ttf", semibold.to_vec())),
         )
         .route("/api/status", get(api::status))
-        .route("/api/pace", get(api::pace))
+        .route("/api/throughput", get(api::throughput))
         .route("/api/sweeps/{sweep}/trials", get(api::trials))
         .route("/api/sweeps/{sweep}/curves", get(api::sweep_curves))
         .route("/api/sweeps/{sweep}/rates", get(api::sweep_rates))
@@ -113,8 +113,8 @@ fn router(context: &Context, guard: Guard) -> Router {
         .route("/api/trials/{trial}/curve", get(api::trial_curve))
         .route("/api/trials/{trial}/logs", get(api::logs))
         .fallback(async || api::refusal(&Failure::invalid("not_found", "there is nothing here", "")))
-        .with_state(Arc::new(Desk::new(context.clone())))
-        .layer(middleware::from_fn_with_state(Arc::new(guard), watch))
+        .with_state(Arc::new(Database::new(context.clone())))
+        .layer(middleware::from_fn_with_state(Arc::new(access), watch))
 }
 
 /// The report's style and colours, and what only this page has.
@@ -127,8 +127,8 @@ fn typed(kind: &'static str, bytes: Vec<u8>) -> Response {
 }
 
 /// Lets a request through, or says why not; every answer tells the browser what to keep away.
-async fn watch(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let admitted = admit(&guard, &request);
+async fn watch(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    let admitted = admit(&access, &request);
     let mut response = match admitted {
         Ok(_) => next.run(request).await,
         Err(Refusal::Host) => refuse(
@@ -152,9 +152,9 @@ async fn watch(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
     response
 }
 
-fn admit(guard: &Guard, request: &Request) -> Result<Option<String>, Refusal> {
+fn admit(access: &Access, request: &Request) -> Result<Option<String>, Refusal> {
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    guard.admit(Asked {
+    access.admit(Asked {
         host: text(header::HOST),
         query: request.uri().query(),
         cookies: text(header::COOKIE),

@@ -9,35 +9,26 @@ use crate::model::mup::{Group, Multipliers, Parametrization, Scaling};
 use crate::model::schedule::Schedule;
 use crate::model::shape::Shape;
 use crate::units::{Steps, Tokens};
+use crate::words::words;
 
-/// The arithmetic of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// float32 throughout.
-    Float32,
-    /// bfloat16 products with float32 master weights; needs CUDA.
-    Bfloat16,
-}
-
-impl Precision {
-    /// The name in sweeps and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Float32 => "float32",
-            Self::Bfloat16 => "bfloat16",
-        }
+words! {
+    /// The arithmetic of a run.
+    pub enum Precision {
+        /// float32 throughout.
+        Float32 = "float32",
+        /// bfloat16 products with float32 master weights; needs CUDA.
+        Bfloat16 = "bfloat16",
     }
 }
 
-/// The kind of device that does the arithmetic; two kinds give different bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeviceKind {
-    /// The processor.
-    Cpu,
-    /// An NVIDIA GPU.
-    Cuda,
+words! {
+    /// The kind of device that does the arithmetic; two kinds give different bits.
+    pub enum DeviceKind {
+        /// The processor.
+        Cpu = "cpu",
+        /// An NVIDIA GPU.
+        Cuda = "cuda",
+    }
 }
 
 /// Whatever else changes bits; chosen by the plan alone.
@@ -54,11 +45,7 @@ pub struct Numerics {
 impl Numerics {
     /// A short name, for tables: `cpu/1t/mb16`.
     pub fn name(&self) -> String {
-        let device = match self.device {
-            DeviceKind::Cpu => "cpu",
-            DeviceKind::Cuda => "cuda",
-        };
-        format!("{device}/{}t/mb{}", self.threads, self.micro_batch)
+        format!("{}/{}t/mb{}", self.device.name(), self.threads, self.micro_batch)
     }
 }
 

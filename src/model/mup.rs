@@ -16,27 +16,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::shape::Shape;
+use crate::words::words;
 
 /// The width at which both parametrisations agree, `dim_model_base`.
 pub const BASE_WIDTH: u64 = 256;
 
-/// How initialisation and learning rates follow the width.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Parametrization {
-    /// Maximal update parametrisation as `MiniCPM` uses it.
-    Mup,
-    /// No scaling with the width.
-    Standard,
-}
-
-impl Parametrization {
-    /// The name in sweeps and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mup => "mup",
-            Self::Standard => "standard",
-        }
+words! {
+    /// How initialisation and learning rates follow the width.
+    pub enum Parametrization {
+        /// Maximal update parametrisation as `MiniCPM` uses it.
+        Mup = "mup",
+        /// No scaling with the width.
+        Standard = "standard",
     }
 }
 

@@ -1,8 +1,8 @@
 //! Names from hashes: what determines a state, and nothing else, goes in.
 
 use crate::model::config::RunConfig;
+use crate::protocol::Trainer;
 use crate::units::{StageId, Steps, TrialId};
-use crate::wire::Trainer;
 
 /// Raised by hand when the meaning of the training code changes, so that old states are not taken for new ones.
 ///

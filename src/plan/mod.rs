@@ -16,27 +16,17 @@ use crate::record::TrialState;
 use crate::spec::TrialSpec;
 use crate::stage::StageState;
 use crate::units::{StageId, Steps, Tokens, TrialId};
+use crate::words::words;
 
-/// What a stage is in its tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StageKind {
-    /// Warm-up and stable part, shared by whatever follows it.
-    Trunk,
-    /// The decay at the end of a trunk.
-    Decay,
-    /// A run that cannot be shared: its learning rate knows its end from the beginning.
-    Whole,
-}
-
-impl StageKind {
-    /// The name in the database and in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Trunk => "trunk",
-            Self::Decay => "decay",
-            Self::Whole => "whole",
-        }
+words! {
+    /// What a stage is in its tree.
+    pub enum StageKind {
+        /// Warm-up and stable part, shared by whatever follows it.
+        Trunk = "trunk",
+        /// The decay at the end of a trunk.
+        Decay = "decay",
+        /// A run that cannot be shared: its learning rate knows its end from the beginning.
+        Whole = "whole",
     }
 }
 
@@ -99,6 +89,12 @@ impl TrialPlan {
     /// Tokens of the whole run.
     pub fn tokens(&self) -> Tokens {
         self.config.tokens_at(self.steps)
+    }
+
+    /// The budget that was asked, in tokens: the whole run is the nearest number of whole batches.
+    pub fn tokens_asked(&self) -> Tokens {
+        let budget = self.spec.settings.tokens;
+        budget.resolve(self.config.shape.params_non_embedding())
     }
 
     /// FLOPs of the whole run, as if it ran alone.
@@ -178,45 +174,21 @@ impl Known {
     }
 }
 
-/// Why a trial will run, or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// Nothing of it has been trained.
-    New,
-    /// An earlier version of the sweep had it with other settings.
-    Changed,
-    /// It failed before.
-    Retry,
-    /// A part of it has been trained.
-    Continue,
-    /// There is nothing to do.
-    Complete,
-    /// The user has taken it out.
-    Cancelled,
-}
-
-impl Reason {
-    /// Every reason, in the order of tables.
-    pub const ALL: [Self; 6] = [
-        Self::New,
-        Self::Changed,
-        Self::Retry,
-        Self::Continue,
-        Self::Complete,
-        Self::Cancelled,
-    ];
-
-    /// The name in JSON and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Changed => "changed",
-            Self::Retry => "retry",
-            Self::Continue => "continue",
-            Self::Complete => "complete",
-            Self::Cancelled => "cancelled",
-        }
+words! {
+    /// Why a trial will run, or not.
+    pub enum Reason {
+        /// Nothing of it has been trained.
+        New = "new",
+        /// An earlier version of the sweep had it with other settings.
+        Changed = "changed",
+        /// It failed before.
+        Retry = "retry",
+        /// A part of it has been trained.
+        Continue = "continue",
+        /// There is nothing to do.
+        Complete = "complete",
+        /// The user has taken it out.
+        Cancelled = "cancelled",
     }
 }
 

@@ -11,9 +11,9 @@ use crate::model::data_info::DataInfo;
 use crate::model::ladder;
 use crate::model::mup::{Multipliers, Parametrization};
 use crate::model::schedule::Decay;
+use crate::protocol::Trainer;
 use crate::spec::{Budget, Resources, ScheduleName, ScheduleSettings, Settings, Sweep};
 use crate::units::{Length, TokenBudget};
-use crate::wire::Trainer;
 
 const BATCH: u64 = 1000;
 

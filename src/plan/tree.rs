@@ -10,10 +10,10 @@ use crate::model::data_info::DataInfo;
 use crate::plan::identity::{self, NoName};
 use crate::plan::resolve::{self, Machine, ResolveError};
 use crate::plan::{Known, Plan, StageKind, StagePlan, TrialPlan};
+use crate::protocol::Trainer;
 use crate::spec::{Sweep, TrialSpec};
 use crate::stage::StageState;
 use crate::units::{StageId, Steps};
-use crate::wire::Trainer;
 
 /// Why a sweep cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

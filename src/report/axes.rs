@@ -5,8 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
+use crate::report::law_view::LawPoint;
+use crate::report::study::Study;
+use crate::report::text;
 use crate::report::view::{Axis, Ink, Numbers, Omitted, Scale};
-use crate::report::{LawPoint, Study, text};
 
 /// Room around the data, as a share of the range.
 const PADDING: f64 = 0.06;
@@ -77,6 +79,23 @@ pub(crate) fn loss_axis(label: &str, values: [f64; 2]) -> Axis {
     } else {
         linear_axis(label, Numbers::Plain, values)
     }
+}
+
+/// An axis of peak learning rates.
+pub(crate) fn rate_axis(rates: [f64; 2]) -> Axis {
+    log_axis("peak learning rate", Numbers::Plain, rates)
+}
+
+/// The mean over seeds at each learning rate.
+pub(crate) fn mean_by_lr(mut points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
+    points.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
+    points
+        .chunk_by(|a, b| a[0].total_cmp(&b[0]).is_eq())
+        .map(|runs| {
+            let sum: f64 = runs.iter().map(|run| run[1]).sum();
+            [runs[0][0], sum / runs.len() as f64]
+        })
+        .collect()
 }
 
 /// The trials of a study by name, and their sizes as ranks from small to large.
@@ -313,5 +332,11 @@ mod tests {
         assert!(axis.from < 100.0 && axis.to > 100.0);
         let axis = linear_axis("loss", Numbers::Plain, [3.0, 3.0]);
         assert!(axis.from < 3.0 && axis.to > 3.0);
+    }
+
+    #[test]
+    fn seeds_of_one_learning_rate_are_averaged() {
+        let runs = vec![[0.01, 4.0], [0.001, 6.0], [0.01, 5.0]];
+        assert_eq!(mean_by_lr(runs), vec![[0.001, 6.0], [0.01, 4.5]]);
     }
 }

@@ -5,9 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fit::observation::same_budget;
 use crate::record::{PointRow, TrialRow, TrialState};
-use crate::report::batch;
 
 /// Most buckets of one curve.
 const BUCKETS_MAX: usize = 160;
@@ -21,6 +19,11 @@ pub const CURVES_MAX: usize = 400;
 const SCHEDULES_MAX: usize = 6;
 /// How far, as a share of the peak, a thinned schedule may be from the recorded one.
 const SCHEDULE_TOLERANCE: f64 = 2e-3;
+
+/// The fewest batch sizes that show a bend.
+pub(crate) const BATCHES_MIN: usize = 3;
+/// Most sizes with several batches; the largest are kept.
+const SIZES_MAX: usize = 6;
 
 /// Training losses with nearly the same number of tokens.
 #[derive(Debug, Clone, Copy)]
@@ -229,11 +232,7 @@ fn choose(trials: &[TrialRow]) -> Vec<usize> {
     });
     let stride = drawable.len().div_ceil(CURVES_MAX);
     let mut best: BTreeSet<usize> = best_by_size(trials).into_iter().collect();
-    best.extend(
-        batch::best_by_batch(trials)
-            .into_values()
-            .flat_map(BTreeMap::into_values),
-    );
+    best.extend(best_by_batch(trials).into_values().flat_map(BTreeMap::into_values));
     drawable
         .iter()
         .enumerate()
@@ -254,18 +253,32 @@ pub fn best_by_size(trials: &[TrialRow]) -> Vec<usize> {
             .or_insert(at);
         let held = &trials[*slot];
         let held_loss = held.final_loss.unwrap_or(f64::INFINITY);
-        let is_lower = loss < held_loss;
-        if is_longer(trial, held) || (!is_longer(held, trial) && is_lower) {
+        let (budget, held_budget) = (trial.tokens_asked, held.tokens_asked);
+        if budget > held_budget || (budget == held_budget && loss < held_loss) {
             *slot = at;
         }
     }
     best.into_values().collect()
 }
 
-/// Whether a trial has a larger budget than another.
-fn is_longer(trial: &TrialRow, other: &TrialRow) -> bool {
-    let budget = |row: &TrialRow| [row.tokens as f64, row.batch_tokens as f64];
-    trial.tokens > other.tokens && !same_budget(budget(trial), budget(other))
+/// The best run of each size and batch, as places in `trials`, of the largest sizes with enough batches.
+pub(crate) fn best_by_batch(trials: &[TrialRow]) -> BTreeMap<(u64, &str), BTreeMap<u64, usize>> {
+    let mut best: BTreeMap<(u64, &str), BTreeMap<u64, usize>> = BTreeMap::new();
+    for (at, trial) in trials.iter().enumerate() {
+        let Some(loss) = trial.final_loss else {
+            continue;
+        };
+        let size = (trial.params_non_embedding, trial.model.as_str());
+        let slot = best.entry(size).or_default().entry(trial.batch_tokens).or_insert(at);
+        if trials[*slot].final_loss.is_none_or(|held| loss < held) {
+            *slot = at;
+        }
+    }
+    best.retain(|_, by_batch| by_batch.len() >= BATCHES_MIN);
+    while best.len() > SIZES_MAX {
+        best.pop_first();
+    }
+    best
 }
 
 /// One trial for each form of schedule: the one with most tokens, the first of equals; of many forms an even choice.

@@ -4,14 +4,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use crate::record::{TrialRow, TrialState, count_states};
 use crate::report::axes::range;
-use crate::report::text::{number, plural, size_label};
+use crate::report::study::Study;
+use crate::report::text::{self, number, plural, size_label};
 use crate::report::view::{Cell, Column, Table};
-use crate::report::{
-    AlternativeRun, ItemValue, LawInput, LawView, LeftOut, RecipeInput, RecipeItem, RecipeView, Study, text,
-};
 use crate::units::human_seconds;
+
+/// A trial without a final loss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub trial: String,
+    /// Its readable name.
+    pub slug: String,
+    /// Why.
+    pub reason: String,
+}
 
 /// Most trials that the table lists.
 pub const TRIALS_SHOWN_MAX: usize = 1000;
@@ -85,158 +96,6 @@ pub(crate) fn notices(study: &Study<'_>) -> Vec<String> {
         ));
     }
     notices
-}
-
-/// A recipe as a table.
-pub(crate) fn recipe(recipe: &RecipeInput) -> RecipeView {
-    let rows = recipe.items.iter().flat_map(item_rows).collect();
-    RecipeView {
-        title: format!("Recipe for {} parameters", text::count(recipe.params as f64)),
-        verdict: recipe.verdict.clone(),
-        items: Table {
-            columns: vec![
-                Column::words("item"),
-                Column::numbers("value"),
-                Column::words("unit"),
-                Column::numbers("95 % interval"),
-                Column::numbers("MiniCPM-2.4B"),
-                Column::words("source"),
-                Column::words("law, fit"),
-                Column::numbers("trials"),
-                Column::words("beyond the data"),
-            ],
-            rows,
-        },
-        alternatives: alternatives(&recipe.alternatives),
-        gates: recipe.gates.clone(),
-        warnings: recipe.warnings.clone(),
-    }
-}
-
-/// The runs beside the one that is asked for, with what they cost against it.
-fn alternatives(runs: &[AlternativeRun]) -> Table {
-    let Some(asked) = runs.first() else {
-        return Table::default();
-    };
-    let times = |value: f64, of: f64| format!("\u{d7}{}", number(value / of, 2));
-    let row = |run: &AlternativeRun| {
-        vec![
-            run.name.clone().into(),
-            text::count(run.params).into(),
-            text::count(run.tokens).into(),
-            format!("{:.2e}", run.flops).into(),
-            text::loss(run.loss).into(),
-            times(run.flops, asked.flops).into(),
-            times(run.inference, asked.inference).into(),
-        ]
-    };
-    Table {
-        columns: vec![
-            Column::words("beside it, by the law of loss"),
-            Column::numbers("parameters"),
-            Column::numbers("tokens"),
-            Column::numbers("6ND (FLOP)"),
-            Column::numbers("loss"),
-            Column::numbers("training"),
-            Column::numbers("inference"),
-        ],
-        rows: runs.iter().map(row).collect(),
-    }
-}
-
-/// The row of an item; the interval of one new run, where it differs, is a row of its own.
-fn item_rows(item: &RecipeItem) -> Vec<Vec<Cell>> {
-    let show = |value: f64| match item.unit.as_str() {
-        "tokens" | "parameters" if value >= 1e4 => text::count(value),
-        "nats" | "nats per token" | "nats/token" => text::loss(value),
-        _ => number(value, 3),
-    };
-    let shown = |value: &ItemValue| match value {
-        ItemValue::Number(value) => show(*value),
-        ItemValue::Word(word) => word.clone(),
-    };
-    let value = shown(&item.value);
-    let interval = |ci95: [f64; 2]| format!("{} to {}", show(ci95[0]), show(ci95[1]));
-    let law = [&item.law, &item.fit].into_iter().flatten();
-    let beyond = item.extrapolation.map_or_else(String::new, |[params, tokens]| {
-        format!(
-            "{}\u{d7} parameters, {}\u{d7} tokens",
-            number(params, 2),
-            number(tokens, 2)
-        )
-    });
-    let name = item_name(&item.name);
-    let mut rows = vec![vec![
-        name.clone().into(),
-        value.into(),
-        item.unit.clone().into(),
-        item.ci95.map_or_else(String::new, interval).into(),
-        item.published.as_ref().map_or_else(String::new, shown).into(),
-        item.source.clone().into(),
-        law.cloned().collect::<Vec<_>>().join(" ").into(),
-        item.trials.map_or_else(String::new, |n| n.to_string()).into(),
-        beyond.into(),
-    ]];
-    if let Some(ci95) = item.ci95_new_run {
-        let mut row: Vec<Cell> = vec!["".into(); 9];
-        row[0] = format!("{name} of one new run").into();
-        row[3] = interval(ci95).into();
-        rows.push(row);
-    }
-    rows
-}
-
-/// The key of an item in words.
-fn item_name(key: &str) -> String {
-    match key {
-        "lr" => "peak learning rate".to_owned(),
-        "lr_hidden" => "peak learning rate, hidden weights".to_owned(),
-        "batch_tokens" => "batch".to_owned(),
-        "warmup_tokens" => "warm-up".to_owned(),
-        "batch_warmup_tokens" => "half the batch until".to_owned(),
-        "decay_fraction" => "decay, share of the run".to_owned(),
-        "decay" => "decay, form".to_owned(),
-        "final_fraction" => "last rate, share of the peak".to_owned(),
-        "tokens_compute_optimal" => "tokens, compute-optimal".to_owned(),
-        "flops" => "compute".to_owned(),
-        other => other.replace('_', " "),
-    }
-}
-
-/// A law as a table of its constants.
-pub(crate) fn law(law: &LawInput<'_>) -> LawView {
-    let rows = law
-        .constants
-        .iter()
-        .map(|constant| {
-            let interval = constant.ci95.map_or_else(String::new, |[low, high]| {
-                format!("{} to {}", number(low, 4), number(high, 4))
-            });
-            vec![
-                constant.name.clone().into(),
-                number(constant.value, 4).into(),
-                interval.into(),
-                constant.unit.clone().into(),
-            ]
-        })
-        .collect();
-    LawView {
-        law: law.law.to_owned(),
-        fit: law.fit.map(str::to_owned),
-        formula: law.formula.to_owned(),
-        refused: law.refused.map(str::to_owned),
-        constants: Table {
-            columns: vec![
-                Column::words("constant"),
-                Column::numbers("value"),
-                Column::numbers("95 % interval"),
-                Column::words("unit"),
-            ],
-            rows,
-        },
-        facts: law.facts.to_vec(),
-        warnings: law.warnings.to_vec(),
-    }
 }
 
 /// Every trial, by size, tokens, schedule and learning rate; and how many are beyond the limit.

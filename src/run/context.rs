@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::exec::slurm;
 use crate::fault::Faults;
 use crate::model::config::DeviceKind;
+use crate::protocol::Trainer;
 use crate::run::failure::Failure;
 use crate::store::Store;
-use crate::wire::Trainer;
 use crate::workdir::{Holder, Workdir};
 
 /// Version of the program; the worker must have the same.

@@ -2,38 +2,14 @@
 //!
 //! Refuses to know flags and how results are printed.
 
-pub mod advising;
-pub mod batch_fitting;
-pub mod care;
-pub mod cluster;
 pub mod context;
-pub mod coordinates;
-pub mod cross_check;
-pub mod curve_fitting;
-mod databases;
-pub mod exporting;
+pub mod export;
 pub mod failure;
-pub mod filter;
-pub mod fitting;
-pub mod forecasting;
-mod hearing;
-mod limits;
-pub mod lr_batch_fitting;
-mod lr_runs;
-mod nexts;
-mod orchestra;
-pub mod orchestrate;
-mod page_laws;
-mod page_recipe;
+pub mod fit;
+pub mod home;
 pub mod planning;
-pub mod predicting;
-pub mod proxies;
-pub mod recipe_files;
-mod reclaim;
-pub mod reporting;
+pub mod recipe;
+pub mod report;
 pub mod sources;
-pub mod standing;
 pub mod sweep_set;
-pub mod table_runs;
-pub mod three_term_fitting;
-pub mod toy;
+pub mod train;

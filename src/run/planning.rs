@@ -62,7 +62,7 @@ pub fn read_sweep(path: &Path, sets: &[String]) -> Result<(Sweep, String, Vec<St
     ))
 }
 
-fn invalid_sweep(file: &str, mistakes: Vec<spec::mistake::Mistake>) -> Failure {
+fn invalid_sweep(file: &str, mistakes: Vec<spec::syntax::mistakes::Mistake>) -> Failure {
     let count = mistakes.len();
     let noun = if count == 1 { "mistake" } else { "mistakes" };
     let mut failure = Failure::invalid(
@@ -232,6 +232,7 @@ impl Planned {
             warmup_tokens: config.tokens_at(schedule.warmup).0,
             decay_fraction: is_wsd.then_some(settings.schedule.decay_fraction),
             tokens: trial.tokens().0,
+            tokens_asked: trial.tokens_asked().0,
             steps: trial.steps.0,
             seed: config.seed,
             flops: trial.flops(),

@@ -9,11 +9,11 @@ use crate::fit::observation::Observation;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
-use crate::run::fitting::{self, Request};
+use crate::run::fit::loss::{self, Request};
+use crate::run::fit::table::{self, CONDITION, Mapping};
 use crate::run::sweep_set::SweepSet;
-use crate::run::table_runs::{self, CONDITION, Mapping};
 use crate::store::Store;
+use crate::study::filter::Filter;
 
 /// Where runs are taken from.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ pub(super) async fn runs(
 ) -> Result<Runs, Failure> {
     match source {
         Source::Table(path, mapping) => {
-            let table = table_runs::read(path, mapping)?;
+            let table = table::read(path, mapping)?;
             Ok(Runs {
                 name: path.display().to_string(),
                 observations: table.runs,
@@ -65,12 +65,12 @@ pub(super) async fn runs(
         }
         Source::Named(name) => {
             let sweeps = SweepSet::find(store, name).await?;
-            let trials = fitting::counting(store, &sweeps, request).await?;
-            fitting::check(&trials, context.trainer).map_err(|refusal| fitting::refused(&refusal))?;
+            let trials = loss::counting(store, &sweeps, request).await?;
+            loss::check(&trials, context.trainer).map_err(|refusal| loss::refused(&refusal))?;
             let why = |row: &TrialRow| Some((row.trial.clone(), row.why_no_loss()?.to_owned()));
             Ok(Runs {
                 name: sweeps.name().to_owned(),
-                observations: trials.iter().filter_map(fitting::observation).collect(),
+                observations: trials.iter().filter_map(loss::observation).collect(),
                 left_out: trials.iter().filter_map(why).collect(),
                 trials: Some(trials),
             })

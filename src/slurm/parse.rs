@@ -2,7 +2,7 @@
 //!
 //! Refuses to know how the commands are run.
 
-use crate::slurm::state::{Standing, standing};
+use crate::slurm::state::{TaskState, task_state};
 
 /// What a site allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Task {
     /// Which.
     pub id: TaskId,
     /// Where it stands.
-    pub standing: Standing,
+    pub state: TaskState,
     /// The nodes, as Slurm writes them; empty: none yet.
     pub nodes: String,
     /// The comment it was submitted with; empty: none, or not asked.
@@ -145,11 +145,11 @@ pub fn squeue(text: &str) -> Listing {
             job: job.parse().ok()?,
             task: task.parse().ok(),
         };
-        let standing = standing(&state);
+        let state = task_state(&state);
         Some(Task {
             id,
-            exit: wait_status(&exit).filter(|_| matches!(standing, Standing::Gone(_))),
-            standing,
+            exit: wait_status(&exit).filter(|_| matches!(state, TaskState::Gone(_))),
+            state,
             nodes: next(),
             comment: next(),
             reason: next(),
@@ -169,7 +169,7 @@ pub fn show_jobs(text: &str) -> Listing {
         };
         let own: u64 = get("JobId")?.parse().ok()?;
         let job = get("ArrayJobId").and_then(|id| id.parse().ok()).unwrap_or(own);
-        let standing = standing(get("JobState").unwrap_or(""));
+        let state = task_state(get("JobState").unwrap_or(""));
         Some(Task {
             id: TaskId {
                 job,
@@ -178,8 +178,8 @@ pub fn show_jobs(text: &str) -> Listing {
             },
             exit: get("ExitCode")
                 .and_then(exit)
-                .filter(|_| matches!(standing, Standing::Gone(_))),
-            standing,
+                .filter(|_| matches!(state, TaskState::Gone(_))),
+            state,
             nodes: given(get("NodeList").unwrap_or("")),
             comment: given(get("Comment").unwrap_or("")),
             reason: given(get("Reason").unwrap_or("")),
@@ -192,12 +192,12 @@ pub fn sacct(text: &str) -> Listing {
     listing(text, |line| {
         let mut columns = line.splitn(5, '|');
         let id = task_id(columns.next()?)?;
-        let standing = standing(columns.next()?);
+        let state = task_state(columns.next()?);
         let exit = columns.next().and_then(exit);
         Some(Task {
             id,
-            exit: exit.filter(|_| matches!(standing, Standing::Gone(_))),
-            standing,
+            exit: exit.filter(|_| matches!(state, TaskState::Gone(_))),
+            state,
             nodes: given(columns.next().unwrap_or("")),
             comment: given(columns.next().unwrap_or("")),
             reason: String::new(),

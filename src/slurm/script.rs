@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::post;
+use crate::mailbox;
 use crate::slurm::parse::Site;
 use crate::spec::profile::Profile;
 
@@ -130,7 +130,7 @@ fn submission(wanted: &Wanted<'_>, number: u64, tasks: u64, throttle: Option<u64
     }
     args.push(format!("--signal=B:USR2@{NOTICE}").into());
     args.push(with_path("--chdir=", wanted.folder));
-    let name = format!("{}/{number}_{}.out", post::OUT, if tasks > 1 { "%a" } else { "0" });
+    let name = format!("{}/{number}_{}.out", mailbox::OUT, if tasks > 1 { "%a" } else { "0" });
     let mut output = escaped(wanted.folder.as_os_str());
     output.push("/");
     output.push(name);
@@ -160,7 +160,7 @@ fn submission(wanted: &Wanted<'_>, number: u64, tasks: u64, throttle: Option<u64
         key,
         tasks,
         args,
-        path: wanted.folder.join(post::SCRIPTS).join(format!("{number}.sh")),
+        path: wanted.folder.join(mailbox::SCRIPTS).join(format!("{number}.sh")),
         script: script(wanted, number),
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Refuses to know where the names come from.
 
-use crate::wire::Cause;
+use crate::protocol::Cause;
 
 /// Where a job stands, as far as Slurm says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum TaskState {
     /// It waits for its turn.
     Queued,
     /// It has a node, and its processes may run.
@@ -14,14 +14,14 @@ pub enum Standing {
     /// It is held still: its processes live and do nothing.
     Paused,
     /// Its processes are over, or are being ended.
-    Gone(Why),
+    Gone(EndReason),
     /// Slurm says something that this program does not know; whatever it means, the worker's own word counts.
     Unknown(String),
 }
 
 /// Why a job is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum EndReason {
     /// Its script ended with exit code 0.
     Completed,
     /// Its script ended with another.
@@ -40,7 +40,7 @@ pub enum Why {
     Ending,
 }
 
-impl Why {
+impl EndReason {
     /// As people read it.
     pub fn text(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Why {
 }
 
 /// Where a job in this state stands: `RUNNING`, `R`, `CANCELLED by 1000`, `CANCELLED+`, `completing`.
-pub fn standing(state: &str) -> Standing {
+pub fn task_state(state: &str) -> TaskState {
     let word = state
         .split_whitespace()
         .next()
@@ -75,18 +75,18 @@ pub fn standing(state: &str) -> Standing {
         .trim_end_matches(['+', '*']);
     match word.to_ascii_uppercase().as_str() {
         "PENDING" | "PD" | "CONFIGURING" | "CF" | "REQUEUED" | "RQ" | "REQUEUE_FED" | "RF" | "REQUEUE_HOLD" | "RH"
-        | "RESV_DEL_HOLD" | "RD" | "SPECIAL_EXIT" | "SE" | "POWER_UP_NODE" => Standing::Queued,
-        "RUNNING" | "R" | "RESIZING" | "RS" | "SIGNALING" | "SI" | "EXPEDITING" => Standing::Running,
-        "SUSPENDED" | "S" | "STOPPED" | "ST" => Standing::Paused,
-        "COMPLETING" | "CG" | "STAGE_OUT" | "SO" => Standing::Gone(Why::Ending),
-        "COMPLETED" | "CD" => Standing::Gone(Why::Completed),
-        "FAILED" | "F" | "LAUNCH_FAILED" | "RECONFIG_FAIL" => Standing::Gone(Why::Failed),
-        "OUT_OF_MEMORY" | "OOM" => Standing::Gone(Why::OutOfMemory),
-        "TIMEOUT" | "TO" | "DEADLINE" | "DL" => Standing::Gone(Why::TimeLimit),
-        "NODE_FAIL" | "NF" | "BOOT_FAIL" | "BF" => Standing::Gone(Why::NodeFail),
-        "PREEMPTED" | "PR" => Standing::Gone(Why::Preempted),
-        "CANCELLED" | "CA" | "REVOKED" | "RV" => Standing::Gone(Why::Cancelled),
-        _ => Standing::Unknown(state.to_owned()),
+        | "RESV_DEL_HOLD" | "RD" | "SPECIAL_EXIT" | "SE" | "POWER_UP_NODE" => TaskState::Queued,
+        "RUNNING" | "R" | "RESIZING" | "RS" | "SIGNALING" | "SI" | "EXPEDITING" => TaskState::Running,
+        "SUSPENDED" | "S" | "STOPPED" | "ST" => TaskState::Paused,
+        "COMPLETING" | "CG" | "STAGE_OUT" | "SO" => TaskState::Gone(EndReason::Ending),
+        "COMPLETED" | "CD" => TaskState::Gone(EndReason::Completed),
+        "FAILED" | "F" | "LAUNCH_FAILED" | "RECONFIG_FAIL" => TaskState::Gone(EndReason::Failed),
+        "OUT_OF_MEMORY" | "OOM" => TaskState::Gone(EndReason::OutOfMemory),
+        "TIMEOUT" | "TO" | "DEADLINE" | "DL" => TaskState::Gone(EndReason::TimeLimit),
+        "NODE_FAIL" | "NF" | "BOOT_FAIL" | "BF" => TaskState::Gone(EndReason::NodeFail),
+        "PREEMPTED" | "PR" => TaskState::Gone(EndReason::Preempted),
+        "CANCELLED" | "CA" | "REVOKED" | "RV" => TaskState::Gone(EndReason::Cancelled),
+        _ => TaskState::Unknown(state.to_owned()),
     }
 }
 
@@ -100,18 +100,21 @@ mod tests {
                           PENDING PREEMPTED RUNNING RESV_DEL_HOLD REQUEUE_FED REQUEUE_HOLD REQUEUED RESIZING REVOKED \
                           SIGNALING SPECIAL_EXIT STAGE_OUT STOPPED SUSPENDED TIMEOUT LAUNCH_FAILED";
         for state in documented.split_whitespace() {
-            assert!(!matches!(standing(state), Standing::Unknown(_)), "{state}");
+            assert!(!matches!(task_state(state), TaskState::Unknown(_)), "{state}");
         }
-        assert_eq!(standing("CANCELLED by 1000"), Standing::Gone(Why::Cancelled));
-        assert_eq!(standing("CANCELLED+"), Standing::Gone(Why::Cancelled));
-        assert_eq!(standing("DREAMING of x"), Standing::Unknown("DREAMING of x".to_owned()));
-        assert_eq!(standing(""), Standing::Unknown(String::new()));
+        assert_eq!(task_state("CANCELLED by 1000"), TaskState::Gone(EndReason::Cancelled));
+        assert_eq!(task_state("CANCELLED+"), TaskState::Gone(EndReason::Cancelled));
+        assert_eq!(
+            task_state("DREAMING of x"),
+            TaskState::Unknown("DREAMING of x".to_owned())
+        );
+        assert_eq!(task_state(""), TaskState::Unknown(String::new()));
     }
 
     #[test]
     fn what_a_site_does_is_nobodys_fault() {
-        assert_eq!(Why::Preempted.cause(), Cause::Interrupted);
-        assert_eq!(Why::OutOfMemory.cause(), Cause::OutOfMemory);
-        assert_eq!(Why::Failed.cause(), Cause::WorkerLost);
+        assert_eq!(EndReason::Preempted.cause(), Cause::Interrupted);
+        assert_eq!(EndReason::OutOfMemory.cause(), Cause::OutOfMemory);
+        assert_eq!(EndReason::Failed.cause(), Cause::WorkerLost);
     }
 }

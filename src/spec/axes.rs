@@ -4,9 +4,13 @@
 
 use serde_json::json;
 
+use crate::model::config::Precision;
 use crate::model::ladder::{self, LADDER};
-use crate::spec::mistake::{Wrong, closest};
-use crate::spec::tree::{Node, quoted};
+use crate::model::mup::Parametrization;
+use crate::model::schedule::Decay;
+use crate::spec::settings::ScheduleName;
+use crate::spec::syntax::mistakes::{Wrong, closest};
+use crate::spec::syntax::tree::{Node, quoted};
 use crate::units::{Length, TokenBudget, Tokens, parse_count};
 
 /// One axis.
@@ -118,12 +122,6 @@ impl Setting {
     }
 }
 
-/// Forms of decay, as `model::schedule::Decay` names them.
-pub(crate) const DECAYS: &[&str] = &["exponential", "linear", "cosine", "one_minus_sqrt"];
-
-/// Names of schedules.
-pub(crate) const SCHEDULES: &[&str] = &["wsd", "cosine", "linear", "constant"];
-
 const fn axis(path: &'static str, kind: Kind) -> Axis {
     Axis { path, kind }
 }
@@ -136,17 +134,17 @@ pub(crate) const AXES: &[Axis] = &[
     axis("shape.heads", Kind::Count),
     axis("shape.kv_heads", Kind::Count),
     axis("shape.d_ff", Kind::Count),
-    axis("parametrization", Kind::Word(&["mup", "standard"])),
+    axis("parametrization", Kind::Word(Parametrization::WORDS)),
     axis("lr", Kind::Number(Bounds::Positive)),
     axis("batch_tokens", Kind::Count),
     axis("micro_batch", Kind::Count),
     axis("tokens", Kind::Tokens),
     axis("context", Kind::Count),
     axis("data", Kind::Data),
-    axis("schedule.name", Kind::Word(SCHEDULES)),
+    axis("schedule.name", Kind::Word(ScheduleName::WORDS)),
     axis("schedule.warmup", Kind::Length),
     axis("schedule.decay_fraction", Kind::Number(Bounds::Part)),
-    axis("schedule.decay", Kind::Word(DECAYS)),
+    axis("schedule.decay", Kind::Word(Decay::WORDS)),
     axis("schedule.final_fraction", Kind::Number(Bounds::Share)),
     axis("weight_decay", Kind::Number(Bounds::NotNegative)),
     axis("beta1", Kind::Number(Bounds::BelowOne)),
@@ -155,7 +153,7 @@ pub(crate) const AXES: &[Axis] = &[
     axis("scale_emb", Kind::Number(Bounds::Positive)),
     axis("scale_depth", Kind::Number(Bounds::Positive)),
     axis("init_std", Kind::Number(Bounds::Positive)),
-    axis("precision", Kind::Word(&["float32", "bfloat16"])),
+    axis("precision", Kind::Word(Precision::WORDS)),
 ];
 
 /// The groups of axes: the first parts of dotted paths.
@@ -342,8 +340,8 @@ pub(crate) fn read_name(text: &str) -> Result<String, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::mistake::Place;
-    use crate::spec::tree::Data;
+    use crate::spec::syntax::mistakes::Place;
+    use crate::spec::syntax::tree::Data;
 
     fn read(path: &str, text: &str) -> Result<Setting, Wrong> {
         let data = Data::Scalar {

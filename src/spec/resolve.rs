@@ -11,9 +11,9 @@ use crate::model::mup::{Multipliers, Parametrization};
 use crate::model::schedule::Decay;
 use crate::model::shape::{Shape, ShapeError};
 use crate::spec::axes::{AXES, Kind, Setting};
-use crate::spec::expr::{self, Name, Value};
-use crate::spec::mistake::{Place, Wrong};
-use crate::spec::{ScheduleName, ScheduleSettings, Settings};
+use crate::spec::settings::{ScheduleName, ScheduleSettings, Settings};
+use crate::spec::syntax::expressions::{self, Name, Value};
+use crate::spec::syntax::mistakes::{Place, Wrong};
 use crate::units::{Length, TokenBudget, Tokens, human_count};
 
 /// Peak learning rate of the embedding's group (`MiniCPM`, section 3.3).
@@ -82,6 +82,9 @@ const SHAPE: &[&str] = &[
     "shape.d_ff",
 ];
 
+/// What a word is blamed on that stands for nothing.
+const WORDS: &[&str] = &["schedule.name", "schedule.decay", "parametrization", "precision"];
+
 /// Reads values out of an assignment.
 struct Source<'a>(&'a Assignment);
 
@@ -111,6 +114,14 @@ impl Source<'_> {
             Some(_) | None => None,
         }
     }
+
+    /// The value that the word of an axis stands for; a word that stands for none is an error, never the default.
+    fn choice<T>(&self, path: &str, parse: fn(&str) -> Option<T>, default: T) -> Result<T, Problem> {
+        let Some(word) = self.word(path) else {
+            return Ok(default);
+        };
+        parse(word).ok_or_else(|| Problem::new(WORDS, Wrong::new(format!("`{path}` is never `{word}`"))))
+    }
 }
 
 /// Everything that is set in a trial of these values, before it is checked.
@@ -133,17 +144,14 @@ pub(crate) fn resolve(values: &Assignment, seed: u64) -> Result<Settings, Proble
     Ok(Settings {
         model,
         shape,
-        parametrization: match source.word("parametrization") {
-            Some("standard") => Parametrization::Standard,
-            Some(_) | None => Parametrization::Mup,
-        },
+        parametrization: source.choice("parametrization", Parametrization::parse, Parametrization::Mup)?,
         lr: source.number("lr", LR),
         batch_tokens,
         micro_batch: source.count("micro_batch"),
         tokens,
         context: source.count("context").unwrap_or(CONTEXT),
         data: data.to_owned(),
-        schedule: schedule_of(&source, default_warmup),
+        schedule: schedule_of(&source, default_warmup)?,
         weight_decay: source.number("weight_decay", WEIGHT_DECAY),
         beta1: source.number("beta1", BETA1),
         beta2: source.number("beta2", BETA2),
@@ -153,10 +161,7 @@ pub(crate) fn resolve(values: &Assignment, seed: u64) -> Result<Settings, Proble
             scale_depth: source.number("scale_depth", multipliers.scale_depth),
             init_std: source.number("init_std", multipliers.init_std),
         },
-        precision: match source.word("precision") {
-            Some("bfloat16") => Precision::Bfloat16,
-            Some(_) | None => Precision::Float32,
-        },
+        precision: source.choice("precision", Precision::parse, Precision::Float32)?,
         seed,
     })
 }
@@ -235,13 +240,8 @@ pub(crate) fn applies(schedule: ScheduleName, path: &str) -> bool {
     }
 }
 
-fn schedule_of(source: &Source, default_warmup: Tokens) -> ScheduleSettings {
-    let name = match source.word("schedule.name") {
-        Some("cosine") => ScheduleName::Cosine,
-        Some("linear") => ScheduleName::Linear,
-        Some("constant") => ScheduleName::Constant,
-        Some(_) | None => ScheduleName::Wsd,
-    };
+fn schedule_of(source: &Source, default_warmup: Tokens) -> Result<ScheduleSettings, Problem> {
+    let name = source.choice("schedule.name", ScheduleName::parse, ScheduleName::Wsd)?;
     let number = |path: &str, default: f64| {
         if applies(name, path) {
             source.number(path, default)
@@ -249,21 +249,18 @@ fn schedule_of(source: &Source, default_warmup: Tokens) -> ScheduleSettings {
             default
         }
     };
-    let decay = source
-        .word("schedule.decay")
-        .filter(|_| applies(name, "schedule.decay"));
-    ScheduleSettings {
+    let decay = source.choice("schedule.decay", Decay::parse, Decay::Exponential)?;
+    Ok(ScheduleSettings {
         name,
         warmup: match source.get("schedule.warmup") {
             Some(Setting::Length(length)) => *length,
             Some(_) | None => Length::Count(default_warmup),
         },
         decay_fraction: number("schedule.decay_fraction", DECAY_FRACTION),
-        decay: match decay {
-            Some("linear") => Decay::Linear,
-            Some("cosine") => Decay::Cosine,
-            Some("one_minus_sqrt") => Decay::OneMinusSqrt,
-            Some(_) | None => Decay::Exponential,
+        decay: if applies(name, "schedule.decay") {
+            decay
+        } else {
+            Decay::Exponential
         },
         final_fraction: number(
             "schedule.final_fraction",
@@ -272,7 +269,7 @@ fn schedule_of(source: &Source, default_warmup: Tokens) -> ScheduleSettings {
                 ScheduleName::Linear | ScheduleName::Constant => 0.0,
             },
         ),
-    }
+    })
 }
 
 /// What does not fit together in the settings of one trial.
@@ -352,12 +349,7 @@ pub(crate) fn setting(settings: &Settings, path: &str) -> Option<Setting> {
         "schedule.name" => word(schedule.name.name()),
         "schedule.warmup" => Setting::Length(schedule.warmup),
         "schedule.decay_fraction" => Setting::Number(schedule.decay_fraction),
-        "schedule.decay" => word(match schedule.decay {
-            Decay::Exponential => "exponential",
-            Decay::Linear => "linear",
-            Decay::Cosine => "cosine",
-            Decay::OneMinusSqrt => "one_minus_sqrt",
-        }),
+        "schedule.decay" => word(schedule.decay.name()),
         "schedule.final_fraction" => Setting::Number(schedule.final_fraction),
         "weight_decay" => Setting::Number(settings.weight_decay),
         "beta1" => Setting::Number(settings.beta1),
@@ -375,9 +367,9 @@ pub(crate) fn setting(settings: &Settings, path: &str) -> Option<Setting> {
 /// The names that conditions in a sweep may use: the axes, `seed`, and `params` (without the embedding).
 pub(crate) fn names() -> Vec<Name<'static>> {
     let kind = |kind: Kind| match kind {
-        Kind::Count | Kind::Number(_) | Kind::Tokens | Kind::Length => expr::Kind::Number,
-        Kind::Model | Kind::Data => expr::Kind::Text,
-        Kind::Word(words) => expr::Kind::Word(words),
+        Kind::Count | Kind::Number(_) | Kind::Tokens | Kind::Length => expressions::Kind::Number,
+        Kind::Model | Kind::Data => expressions::Kind::Text,
+        Kind::Word(words) => expressions::Kind::Word(words),
     };
     let axes = AXES.iter().map(|axis| Name {
         name: axis.path,
@@ -385,7 +377,7 @@ pub(crate) fn names() -> Vec<Name<'static>> {
     });
     let others = ["params", "seed"].map(|name| Name {
         name,
-        kind: expr::Kind::Number,
+        kind: expressions::Kind::Number,
     });
     axes.chain(others).collect()
 }

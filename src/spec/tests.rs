@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use crate::spec::mistake::{Mistake, Note};
+use crate::spec::axes::{AXES, Axis, Kind};
+use crate::spec::resolve::{self, names};
+use crate::spec::syntax::expressions::Expr;
+use crate::spec::syntax::mistakes::{Mistake, Note};
 use crate::spec::{Sweep, TEMPLATE, read};
 use crate::units::{Length, Tokens};
 
@@ -304,6 +307,78 @@ fn the_template_and_the_sweeps_that_ship_are_right() {
         count += 1;
     }
     assert!(count >= 7);
+}
+
+/// Values of an axis that fit the sweep of [`varied`], as a file writes them.
+fn samples(axis: &Axis) -> Vec<&'static str> {
+    match (axis.kind, axis.path) {
+        (Kind::Model, _) => vec!["6K", "9M"],
+        (Kind::Count, "batch_tokens") => vec!["4096", "8192"],
+        (Kind::Count, "shape.width" | "shape.d_ff" | "context") => vec!["128", "256"],
+        (Kind::Count, _) => vec!["2", "4"],
+        (Kind::Number(_), _) => vec!["0.25", "0.5"],
+        (Kind::Word(words), _) => words.to_vec(),
+        (Kind::Data, _) => vec!["d", "e"],
+        (Kind::Tokens, _) => vec!["2M", "30N"],
+        (Kind::Length, _) => vec!["10k", "2%"],
+    }
+}
+
+/// A sweep over one axis, everything else fixed.
+fn varied(axis: &Axis, values: &[&str]) -> Sweep {
+    let fixed = [
+        ("data", "d"),
+        ("model", "6K"),
+        ("shape.width", "128"),
+        ("shape.layers", "2"),
+        ("shape.heads", "4"),
+        ("tokens", "1M"),
+    ];
+    let is_shape = |path: &str| path.starts_with("shape.");
+    let fits = |path: &str| {
+        path != axis.path && (is_shape(path) == is_shape(axis.path) || !(is_shape(path) || path == "model"))
+    };
+    let fixed = fixed.into_iter().filter(|(path, _)| fits(path));
+    let lines: String = fixed.map(|(path, value)| format!("  {path}: {value}\n")).collect();
+    good(&format!(
+        "parameters:\n{lines}  {}: [{}]\n",
+        axis.path,
+        values.join(", ")
+    ))
+    .0
+}
+
+#[test]
+fn what_is_written_for_an_axis_is_trained_shown_and_found() {
+    for axis in AXES {
+        let values = samples(axis);
+        let sweep = varied(axis, &values);
+        assert_eq!(sweep.axes, [axis.path]);
+        assert_eq!(
+            sweep.trials.len(),
+            values.len(),
+            "{}: each value trains another run",
+            axis.path
+        );
+        for (trial, value) in sweep.trials.iter().zip(&values) {
+            let shown = match &trial.axes[axis.path] {
+                serde_json::Value::String(text) => text.clone(),
+                number => number.to_string(),
+            };
+            let again = varied(axis, &[&shown]).trials.remove(0).settings;
+            assert_eq!(again, trial.settings, "{} = {value}, shown as {shown}", axis.path);
+            if let Kind::Tokens | Kind::Length = axis.kind {
+                continue;
+            }
+            let condition = format!("{} == {value}", axis.path);
+            let found = Expr::parse(&condition, &names()).expect(&condition);
+            let found = sweep
+                .trials
+                .iter()
+                .filter(|t| found.holds(&|name| resolve::value(&t.settings, name)));
+            assert_eq!(found.collect::<Vec<_>>(), [trial], "{condition}");
+        }
+    }
 }
 
 /// Lines of a sweep's parameters, in any order.

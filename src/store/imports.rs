@@ -4,11 +4,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, QueryBuilder, Row as _};
 
 use crate::fit::observation::Observation;
+use crate::protocol::Trainer;
 use crate::record::{ImportedTrial, TrialState};
 use crate::store::rows::unsigned;
 use crate::store::write::signed;
 use crate::store::{Store, StoreError};
-use crate::wire::Trainer;
 
 /// Where imported runs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::model::config::RunConfig;
 use crate::plan::Known;
+use crate::protocol::Resume;
 use crate::record::{StageRow, TrialRow, count_states};
 use crate::spec::TrialSpec;
 use crate::stage::StageState;
@@ -16,7 +17,6 @@ use crate::store::rows::{
 };
 use crate::store::{Entry, Store, StoreError, rows};
 use crate::units::{StageId, TrialId};
-use crate::wire::Resume;
 
 impl Store {
     /// All sweeps, by name.
@@ -154,7 +154,8 @@ impl Store {
         .bind(sweep)
         .fetch_optional(&mut self.connection)
         .await?;
-        row.map(|row| json(&row, 0)).transpose()
+        row.map(|row| Entry::read(row.try_get(0)?).map_err(|error| StoreError::Damaged(error.to_string())))
+            .transpose()
     }
 
     /// How many trials of a sweep are in each state; states without a trial are there with 0.

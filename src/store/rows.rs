@@ -8,11 +8,11 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use crate::model::config::RunConfig;
 use crate::plan::{KnownStage, StageKind, StagePlan};
+use crate::protocol::{Checkpoint, Resume, Spent};
 use crate::record::{StageRow, TrialRow, TrialState};
 use crate::stage::StageState;
 use crate::store::StoreError;
 use crate::units::{StageId, Steps};
-use crate::wire::{Checkpoint, Resume, Spent};
 
 /// A sweep that was planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -257,6 +257,7 @@ pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
         data_hash: row.try_get("data_hash")?,
         config_hash: row.try_get("config_hash")?,
         seconds: row.try_get("seconds")?,
+        tokens_asked: count("tokens_asked")?,
         axes: serde_json::from_str(row.try_get("axes")?).map_err(|error| StoreError::Damaged(error.to_string()))?,
         setup: setup(row.try_get("settings")?)?,
     })

@@ -2,12 +2,12 @@
 
 use sqlx::SqliteConnection;
 
+use crate::protocol::{Cause, Checkpoint, Resume};
 use crate::stage::StageEvent;
 use crate::store::log::{Entry, StageDetail};
 use crate::store::write::signed;
 use crate::store::{StoreError, rows};
 use crate::units::{StageId, Steps};
-use crate::wire::{Cause, Checkpoint, Resume};
 
 /// One lawful step of a stage; anything else is a damaged log.
 pub(super) async fn stage_event(

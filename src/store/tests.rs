@@ -1,9 +1,9 @@
 //! What must hold of the database.
 
 use super::*;
+use crate::protocol::{Checkpoint, Point, Process, Resume, Split, Trainer};
 use crate::stage::StageEvent;
 use crate::units::{StageId, Steps, Tokens};
-use crate::wire::{Checkpoint, Point, Process, Resume, Split, Trainer};
 
 fn stage(name: &str, parent: Option<&str>, from: u64, to: u64) -> Entry {
     use crate::model::config::{DeviceKind, Numerics, Optimizer, Precision, RunConfig};

@@ -9,8 +9,8 @@ use std::path::Path;
 use fs_err::File;
 use sandbox::checkpoint::{self, About, EXP_AVG, EXP_AVG_SQ, State, Unusable};
 use sandbox::model::config::RunConfig;
+use sandbox::protocol::{Cause, Checkpoint};
 use sandbox::units::Steps;
-use sandbox::wire::{Cause, Checkpoint};
 use tch::{Device, Kind, Tensor};
 
 use crate::failure::Failure;

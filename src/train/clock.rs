@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use sandbox::wire::Spent;
+use sandbox::protocol::Spent;
 
 /// A stop-watch: every moment since it began belongs to the part that ended last.
 pub(crate) struct Clock {

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use sandbox::wire::Cause;
+use sandbox::protocol::Cause;
 
 /// The end of an attempt without a result.
 #[derive(Debug, thiserror::Error)]

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use sandbox::model::config::{DeviceKind, Precision, RunConfig};
 use sandbox::model::shape::Shape;
+use sandbox::protocol::{CHECKPOINT_FILE, Cause, Checkpoint, Job, Line, PROTOCOL, Point, Resume, Split};
 use sandbox::units::Steps;
-use sandbox::wire::{CHECKPOINT_FILE, Cause, Checkpoint, Job, Line, PROTOCOL, Point, Resume, Split};
 use tch::{Cuda, Device};
 
+use crate::checkpointer::Checkpointer;
 use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::feed::{Feed, TrainingFeed};
-use crate::keeper::Keeper;
 use crate::lines::Lines;
+use crate::loader::{Loader, TrainingLoader};
 use crate::step::{NotFinite, Trainer};
-use crate::{checkpoint, provoke, system};
+use crate::{checkpoint, fault_injection, system};
 
 /// Version of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -24,15 +24,15 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The prepared data that was read last, kept open for the next job.
 #[derive(Default)]
 pub(crate) struct Shelf {
-    open: Option<(PathBuf, Feed)>,
+    open: Option<(PathBuf, Loader)>,
 }
 
 impl Shelf {
     /// The prepared data in a folder, opened only if it is another one than last time.
-    fn feed(&mut self, folder: &Path) -> Result<&Feed, Failure> {
+    fn loader(&mut self, folder: &Path) -> Result<&Loader, Failure> {
         let open = match self.open.take() {
-            Some((path, feed)) if path == folder => (path, feed),
-            Some(_) | None => (folder.to_owned(), Feed::open(folder)?),
+            Some((path, loader)) if path == folder => (path, loader),
+            Some(_) | None => (folder.to_owned(), Loader::open(folder)?),
         };
         Ok(&self.open.insert(open).1)
     }
@@ -65,8 +65,8 @@ pub(crate) fn perform(
     let device = check(job)?;
     system::reset_peak();
     tch::set_num_threads(i32::try_from(job.config.numerics.threads).unwrap_or(i32::MAX));
-    let feed = shelf.feed(&job.data)?;
-    let training = feed.training(&job.config)?;
+    let loader = shelf.loader(&job.data)?;
+    let training = loader.training(&job.config)?;
     let (mut trainer, unusable) = begin(job, device)?;
     lines.say(&Line::Started {
         from: trainer.done,
@@ -77,18 +77,18 @@ pub(crate) fn perform(
         libtorch: Some(system::libtorch_version()),
     })?;
     clock.lap(|spent| &mut spent.load);
-    let mut keeper = Keeper::new(job, folder.to_owned(), trainer.done);
+    let mut checkpointer = Checkpointer::new(job, folder.to_owned(), trainer.done);
     let course = Course {
         job,
-        feed: &training,
+        loader: &training,
         stopped,
     };
-    let last = match course.train(&mut trainer, lines, &mut keeper, &mut clock)? {
+    let last = match course.train(&mut trainer, lines, &mut checkpointer, &mut clock)? {
         End::Diverged { step } => Line::Diverged { step },
-        End::Stopped => hand_back(&trainer, lines, &mut keeper)?,
-        End::Complete { seconds } => match evaluate(&mut trainer, feed, job.eval_windows, lines, stopped)? {
+        End::Stopped => hand_back(&trainer, lines, &mut checkpointer)?,
+        End::Complete { seconds } => match evaluate(&mut trainer, loader, job.eval_windows, lines, stopped)? {
             Evaluated::NotFinite => Line::Diverged { step: trainer.done.0 },
-            Evaluated::Stopped => hand_back(&trainer, lines, &mut keeper)?,
+            Evaluated::Stopped => hand_back(&trainer, lines, &mut checkpointer)?,
             Evaluated::Complete => {
                 clock.lap(|spent| &mut spent.evaluation);
                 let checkpoint = keep(&trainer, job, folder)?;
@@ -125,10 +125,10 @@ fn begin(job: &Job, device: Device) -> Result<(Trainer, Vec<String>), Failure> {
 }
 
 /// Leaves what was done so far behind for the next attempt.
-fn hand_back(trainer: &Trainer, lines: &mut Lines, keeper: &mut Keeper<'_>) -> Result<Line, Failure> {
-    keeper.leave(trainer, lines)?;
+fn hand_back(trainer: &Trainer, lines: &mut Lines, checkpointer: &mut Checkpointer<'_>) -> Result<Line, Failure> {
+    checkpointer.leave(trainer, lines)?;
     Ok(Line::Stopped {
-        seconds: keeper.seconds(),
+        seconds: checkpointer.seconds(),
     })
 }
 
@@ -188,7 +188,7 @@ fn check(job: &Job) -> Result<Device, Failure> {
 /// What is trained, on what, and until when.
 struct Course<'a> {
     job: &'a Job,
-    feed: &'a TrainingFeed<'a>,
+    loader: &'a TrainingLoader<'a>,
     stopped: &'a dyn Fn() -> bool,
 }
 
@@ -198,7 +198,7 @@ impl Course<'_> {
         &self,
         trainer: &mut Trainer,
         lines: &mut Lines,
-        keeper: &mut Keeper<'_>,
+        checkpointer: &mut Checkpointer<'_>,
         clock: &mut Clock,
     ) -> Result<End, Failure> {
         let device = trainer.model.device();
@@ -206,10 +206,10 @@ impl Course<'_> {
             if (self.stopped)() {
                 return Ok(End::Stopped);
             }
-            if provoke::before_step(self.job, trainer.done, self.stopped)? {
+            if fault_injection::before_step(self.job, trainer.done, self.stopped)? {
                 return Ok(End::Diverged { step: trainer.done.0 });
             }
-            let batch = self.feed.batch(&trainer.config, trainer.done, device);
+            let batch = self.loader.batch(&trainer.config, trainer.done, device);
             clock.lap(|spent| &mut spent.data);
             let measured = match trainer.step(&batch) {
                 Ok(measured) => measured,
@@ -227,14 +227,14 @@ impl Course<'_> {
                 bits_per_byte: None,
             }))?;
             clock.lap(|spent| &mut spent.lines);
-            keeper.visit(trainer, lines)?;
+            checkpointer.visit(trainer, lines)?;
             clock.lap(|spent| &mut spent.checkpoint);
         }
         if let Device::Cuda(index) = device {
             Cuda::synchronize(i64::try_from(index).unwrap_or(0));
         }
         Ok(End::Complete {
-            seconds: keeper.seconds(),
+            seconds: checkpointer.seconds(),
         })
     }
 }
@@ -242,18 +242,18 @@ impl Course<'_> {
 /// Loss on the first `windows` windows of each held-out set.
 fn evaluate(
     trainer: &mut Trainer,
-    feed: &Feed,
+    loader: &Loader,
     windows: u64,
     lines: &mut Lines,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Evaluated, Failure> {
-    for set in feed.held_out() {
-        let windows = windows.min(feed.windows(&set, trainer.config.context)?);
+    for set in loader.held_out() {
+        let windows = windows.min(loader.windows(&set, trainer.config.context)?);
         // A set without a whole window has no loss.
         if windows == 0 {
             continue;
         }
-        let Some(loss) = held_out_loss(trainer, feed, &set, windows, stopped)? else {
+        let Some(loss) = held_out_loss(trainer, loader, &set, windows, stopped)? else {
             return Ok(Evaluated::Stopped);
         };
         if !loss.is_finite() {
@@ -264,7 +264,7 @@ fn evaluate(
             loss,
             lr: None,
             grad_norm: None,
-            bits_per_byte: feed.bits_per_byte(&set, loss),
+            bits_per_byte: loader.bits_per_byte(&set, loss),
             split: set,
         }))?;
     }
@@ -274,7 +274,7 @@ fn evaluate(
 /// Mean loss in nats per token over the first windows of a set; none if it was stopped.
 fn held_out_loss(
     trainer: &mut Trainer,
-    feed: &Feed,
+    loader: &Loader,
     set: &Split,
     windows: u64,
     stopped: &dyn Fn() -> bool,
@@ -286,7 +286,7 @@ fn held_out_loss(
             return Ok(None);
         }
         let end = windows.min(first + numerics.micro_batch);
-        let batch = feed.held_out_batch(set, first..end, context, trainer.model.device())?;
+        let batch = loader.held_out_batch(set, first..end, context, trainer.model.device())?;
         sum += trainer.loss_sum(&batch);
         first = end;
     }
@@ -300,7 +300,7 @@ fn keep(trainer: &Trainer, job: &Job, folder: &Path) -> Result<Option<Checkpoint
     }
     let path = folder.join(CHECKPOINT_FILE);
     checkpoint::save(trainer, &job.stage.0, &path, &|| {
-        provoke::before_rename(job, trainer.done);
+        fault_injection::before_rename(job, trainer.done);
     })
     .map(Some)
 }

@@ -53,7 +53,7 @@ pub(crate) struct Layout {
 pub(crate) struct LayerWeights {
     /// Gain of the norm before attention: `(width)`.
     pub(crate) attention_norm: Tensor,
-    /// Gain of the norm before the feed-forward layer: `(width)`.
+    /// Gain of the norm before the loader-forward layer: `(width)`.
     pub(crate) feed_forward_norm: Tensor,
     /// Queries, keys and values: `((heads + 2 kv_heads) · head_dim, width)`.
     pub(crate) qkv: Tensor,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fs_err::{File, OpenOptions};
-use sandbox::wire::{Line, write_line};
+use sandbox::protocol::{Line, write_line};
 
 use crate::failure::Failure;
 
@@ -74,7 +74,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sandbox::wire::{Point, Split, read_lines};
+    use sandbox::protocol::{Point, Split, read_lines};
 
     #[test]
     fn the_last_line_brings_every_waiting_point_along() {

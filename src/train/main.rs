@@ -5,19 +5,19 @@
 
 mod bench;
 mod checkpoint;
+mod checkpointer;
 mod clock;
 mod coordinates;
 mod failure;
-mod feed;
+mod fault_injection;
 mod fused;
-mod hand;
+mod fused_backend;
 mod job;
-mod keeper;
 mod layout;
 mod lines;
+mod loader;
 mod model;
 mod optim;
-mod provoke;
 mod serve;
 mod step;
 mod system;
@@ -30,15 +30,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sandbox::inbox::{self as post, Call};
+use sandbox::mailbox::Leaving;
 use sandbox::model::mup::Multipliers;
-use sandbox::post::Leaving;
-use sandbox::wire::{self, LINES_FILE, Line};
+use sandbox::protocol::{self, LINES_FILE, Line};
+use sandbox::worker_mailbox::{self, Call};
 
 use crate::failure::Failure;
 use crate::job::{Shelf, VERSION};
 use crate::lines::Lines;
-use crate::serve::Inbox;
+use crate::serve::StdinJobs;
 
 /// Trains stages for `sandbox`.
 #[derive(Parser)]
@@ -76,7 +76,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Before anything slow: from here on Slurm's signals are heard.
     let joined = match &arguments.command {
-        Some(Command::Serve(call)) if call.is_of_a_pool() => Some(post::Inbox::join(call, VERSION, &system::host())),
+        Some(Command::Serve(call)) if call.is_of_a_pool() => {
+            Some(worker_mailbox::Mailbox::join(call, VERSION, &system::host()))
+        }
         _ => None,
     };
     system::flush_denormals();
@@ -105,7 +107,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             complain(&failure);
             // The last word of a worker that can write nothing any more.
-            ExitCode::from(wire::exit_code(failure.cause))
+            ExitCode::from(protocol::exit_code(failure.cause))
         }
     }
 }
@@ -113,7 +115,7 @@ fn main() -> ExitCode {
 /// Does the jobs that are named on standard input.
 fn serve() -> Result<(), Failure> {
     system::ignore_interrupts();
-    let mut inbox = Inbox::listen(BufReader::new(std::io::stdin()));
+    let mut inbox = StdinJobs::listen(BufReader::new(std::io::stdin()));
     let mut shelf = Shelf::default();
     while let Some(path) = inbox.next() {
         do_job(&path, &mut shelf, true, &|| inbox.stopped())?;
@@ -122,7 +124,7 @@ fn serve() -> Result<(), Failure> {
 }
 
 /// Does the jobs that come into the inbox of a pool; none: the pool is over.
-fn serve_pool(inbox: Option<post::Inbox>) -> Result<(), Failure> {
+fn serve_pool(inbox: Option<worker_mailbox::Mailbox>) -> Result<(), Failure> {
     let Some(mut inbox) = inbox else { return Ok(()) };
     let mut shelf = Shelf::default();
     while let Some(path) = inbox.next_job() {

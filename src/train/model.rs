@@ -105,7 +105,7 @@ impl Model {
             .cross_entropy_loss::<&Tensor>(&targets.view([-1]), None, Reduction::Sum, -100, 0.0)
     }
 
-    /// One layer: attention and feed-forward, each a residual branch scaled by `scale_depth / √L`.
+    /// One layer: attention and loader-forward, each a residual branch scaled by `scale_depth / √L`.
     fn layer(&self, weights: &LayerWeights, x: &Tensor) -> Tensor {
         // The factor is put on the small matrix, not on the large activations.
         let residual = self.scaling.residual();

@@ -1,4 +1,4 @@
-//! The worker's ear: job files on standard input, one a line; `stop` ends the current job; silence ends the worker.
+//! Reads jobs from standard input, one path a line; `stop` ends the current job, the end of the stream ends the worker.
 //!
 //! Refuses to know what a job is.
 
@@ -14,7 +14,7 @@ const STOP: &str = "stop";
 const ALL: u64 = u64::MAX;
 
 /// The jobs as they arrive.
-pub(crate) struct Inbox {
+pub(crate) struct StdinJobs {
     paths: Receiver<PathBuf>,
     /// Jobs up to this number (from 1) are to stop.
     stop_before: Arc<AtomicU64>,
@@ -22,7 +22,7 @@ pub(crate) struct Inbox {
     taken: u64,
 }
 
-impl Inbox {
+impl StdinJobs {
     /// Listens on a stream in a thread of its own, so that a stop is heard while a job runs.
     pub(crate) fn listen(stream: impl BufRead + Send + 'static) -> Self {
         let (sender, paths) = channel();
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn a_stop_ends_the_jobs_before_it_and_silence_ends_all() {
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
-        let mut inbox = Inbox::listen(std::io::BufReader::new(reader));
+        let mut inbox = StdinJobs::listen(std::io::BufReader::new(reader));
         let mut say = |text: &str| std::io::Write::write_all(&mut writer, text.as_bytes());
         say("a.json\nstop\nb.json\n").expect("writes");
         assert_eq!(inbox.next(), Some(PathBuf::from("a.json")));

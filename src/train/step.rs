@@ -6,7 +6,7 @@ use sandbox::model::config::RunConfig;
 use sandbox::units::Steps;
 use tch::{Device, Tensor, no_grad};
 
-use crate::hand::Hand;
+use crate::fused_backend::FusedBackend;
 use crate::model::{Batch, Model};
 use crate::optim::AdamW;
 
@@ -36,7 +36,7 @@ pub(crate) struct Trainer {
     /// Steps done.
     pub(crate) done: Steps,
     /// The passes by hand; none: libtorch's.
-    hand: Option<Hand>,
+    fused: Option<FusedBackend>,
 }
 
 impl Trainer {
@@ -50,7 +50,7 @@ impl Trainer {
         Self {
             optimizer: AdamW::new(config.optimizer, &model.layout, config.scaling(), &model.flat),
             config: config.clone(),
-            hand: Hand::new(config, &model.layout, model.device()),
+            fused: FusedBackend::new(config, &model.layout, model.device()),
             model,
             done: Steps(0),
         }
@@ -60,7 +60,7 @@ impl Trainer {
     #[cfg(test)]
     pub(crate) fn reference(config: &RunConfig) -> Self {
         Self {
-            hand: None,
+            fused: None,
             ..Self::new(config, Device::Cpu)
         }
     }
@@ -71,7 +71,7 @@ impl Trainer {
     pub(crate) fn step(&mut self, batch: &Batch) -> Result<Measured, NotFinite> {
         let lr = self.config.lr_at(self.done);
         let number = self.done.0 + 1;
-        let (loss, grad_norm) = if self.hand.is_some() {
+        let (loss, grad_norm) = if self.fused.is_some() {
             self.by_hand(batch, lr, number)?
         } else {
             self.by_libtorch(batch, lr, number)?
@@ -85,7 +85,7 @@ impl Trainer {
 
     /// Loss, gradient and update by hand; gives the loss and the norm. Without a finite norm nothing is updated.
     fn by_hand(&mut self, batch: &Batch, lr: f64, number: u64) -> Result<(f64, f64), NotFinite> {
-        let hand = self.hand.as_mut().ok_or(NotFinite)?;
+        let hand = self.fused.as_mut().ok_or(NotFinite)?;
         let loss = hand.loss_and_gradient(&self.model.flat, batch);
         if !loss.is_finite() {
             return Err(NotFinite);
@@ -108,7 +108,7 @@ impl Trainer {
 
     /// Summed loss of a batch in nats, nothing learnt.
     pub(crate) fn loss_sum(&mut self, batch: &Batch) -> f64 {
-        match &mut self.hand {
+        match &mut self.fused {
             Some(hand) => hand.loss_sum(&self.model.flat, batch),
             None => no_grad(|| self.model.loss_sum(&batch.inputs, &batch.targets)).double_value(&[]),
         }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use sandbox::card;
-use sandbox::wire::Process;
+use sandbox::protocol::Process;
 use tch::{Cuda, Device};
 
 /// `SIGINT` on every system that we build for.

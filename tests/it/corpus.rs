@@ -34,7 +34,7 @@ fn any_text_of_a_worker_is_lines_and_a_rest_or_a_mistake() {
         let Ok(text) = std::str::from_utf8(&bytes) else {
             continue;
         };
-        if let Ok((_, used)) = sandbox::wire::read_lines(text, 1) {
+        if let Ok((_, used)) = sandbox::protocol::read_lines(text, 1) {
             assert!(!text[used..].contains('\n'));
         }
     }

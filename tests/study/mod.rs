@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
-use sandbox::report::{
-    AlternativeRun, BatchMinimum, BatchRule, BestLr, Constant, Gate, HeldOut, ItemValue, LawInput, LawPoint, LrBowl,
-    LrPoint, RateLaw, RecipeInput, RecipeItem, ReportView, Study, Transfer, build,
-};
+use sandbox::report::law_view::{Constant, HeldOut, LawInput, LawPoint};
+use sandbox::report::recipe_view::{AlternativeRun, Gate, ItemValue, RecipeInput, RecipeItem};
+use sandbox::report::study::{BatchMinimum, BatchRule, BestLr, LrBowl, LrPoint, RateLaw, Study, Transfer};
+use sandbox::report::{ReportView, build};
 
 const SIZES: [(&str, u64, u64, u64); 4] = [
     ("57k", 57_184, 64, 1),
@@ -108,7 +108,7 @@ impl Planted {
     }
 
     pub(crate) fn bowls(&self) -> Vec<LrBowl> {
-        let mut bowls = sandbox::report::bowls::bowls_of(&self.trials);
+        let mut bowls = sandbox::report::figures::lr_sweeps::bowls_of(&self.trials);
         for bowl in &mut bowls {
             let best = bowl
                 .points
@@ -485,6 +485,7 @@ fn trial((model, params, width, layers): (&str, u64, u64, u64), ratio: u64, sche
         warmup_tokens: 40_960,
         decay_fraction: (schedule == "wsd").then_some(0.1),
         tokens,
+        tokens_asked: params * ratio,
         steps: tokens / BATCH,
         seed: 0,
         flops: 6.0 * params as f64 * tokens as f64,

@@ -4,8 +4,8 @@
 
 use std::path::PathBuf;
 
-use crate::exec::slurm::Settings;
-use crate::exec::slurm::client::Client;
+use crate::exec::pool::Settings;
+use crate::exec::slurm::Client;
 use crate::slurm::parse::{Partition, Site};
 use crate::slurm::script::{self, Wanted};
 use crate::spec;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::slurm::state::Why;
+use crate::slurm::state::EndReason;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -21,7 +21,7 @@ fn what_the_captured_version_lists_is_read() {
     let listing = squeue(fixture!("squeue-22.05.8.txt"));
     assert_eq!((listing.tasks.len(), listing.odd.len()), (28, 0));
     let cancelled = find(&listing, 21, Some(1));
-    assert_eq!(cancelled.standing, Standing::Gone(Why::Cancelled));
+    assert_eq!(cancelled.state, TaskState::Gone(EndReason::Cancelled));
     assert_eq!(cancelled.exit, Some(Exit { code: 0, signal: 15 }));
     assert_eq!(cancelled.comment, "sandbox:g1:1");
     let failed = find(&listing, 23, None);
@@ -29,16 +29,16 @@ fn what_the_captured_version_lists_is_read() {
     assert_eq!(failed.comment, "two words");
     let running = find(&listing, 21, Some(3));
     assert_eq!(
-        (running.standing.clone(), running.nodes.as_str()),
-        (Standing::Running, "n2")
+        (running.state.clone(), running.nodes.as_str()),
+        (TaskState::Running, "n2")
     );
     assert_eq!(running.exit, None);
     let waiting = find(&listing, 21, Some(9));
     assert_eq!(
-        (waiting.standing.clone(), waiting.reason.as_str()),
-        (Standing::Queued, "JobArrayTaskLimit")
+        (waiting.state.clone(), waiting.reason.as_str()),
+        (TaskState::Queued, "JobArrayTaskLimit")
     );
-    assert_eq!(find(&listing, 21, Some(0)).standing, Standing::Gone(Why::NodeFail));
+    assert_eq!(find(&listing, 21, Some(0)).state, TaskState::Gone(EndReason::NodeFail));
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn both_ways_of_asking_agree() {
     {
         let other = find(&list, task.id.job, task.id.task);
         assert_eq!(
-            (&task.standing, &task.comment, &task.nodes, task.exit),
-            (&other.standing, &other.comment, &other.nodes, other.exit)
+            (&task.state, &task.comment, &task.nodes, task.exit),
+            (&other.state, &other.comment, &other.nodes, other.exit)
         );
         compared += 1;
     }
@@ -67,17 +67,17 @@ fn both_ways_of_asking_agree() {
 fn what_other_versions_document_is_read() {
     let old = sacct(fixture!("sacct-20.11.documented.txt"));
     assert_eq!(old.odd, Vec::<String>::new());
-    let standings: Vec<Standing> = old.tasks.iter().map(|task| task.standing.clone()).collect();
-    let gone = Standing::Gone;
+    let standings: Vec<TaskState> = old.tasks.iter().map(|task| task.state.clone()).collect();
+    let gone = TaskState::Gone;
     let expected = [
-        gone(Why::Completed),
-        gone(Why::Cancelled),
-        gone(Why::OutOfMemory),
-        gone(Why::TimeLimit),
-        gone(Why::NodeFail),
-        gone(Why::Preempted),
-        Standing::Queued,
-        gone(Why::Failed),
+        gone(EndReason::Completed),
+        gone(EndReason::Cancelled),
+        gone(EndReason::OutOfMemory),
+        gone(EndReason::TimeLimit),
+        gone(EndReason::NodeFail),
+        gone(EndReason::Preempted),
+        TaskState::Queued,
+        gone(EndReason::Failed),
     ];
     assert_eq!(standings, expected);
     assert_eq!(old.tasks[6].nodes, "");
@@ -87,16 +87,16 @@ fn what_other_versions_document_is_read() {
     let newest = squeue(fixture!("squeue-24.05.documented.txt"));
     assert_eq!(newest.tasks.len(), 7);
     assert_eq!(find(&newest, 501, Some(2)).exit, Some(Exit { code: 0, signal: 125 }));
-    assert_eq!(find(&newest, 501, Some(3)).standing, Standing::Queued);
+    assert_eq!(find(&newest, 501, Some(3)).state, TaskState::Queued);
     assert!(find(&newest, 501, Some(1)).reason.ends_with("gpu-a03"));
     assert_eq!(
-        find(&newest, 502, None).standing,
-        Standing::Unknown("STATE_OF_TOMORROW".to_owned())
+        find(&newest, 502, None).state,
+        TaskState::Unknown("STATE_OF_TOMORROW".to_owned())
     );
     let shown = show_jobs(fixture!("show_job-24.05.documented.txt"));
     assert_eq!(shown.odd, ["No jobs in the system"]);
     assert_eq!(find(&shown, 9000, Some(1)).comment, "sandbox:lab.g0003:2");
-    assert_eq!(find(&shown, 9000, None).standing, Standing::Queued);
+    assert_eq!(find(&shown, 9000, None).state, TaskState::Queued);
 }
 
 #[test]
@@ -165,7 +165,7 @@ proptest! {
         let listing = squeue(&line);
         prop_assert_eq!(&listing.tasks[0].id, &TaskId { job, task });
         prop_assert_eq!(&listing.tasks[0].comment, "a b");
-        if let Standing::Unknown(text) = &listing.tasks[0].standing {
+        if let TaskState::Unknown(text) = &listing.tasks[0].state {
             prop_assert_eq!(text, &state);
         }
     }

@@ -141,7 +141,7 @@ fn parts(spec: &ModelSpec) -> Vec<(String, std::ops::Range<usize>)> {
     for layer in 0..spec.layers {
         for (name, range) in [
             ("attention norm", layout.attention_norm(layer)),
-            ("feed-forward norm", layout.feed_forward_norm(layer)),
+            ("loader-forward norm", layout.feed_forward_norm(layer)),
             ("qkv", layout.qkv(layer)),
             ("out", layout.out(layer)),
             ("gate and up", layout.gate_up(layer)),

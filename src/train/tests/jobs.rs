@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use sandbox::data::manifest::{FORMAT, Manifest, Split};
 use sandbox::data::shards::{ShardWriter, Width};
 use sandbox::model::config::{Precision, RunConfig};
-use sandbox::units::{StageId, Steps};
-use sandbox::wire::{
+use sandbox::protocol::{
     CHECKPOINT_FILE, Cause, Checkpoint, Interval, JOB_FILE, Job, LINES_FILE, Line, PROTOCOL, Point, Resume, read_lines,
 };
+use sandbox::units::{StageId, Steps};
 
 use super::config;
 use crate::job::{Shelf, VERSION};

@@ -2,8 +2,8 @@
 
 mod coordinates;
 mod fused;
+mod fused_backend;
 mod granite;
-mod hand;
 mod jobs;
 mod training;
 

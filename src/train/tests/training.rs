@@ -104,7 +104,7 @@ fn a_damaged_or_foreign_checkpoint_is_refused() {
         let loaded = checkpoint::load(&saved, config, Steps(step), Device::Cpu);
         loaded.err().map(|failure| failure.cause)
     };
-    let damaged = Some(sandbox::wire::Cause::DamagedCheckpoint);
+    let damaged = Some(sandbox::protocol::Cause::DamagedCheckpoint);
     assert_eq!(cause(&run, 0), None);
     assert_eq!(cause(&run, 1), damaged, "another step");
     assert_eq!(cause(&config(64, 1, 2), 0), damaged, "another shape");

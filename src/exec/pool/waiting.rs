@@ -1,0 +1,36 @@
+//! A stage that no worker has yet.
+//!
+//! Refuses to know who will have it.
+
+use std::path::PathBuf;
+
+use crate::exec::{Lost, News};
+use crate::protocol::Cause;
+use crate::units::StageId;
+
+/// An attempt without a worker.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// The stage.
+    pub(super) stage: StageId,
+    /// Which attempt.
+    pub(super) attempt: u32,
+    /// Its job file.
+    pub(super) job: PathBuf,
+}
+
+impl Waiting {
+    /// What becomes of it where it is stopped.
+    pub(super) fn stopped(self) -> News {
+        News {
+            stage: self.stage,
+            attempt: self.attempt,
+            lines: Vec::new(),
+            bytes: 0,
+            lost: Some(Lost {
+                cause: Cause::Interrupted,
+                message: "stopped before a worker had begun with it".to_owned(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Where compute is best spent: equal-loss lines over parameters and tokens, and the best split of compute.
+//!
+//! Refuses to know the form of a law: any loss that falls with parameters and tokens will do.
+
+use std::collections::BTreeSet;
+
+use crate::report::axes::{Roster, log_axis, positive_range};
+use crate::report::figures::compute::{FLOPS_PER_PARAM_TOKEN, best_params};
+use crate::report::figures::law_marks::{CURVE_POINTS, Drawable, curve, dot, drawable, no_law, thinned};
+use crate::report::law_view::Predict;
+use crate::report::recipe_view::{RecipeInput, recipe_tokens};
+use crate::report::study::Study;
+use crate::report::text;
+use crate::report::view::{Axis, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
+
+/// Equal-loss lines of the figure.
+const CONTOURS: u32 = 7;
+
+/// Equal-loss lines over parameters and tokens, with the compute-optimal line.
+pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
+    let drawn = drawable(study);
+    let content = match &drawn {
+        None => Content::Missing(no_law(study)),
+        Some(drawn) => allocation_panel(drawn, study.recipe, &Roster::of_study(study)).map_or_else(
+            || Content::Missing("The law has no loss to draw between its data and the recipe.".to_owned()),
+            |panel| Content::Panels(vec![panel]),
+        ),
+    };
+    FigureView {
+        name: "allocation",
+        title: "Where to spend compute".to_owned(),
+        caption: "Thin lines join equal predicted losses (nats per token, at their right ends). The strong line is \
+            the split of compute between parameters and tokens that the law finds best; dots and rings are the runs \
+            that it rests on (rings: those that the hold-out sets aside), the diamond is the recipe."
+            .to_owned(),
+        key: drawn.as_ref().map_or_else(Vec::new, |_| Roster::of_study(study).key()),
+        content,
+        omitted: drawn.as_ref().and_then(thinned).into_iter().collect(),
+    }
+}
+
+fn allocation_panel(drawn: &Drawable<'_>, recipe: Option<&RecipeInput>, sizes: &Roster<'_>) -> Option<Panel> {
+    let points = drawn.law.points;
+    let target = recipe.and_then(|recipe| Some([recipe.params as f64, recipe_tokens(recipe)?]));
+    let reach =
+        |values: [f64; 2], axis: usize| positive_range(values.into_iter().chain(target.map(|target| target[axis])));
+    let params = reach(positive_range(points.iter().map(|point| point.params))?, 0)?;
+    let tokens = reach(positive_range(points.iter().map(|point| point.tokens))?, 1)?;
+    let x = log_axis("parameters N", Numbers::Counts, [params[0] / 1.6, params[1] * 1.6]);
+    let y = log_axis("tokens D", Numbers::Counts, [tokens[0] / 1.6, tokens[1] * 1.6]);
+    let mut marks = contours(drawn.predict, &x, &y);
+    marks.push(optimal_line(drawn.predict, &x, &y)?);
+    marks.extend(
+        drawn
+            .dots
+            .iter()
+            .map(|point| dot(point, [point.params, point.tokens], sizes)),
+    );
+    marks.extend(target.map(|at| Mark::Dot {
+        at,
+        ink: Ink::Plain,
+        shape: Shape::Diamond,
+        hover: Some(format!(
+            "the recipe: {} parameters, {} tokens",
+            text::count(at[0]),
+            text::count(at[1])
+        )),
+    }));
+    Some(Panel {
+        title: String::new(),
+        x,
+        y,
+        marks,
+    })
+}
+
+/// Lines of equal loss that end at the right edge, where their losses stand.
+fn contours(predict: Predict<'_>, x: &Axis, y: &Axis) -> Vec<Mark> {
+    let mut levels = BTreeSet::new();
+    for at in 1..=CONTOURS {
+        let share = f64::from(at) / f64::from(CONTOURS + 1);
+        let tokens = y.from * (y.to / y.from).powf(share);
+        let level = predict(x.to, tokens).map(|loss| format!("{loss:.2}"));
+        levels.extend(level);
+    }
+    levels
+        .into_iter()
+        .filter_map(|level| {
+            let loss: f64 = level.parse().ok()?;
+            // Even steps along both axes: a contour is steep at one end and flat at the other.
+            let mut points = curve(x.from, x.to, |params| {
+                let loss_at = |tokens| predict(params, tokens);
+                argument_of(&loss_at, loss, [y.from, y.to])
+            });
+            points.extend(
+                curve(y.from, y.to, |tokens| {
+                    let loss_at = |params| predict(params, tokens);
+                    argument_of(&loss_at, loss, [x.from, x.to])
+                })
+                .into_iter()
+                .map(|[tokens, params]| [params, tokens]),
+            );
+            points.sort_by(|a, b| a[0].total_cmp(&b[0]).then(b[1].total_cmp(&a[1])));
+            (points.len() > 1).then_some(Mark::Line {
+                points,
+                ink: Ink::Quiet,
+                stroke: Stroke::Thin,
+                hover: Some(format!("predicted loss {level}")),
+                label: Some(level),
+            })
+        })
+        .collect()
+}
+
+/// Where a falling function takes the value `loss`, by bisection in the logarithm; none outside the range.
+fn argument_of(falling: &dyn Fn(f64) -> Option<f64>, loss: f64, [from, to]: [f64; 2]) -> Option<f64> {
+    let (mut low, mut high) = (from.ln(), to.ln());
+    if falling(from)? < loss || falling(to)? > loss {
+        return None;
+    }
+    for _ in 0..40 {
+        let middle = f64::midpoint(low, high);
+        if falling(middle.exp())? > loss {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Some(f64::midpoint(low, high).exp())
+}
+
+/// The best split of compute, as far as it lies inside the axes.
+fn optimal_line(predict: Predict<'_>, x: &Axis, y: &Axis) -> Option<Mark> {
+    let flops = |params: f64, tokens: f64| FLOPS_PER_PARAM_TOKEN * params * tokens;
+    let (from, to) = (flops(x.from, y.from), flops(x.to, y.to));
+    let points: Vec<[f64; 2]> = (0..=CURVE_POINTS)
+        .map(|at| from * (to / from).powf(f64::from(at) / f64::from(CURVE_POINTS)))
+        .filter_map(|flops| {
+            let (params, _) = best_params(predict, flops, [x.from / 100.0, x.to * 100.0])?;
+            Some([params, flops / (FLOPS_PER_PARAM_TOKEN * params)])
+        })
+        .filter(|at| (x.from..=x.to).contains(&at[0]) && (y.from..=y.to).contains(&at[1]))
+        .collect();
+    (points.len() > 1).then(|| Mark::Line {
+        points,
+        ink: Ink::Plain,
+        stroke: Stroke::Strong,
+        label: Some("best split".to_owned()),
+        hover: Some("compute-optimal parameters and tokens".to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Chinchilla as published (Hoffmann et al. 2022, approach 3).
+    fn chinchilla(params: f64, tokens: f64) -> f64 {
+        1.69 + 406.4 / params.powf(0.34) + 410.7 / tokens.powf(0.28)
+    }
+
+    #[test]
+    fn tokens_of_a_loss_lead_back_to_the_loss() {
+        let at_1b = |tokens| Some(chinchilla(1e9, tokens));
+        let tokens = argument_of(&at_1b, 2.5, [1e8, 1e13]).expect("in range");
+        let loss = chinchilla(1e9, tokens);
+        assert!((loss - 2.5).abs() < 1e-6);
+        assert_eq!(argument_of(&at_1b, 1.5, [1e8, 1e13]), None);
+    }
+}

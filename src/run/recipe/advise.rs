@@ -1,0 +1,196 @@
+//! From the laws of a sweep to a recipe that is kept, and the experiments that its failing gates ask for.
+//!
+//! Refuses to know how laws are fitted and what a recipe says.
+
+use std::collections::BTreeSet;
+
+use crate::fit::lr_batch::LrBatchLaw;
+use crate::fit::refusal::Refusal;
+use crate::recipe::Recipe;
+use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Proxies, Size};
+use crate::recipe::next::Widening;
+use crate::record::{TrialRow, TrialState};
+use crate::run::context::Context;
+use crate::run::failure::{Failure, exit, unless_refused};
+use crate::run::fit::batch::{self, KeptBatch};
+use crate::run::fit::loss::{self, Laws, Request};
+use crate::run::fit::lr_batch;
+use crate::run::recipe::coordinates;
+use crate::run::recipe::next_sweep::Nexts;
+use crate::run::sources::Source;
+use crate::run::sweep_set::SweepSet;
+use crate::spec::Settings;
+use crate::store::Store;
+use crate::study::proxies;
+
+/// Writes the recipe that the laws of a sweep carry; refused where they carry none.
+pub async fn advise(
+    context: &Context,
+    store: &mut Store,
+    sweeps: &SweepSet,
+    laws: &Laws,
+    batch: &Batch,
+    ask: &Ask,
+) -> Result<Recipe, Failure> {
+    let nexts = Nexts::new(context, sweeps, &laws.trials);
+    refuse(laws, &nexts)?;
+    let evidence = Evidence {
+        loss: laws.loss.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
+        lr: laws.lr.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
+        lr_batch: batch.joint.as_ref().map(|(fit, law)| (fit.as_str(), law)),
+        equal_loss: batch.equal_loss.as_ref().map(|kept| EqualLoss {
+            fit: &kept.fit,
+            law: &kept.law,
+            trials: kept.trials.len() as u64,
+        }),
+        batch_refused: batch.refused.clone(),
+        batches: batch.sizes,
+        proxies: proxies(store, laws).await?,
+        coordinates: coordinates::newest(store).await?,
+    };
+    let (mut recipe, widenings) = build::build(ask, &evidence);
+    check_budget(&recipe, ask)?;
+    for (gate, widening) in recipe.gates.iter_mut().zip(widenings) {
+        if let Some(widening) = widening {
+            let why = format!("The gate `{}` of the recipe failed: {}", gate.name, gate.why);
+            gate.next = nexts.write(&[widening], &why)?;
+        }
+    }
+    let body = serde_json::to_value(&recipe).map_err(std::io::Error::other)?;
+    store
+        .add_recipe(&context.now(), &recipe.recipe, Some(sweeps.name()), &body)
+        .await?;
+    Ok(recipe)
+}
+
+/// The settings that a recipe takes from the proxies: those of the best trial of the largest size.
+async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, Failure> {
+    let left_out = laws.lr.as_ref().map_or(&[][..], |kept| &kept.left_out);
+    let best =
+        proxies::best(&laws.trials, left_out).map_err(|left_out| loss::refused(&Refusal::NotFinished { left_out }))?;
+    let decaying = match best.decaying {
+        Some(row) => Some(settings(store, row).await?),
+        None => None,
+    };
+    let of_best = settings(store, best.of_all).await?;
+    Ok(proxies::proxies(of_best, decaying.as_ref(), &laws.trials))
+}
+
+/// The data that the proxies were trained on.
+pub async fn data_name(store: &mut Store, trials: &[TrialRow]) -> Result<String, Failure> {
+    match trials.first() {
+        Some(first) => Ok(settings(store, first).await?.data),
+        None => Ok(String::new()),
+    }
+}
+
+async fn settings(store: &mut Store, row: &TrialRow) -> Result<Settings, Failure> {
+    let settings = store.settings(&row.sweep, &row.trial).await?;
+    Ok(serde_json::from_value(settings).map_err(std::io::Error::other)?)
+}
+
+/// Refuses a budget that nobody can train: less than one batch, or more than any text.
+fn check_budget(recipe: &Recipe, ask: &Ask) -> Result<(), Failure> {
+    const TOKENS_MAX: f64 = 1e17;
+    let number = |item: &str| recipe.items.get(item).and_then(|item| item.value.as_f64());
+    let batch = number("batch_tokens").unwrap_or(0.0);
+    let tokens = number("tokens").filter(|tokens| (batch.max(1.0)..=TOKENS_MAX).contains(tokens));
+    if tokens.is_some() {
+        return Ok(());
+    }
+    let message = format!(
+        "that budget is no number of tokens from one batch ({batch:.0}) to {TOKENS_MAX:.0e}: it would be {:.3e}",
+        number("tokens").unwrap_or(f64::INFINITY)
+    );
+    Err(match ask.size {
+        Size::Optimal => Failure::refused("budget_out_of_range", message, "say how long it is: `--tokens 1T`"),
+        Size::Tokens(_) | Size::Flops(_) | Size::Hours { .. } => Failure::invalid("usage", message, "ask for another"),
+    })
+}
+
+/// Fits the laws of a sweep for a recipe; where nothing can be fitted for every rate diverged, says what to run next.
+pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Laws, Failure> {
+    let mut failure = match loss::fit_sweeps(context, store, sweeps, &Request::default()).await {
+        Ok(laws) => return Ok(laws),
+        Err(failure) => failure,
+    };
+    let trials = sweeps.trials(store).await?;
+    if failure.exit == exit::REFUSED && trials.iter().all(|row| row.state == TrialState::Diverged) {
+        let lower = Widening::LearningRates {
+            below: true,
+            above: false,
+            between: false,
+        };
+        let why = "Every trial diverged: lower learning rates.";
+        failure
+            .hints
+            .extend(Nexts::new(context, sweeps, &trials).hint(&[lower], why)?);
+    }
+    Err(failure)
+}
+
+/// No law of loss, or no learning rate between two worse ones: no recipe, but the sweep to run next.
+fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
+    let (refusal, mut widenings) = match (&laws.lr, &laws.loss) {
+        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![Nexts::beyond_the_best(&laws.trials)]),
+        (_, Err(loss)) => (loss, Vec::new()),
+        (Ok(_) | Err(_), Ok(_)) => return Ok(()),
+    };
+    // One sweep for all that is missing: after it there is a recipe.
+    if laws.loss.is_err() {
+        widenings.extend(Nexts::for_a_law_of_loss(&laws.trials));
+    }
+    let mut failure = loss::refused(refusal);
+    match (&laws.lr, &laws.loss) {
+        (Ok(_), Err(_)) => {
+            let hint = "the learning rate has its law: `--law lr` of `sandbox fit` and of `sandbox predict`";
+            failure.hints.push(hint.to_owned());
+        }
+        (Err(_), Err(loss)) if loss != refusal => {
+            failure.hints.push(format!("and the law of loss was refused: {loss}"));
+        }
+        (Ok(_) | Err(_), _) => {}
+    }
+    failure
+        .hints
+        .extend(nexts.hint(&widenings, &format!("The recipe was refused: {refusal}"))?);
+    Err(failure)
+}
+
+/// What the trials say of the batch.
+#[derive(Debug)]
+pub struct Batch {
+    joint: Option<(String, LrBatchLaw)>,
+    /// By curves of equal loss.
+    pub equal_loss: Option<KeptBatch>,
+    refused: Option<String>,
+    sizes: usize,
+}
+
+impl Batch {
+    /// Fits the laws of the batch to the trials of a sweep, where they have several, and keeps them.
+    pub async fn of(context: &Context, store: &mut Store, sweep: &str, laws: &Laws) -> Result<Self, Failure> {
+        let trials = &laws.trials;
+        let sizes: BTreeSet<u64> = trials.iter().map(|row| row.batch_tokens).collect();
+        let mut batch = Self {
+            joint: None,
+            equal_loss: None,
+            refused: None,
+            sizes: sizes.len(),
+        };
+        if batch.sizes < 2 {
+            return Ok(batch);
+        }
+        let joint = lr_batch::fit(context, store, Source::Named(Some(sweep)), &Request::default()).await;
+        match unless_refused(joint)? {
+            Ok((kept, law)) => batch.joint = Some((kept.fit, law)),
+            Err(refusal) => batch.refused = Some(refusal.message),
+        }
+        batch.equal_loss = unless_refused(batch::fit_trials(context, store, sweep, trials).await)?.ok();
+        // What was fitted on the way is not what a reader asks `last` for.
+        if let Ok(kept) = &laws.loss {
+            store.touch_fit(&context.now(), &kept.fit).await?;
+        }
+        Ok(batch)
+    }
+}

@@ -1,0 +1,44 @@
+//! Coordinate checks, as they are kept for the gate of recipes.
+//!
+//! Refuses to measure, and to judge.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::identity::EPOCH;
+use crate::recipe::Coordinates;
+use crate::run::context::Context;
+use crate::run::failure::Failure;
+use crate::run::fit::loss;
+use crate::run::fit::predict;
+use crate::store::Store;
+
+/// The name under which a coordinate check is kept.
+const COORDINATES: &str = "coordinates";
+
+/// Keeps what a coordinate check has found.
+pub async fn keep(context: &Context, store: &mut Store, found: &Coordinates) -> Result<(), Failure> {
+    let kept = KeptCoordinates {
+        found: *found,
+        code_epoch: EPOCH,
+    };
+    loss::keep(context, store, None, &loss::name(&kept), COORDINATES, &kept).await
+}
+
+/// A coordinate check, and whose arithmetic it checked.
+#[derive(Serialize, Deserialize)]
+struct KeptCoordinates {
+    #[serde(flatten)]
+    found: Coordinates,
+    /// None: it is older than such a number.
+    #[serde(default)]
+    code_epoch: u64,
+}
+
+/// The newest coordinate check of this home, if it checked the arithmetic of this program.
+pub(super) async fn newest(store: &mut Store) -> Result<Option<Coordinates>, Failure> {
+    let Some(row) = store.newest_fit(&[COORDINATES]).await? else {
+        return Ok(None);
+    };
+    let kept: KeptCoordinates = predict::read(&row)?;
+    Ok((kept.code_epoch == EPOCH).then_some(kept.found))
+}

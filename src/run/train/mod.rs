@@ -1,0 +1,11 @@
+//! Training a sweep: from its file over workers, here or on a cluster, to its rows in the database.
+//!
+//! Refuses to know laws and recipes.
+
+mod attempt;
+pub mod cluster;
+mod driver;
+pub mod orchestrate;
+mod recovery;
+mod resources;
+pub mod toy;

@@ -1,0 +1,98 @@
+//! `--where "lr >= 1e-2 and model == 9M"`: conditions on the columns of trials and on the axes of sweeps.
+//!
+//! Refuses to know which command filters.
+
+use std::collections::BTreeMap;
+
+use crate::record::TrialRow;
+use crate::spec::syntax::expressions::{Expr, ExprError, Kind, Name, Value};
+
+/// Columns that hold numbers.
+const NUMBERS: [&str; 21] = [
+    "params",
+    "params_non_embedding",
+    "params_total",
+    "width",
+    "layers",
+    "heads",
+    "vocab",
+    "context",
+    "lr",
+    "batch_tokens",
+    "warmup_tokens",
+    "decay_fraction",
+    "tokens",
+    "steps",
+    "seed",
+    "flops",
+    "final_loss",
+    "bits_per_byte",
+    "diverged_at_tokens",
+    "code_epoch",
+    "seconds",
+];
+
+/// Columns that hold words.
+const WORDS: [&str; 12] = [
+    "trial",
+    "sweep",
+    "slug",
+    "state",
+    "trainer",
+    "model",
+    "parametrization",
+    "schedule",
+    "device",
+    "numerics",
+    "data_hash",
+    "config_hash",
+];
+
+/// A condition on trials; without one, every trial is meant.
+#[derive(Debug)]
+pub struct Filter(Option<Expr>);
+
+impl Filter {
+    /// Reads a condition on these trials: on their columns and on the axes that their sweeps vary.
+    ///
+    /// # Errors
+    /// What cannot be read, and where in the text.
+    pub fn new(text: Option<&str>, rows: &[TrialRow]) -> Result<Self, ExprError> {
+        let Some(text) = text else { return Ok(Self(None)) };
+        let mut kinds: BTreeMap<&str, Kind<'_>> = BTreeMap::new();
+        for (name, value) in rows.iter().flat_map(|row| &row.axes) {
+            let kind = if value.is_number() { Kind::Number } else { Kind::Text };
+            kinds.insert(name, kind);
+        }
+        kinds.extend(NUMBERS.map(|name| (name, Kind::Number)));
+        kinds.extend(WORDS.map(|name| (name, Kind::Text)));
+        let names: Vec<Name<'_>> = kinds.into_iter().map(|(name, kind)| Name { name, kind }).collect();
+        Ok(Self(Some(Expr::parse(text, &names)?)))
+    }
+
+    /// Whether a trial is meant.
+    pub fn holds(&self, row: &TrialRow) -> bool {
+        self.0.is_none() || self.holds_for(&serde_json::to_value(row).unwrap_or_default(), &row.axes)
+    }
+
+    /// Whether a run with these columns and axes is meant; a column that it lacks holds nothing.
+    pub fn holds_for(&self, columns: &serde_json::Value, axes: &BTreeMap<String, serde_json::Value>) -> bool {
+        self.0.as_ref().is_none_or(|expr| {
+            expr.holds(&|name| {
+                // The N of `20N`, as in sweep files.
+                let column = if name == "params" { "params_non_embedding" } else { name };
+                let found = columns.get(column).or_else(|| axes.get(name));
+                found.and_then(value)
+            })
+        })
+    }
+}
+
+fn value(value: &serde_json::Value) -> Option<Value> {
+    match value {
+        serde_json::Value::Number(number) => number.as_f64().map(Value::Number),
+        serde_json::Value::String(text) => Some(Value::Text(text.clone())),
+        serde_json::Value::Bool(flag) => Some(Value::Text(flag.to_string())),
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+    }
+}

@@ -1,0 +1,118 @@
+//! What the proxies were trained with, beside what laws vary: the rest of a recipe.
+//!
+//! Refuses to know what a recipe makes of it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::config::ADAM_EPS;
+use crate::recipe::OptimizerItem;
+use crate::recipe::build::{Annealing, Comparison, Proxies};
+use crate::record::TrialRow;
+use crate::spec::{ScheduleName, Settings};
+use crate::study::LeftOut;
+use crate::study::pairs::pairs_of;
+
+/// The trials that a recipe takes its settings from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Best<'a> {
+    /// The best trial of the largest size.
+    pub of_all: &'a TrialRow,
+    /// The best that was trained with WSD; none: none was.
+    pub decaying: Option<&'a TrialRow>,
+}
+
+/// The best trials of the parametrization of those on which the law of the learning rate rests, else of that of most;
+/// `left_out` did not enter that law. Without a finished trial, how many of that parametrization there are.
+///
+/// # Errors
+/// How many trials have not finished.
+pub fn best<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Result<Best<'a>, usize> {
+    let parametrization = parametrization(trials, left_out);
+    let is_alike = |row: &&TrialRow| Some(row.parametrization.as_str()) == parametrization;
+    let alike: Vec<&TrialRow> = trials.iter().filter(is_alike).collect();
+    let is_wsd = |row: &&TrialRow| row.schedule == ScheduleName::Wsd.name();
+    Ok(Best {
+        of_all: lowest(alike.iter().copied()).ok_or(alike.len())?,
+        decaying: lowest(alike.iter().copied().filter(is_wsd)),
+    })
+}
+
+/// What a recipe takes from the settings of the best trial, and of the best that was trained with WSD.
+pub fn proxies(best: Settings, decaying: Option<&Settings>, trials: &[TrialRow]) -> Proxies {
+    Proxies {
+        parametrization: best.parametrization,
+        multipliers: best.multipliers,
+        optimizer: OptimizerItem {
+            beta1: best.beta1,
+            beta2: best.beta2,
+            eps: ADAM_EPS,
+            weight_decay: best.weight_decay,
+            clip: best.clip,
+        },
+        annealing: decaying.map(|settings| Annealing {
+            form: settings.schedule.decay,
+            fraction: settings.schedule.decay_fraction,
+            last: settings.schedule.final_fraction,
+        }),
+        differ_in: differences(trials),
+        wsd_less_cosine: wsd_less_cosine(trials),
+    }
+}
+
+fn parametrization<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Option<&'a str> {
+    let out: BTreeSet<&str> = left_out.iter().map(|it| it.trial.as_str()).collect();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let counts_here = |row: &&TrialRow| row.final_loss.is_some() && !out.contains(row.trial.as_str());
+    for row in trials.iter().filter(counts_here) {
+        *counts.entry(row.parametrization.as_str()).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|&(name, count)| (count, Reverse(name)));
+    most.map(|(name, _)| name)
+}
+
+/// The lowest final loss of the most tokens of the largest size that has one.
+fn lowest<'a>(trials: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow> {
+    let finished = trials.filter_map(|row| Some((row, row.final_loss?)));
+    let best = finished.max_by(|(a, loss_a), (b, loss_b)| {
+        let size = a.params_non_embedding.cmp(&b.params_non_embedding);
+        size.then(a.tokens.cmp(&b.tokens)).then(loss_b.total_cmp(loss_a))
+    });
+    best.map(|(row, _)| row)
+}
+
+/// The names of settings in which trials differ; of the schedule, what differs between WSD trials.
+fn differences(trials: &[TrialRow]) -> Vec<String> {
+    const OF_WSD: [&str; 3] = ["schedule.decay", "schedule.decay_fraction", "schedule.final_fraction"];
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for row in trials {
+        let is_wsd = row.schedule == ScheduleName::Wsd.name();
+        for (name, value) in &row.setup {
+            if !name.starts_with("schedule.") || (is_wsd && OF_WSD.contains(&name.as_str())) {
+                values.entry(name).or_default().insert(value);
+            }
+        }
+    }
+    let differs = values.into_iter().filter(|(_, values)| values.len() > 1);
+    differs.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// WSD and cosine runs that differ in nothing else.
+fn wsd_less_cosine(trials: &[TrialRow]) -> Option<Comparison> {
+    // Several decays may fit one cosine; the best of them is what WSD can do.
+    let mut differences: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut rates = BTreeSet::new();
+    for (wsd, cosine) in pairs_of(trials) {
+        if let (Some(wsd), Some(less)) = (wsd.final_loss, cosine.final_loss) {
+            let best = differences.entry(cosine.trial.as_str()).or_insert(wsd - less);
+            *best = best.min(wsd - less);
+            rates.insert(cosine.lr.to_bits());
+        }
+    }
+    let pairs = differences.len() as u64;
+    (pairs > 0).then(|| Comparison {
+        pairs,
+        rates: rates.len() as u64,
+        mean: differences.values().sum::<f64>() / pairs as f64,
+    })
+}
