@@ -31,7 +31,7 @@ pub(super) struct Problem {
 
 /// Where a search ended.
 #[derive(Debug, Clone)]
-pub(super) struct Minimum {
+pub(super) struct CurveMinimum {
     /// What is linear.
     pub(super) linear: Linear,
     /// What is not, as in [`Law::limits`].
@@ -59,7 +59,7 @@ const FOLLOWED: (usize, usize) = (8, 2);
 
 impl Problem {
     /// The best minimum, with what the law knows beforehand.
-    pub(super) fn minimise(mut self) -> Option<Minimum> {
+    pub(super) fn minimise(mut self) -> Option<CurveMinimum> {
         let free = self.search()?;
         if self.law.anchors().is_empty() {
             return Some(free);
@@ -70,7 +70,7 @@ impl Problem {
     }
 
     /// The best minimum from the promising cells.
-    fn search(&self) -> Option<Minimum> {
+    fn search(&self) -> Option<CurveMinimum> {
         let mut minima = self.starts();
         minima.truncate(FOLLOWED.0);
         for minimum in &mut minima {
@@ -85,7 +85,7 @@ impl Problem {
     }
 
     /// The cells of the grid, with their linear part: of each shape of the drop the best power, best first.
-    fn starts(&self) -> Vec<Minimum> {
+    fn starts(&self) -> Vec<CurveMinimum> {
         let axes = self.law.grid(self.scale, self.steps);
         let mut shapes = vec![Vec::new()];
         for axis in &axes[1..] {
@@ -108,7 +108,7 @@ impl Problem {
                 let (linear, value) = self.solve_inside(&columns);
                 let shape = [&[*alpha], shape.as_slice()].concat();
                 let anchored = self.anchored(&shape);
-                Minimum {
+                CurveMinimum {
                     linear,
                     shape,
                     value: value + anchored,
@@ -183,7 +183,7 @@ impl Problem {
     }
 
     /// The search from a start: at most so many steps, until the next would gain less than a share of the objective.
-    fn descend(&self, start: &Minimum, (steps, tolerance): (u32, f64)) -> Minimum {
+    fn descend(&self, start: &CurveMinimum, (steps, tolerance): (u32, f64)) -> CurveMinimum {
         let limits = self.limits();
         let mut x: Vec<f64> = start.linear.iter().chain(&start.shape).copied().collect();
         let mut here = self.slope(&x);
@@ -220,7 +220,7 @@ impl Problem {
                 break;
             }
         }
-        Minimum {
+        CurveMinimum {
             linear: [x[0], x[1], x[2]],
             shape: x[3..].to_vec(),
             value: here.value,

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::chinchilla::{Law, Objective, Status};
 use crate::fit::design::Design;
-use crate::fit::hold_out::HoldOutReport;
+use crate::fit::loss::bootstrap_intervals::{Factors, interval};
+use crate::fit::loss::chinchilla::{Law, Objective, Status};
+use crate::fit::loss::hold_out::HoldOutReport;
 use crate::fit::observation::Observation;
-use crate::fit::spread::{Factors, interval};
 use crate::fit::{Estimate, Warning};
 
 /// The smallest and the largest value among the runs of a fit.

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::fit::bootstrap::Draws;
 use crate::fit::design::{SAME_SIZE, distinct};
-use crate::fit::linear::{self, Normal};
+use crate::fit::numeric::bootstrap::Draws;
+use crate::fit::numeric::linear_algebra::{self, Normal};
 use crate::fit::observation::Observation;
 
 /// Points within this share of a group's lowest loss take part: further out the valley is no parabola (its walls at
@@ -215,13 +215,13 @@ impl Sums {
             valley.add(&group.valley, weight);
             spread.add_row(&group.position, 0.0, weight);
         }
-        if linear::distinctness(&spread.gram) < DISTINCTNESS_MIN {
+        if linear_algebra::distinctness(&spread.gram) < DISTINCTNESS_MIN {
             return None;
         }
         let solved = valley.solve()?;
         let curvature = [[solved[0], solved[1]], [solved[1], solved[2]]];
         // Without a valley in every direction there is no floor.
-        linear::inverse(&curvature)?;
+        linear_algebra::inverse(&curvature)?;
         place(&valley, &curvature, free)
     }
 }

@@ -3,20 +3,20 @@
 //!
 //! Refuses to know what rows stand for, and whether the table deserves a law.
 
-use crate::fit::chinchilla::{HUBER_DELTA, Objective};
-use crate::fit::linear;
-use crate::fit::table::{Shape, Table, Theta};
+use crate::fit::loss::chinchilla::{HUBER_DELTA, Objective};
+use crate::fit::loss::objective::{ObjectiveTable, Slopes, Theta};
+use crate::fit::numeric::linear_algebra;
 
 /// A minimum, or where the search for one ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Minimum {
     /// The constants.
     pub(crate) theta: Theta,
-    /// The objective there, as [`Table::value`] gives it.
+    /// The objective there, as [`ObjectiveTable::value`] gives it.
     pub(crate) value: f64,
     /// Whether Newton's method came to rest.
     pub(crate) converged: bool,
-    /// How well the constants that are not at a limit can be told apart (see [`linear::distinctness`]).
+    /// How well the constants that are not at a limit can be told apart (see [`linear_algebra::distinctness`]).
     pub(crate) distinctness: f64,
 }
 
@@ -26,7 +26,7 @@ const NEWTON_STEPS_MAX: u32 = 500;
 /// Newton's method from one start within the limits, damped by the majorant: with a large damping it is
 /// iteratively reweighted least squares, which always descends, with a small one Newton, which ends fast.
 /// Ends when the next step would lower the objective by less than `tolerance` of it.
-pub(crate) fn descend(table: &Table, start: &Theta, tolerance: f64) -> Minimum {
+pub(crate) fn descend(table: &ObjectiveTable, start: &Theta, tolerance: f64) -> Minimum {
     let limits = table.limits();
     let mut theta = *start;
     for j in 0..5 {
@@ -101,7 +101,7 @@ fn next_damping(damping: f64, kept: f64) -> f64 {
 }
 
 /// The damped step and its promise: Newton's where the surface is bowl-shaped, else that of the majorant.
-fn step(shape: &Shape, damping: f64, theta: &Theta, limits: &[(f64, f64); 5]) -> Option<(Theta, f64)> {
+fn step(shape: &Slopes, damping: f64, theta: &Theta, limits: &[(f64, f64); 5]) -> Option<(Theta, f64)> {
     let damped = |matrix: &[[f64; 5]; 5]| {
         let mut damped = *matrix;
         for (j, row) in damped.iter_mut().enumerate() {
@@ -145,7 +145,7 @@ fn step_within(
                 }
             }
         }
-        let change = linear::solve(&matrix, &rhs)?;
+        let change = linear_algebra::solve(&matrix, &rhs)?;
         let crossing = (0..5).find(|&j| {
             let there = theta[j] + change[j];
             moved[j].is_none() && (there < limits[j].0 || there > limits[j].1)
@@ -164,7 +164,7 @@ fn step_within(
     }
 }
 
-/// [`linear::distinctness`] of the constants that are not at a limit.
+/// [`linear_algebra::distinctness`] of the constants that are not at a limit.
 fn free_distinctness(matrix: &[[f64; 5]; 5], theta: &Theta, limits: &[(f64, f64); 5]) -> f64 {
     let free: [bool; 5] = std::array::from_fn(|j| theta[j] > limits[j].0 && theta[j] < limits[j].1);
     let mut reduced = [[0.0; 5]; 5];
@@ -177,7 +177,7 @@ fn free_distinctness(matrix: &[[f64; 5]; 5], theta: &Theta, limits: &[(f64, f64)
             };
         }
     }
-    linear::distinctness(&reduced)
+    linear_algebra::distinctness(&reduced)
 }
 
 /// The relative accuracy of the objective to which the point fit is carried.
@@ -187,7 +187,7 @@ const POINT_TOLERANCE: f64 = 1e-13;
 const START_TOLERANCE: f64 = 1e-6;
 
 /// The best minimum from the promising cells of a grid of exponents; `None` of an empty table.
-pub(crate) fn minimise(table: &Table) -> Option<Minimum> {
+pub(crate) fn minimise(table: &ObjectiveTable) -> Option<Minimum> {
     starts(table)
         .iter()
         .map(|start| descend(table, start, START_TOLERANCE))
@@ -202,7 +202,7 @@ const STARTS_MAX: usize = 24;
 
 /// The promising cells: for each pair of exponents the other three constants are found inside (they are
 /// linear), and the local minima over the grid come first, then the next best cells.
-fn starts(table: &Table) -> Vec<Theta> {
+fn starts(table: &ObjectiveTable) -> Vec<Theta> {
     let (count, first, last) = GRID;
     let exponents: Vec<f64> = (0..count)
         .map(|k| first * (last / first).powf(k as f64 / (count - 1) as f64))
@@ -245,7 +245,7 @@ fn starts(table: &Table) -> Vec<Theta> {
 
 /// The best non-negative (E, A', B') for fixed exponents, and the objective there. Least squares is one linear
 /// problem; Huber on log loss is a few reweighted ones, with `ln p − ln L ≈ (p − L)/L`.
-fn solve_inside(table: &Table, size: &[f64], data: &[f64]) -> ([f64; 3], f64) {
+fn solve_inside(table: &ObjectiveTable, size: &[f64], data: &[f64]) -> ([f64; 3], f64) {
     const REWEIGHTINGS: usize = 6;
     let rounds = match table.objective() {
         Objective::Huber => REWEIGHTINGS,
@@ -273,7 +273,7 @@ fn solve_inside(table: &Table, size: &[f64], data: &[f64]) -> ([f64; 3], f64) {
                 }
             }
         }
-        x = linear::non_negative(&gram, &rhs);
+        x = linear_algebra::non_negative(&gram, &rhs);
         value = 0.0;
         for i in 0..table.len() {
             let predicted = x[0] + x[1] * size[i] + x[2] * data[i];

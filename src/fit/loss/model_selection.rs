@@ -4,16 +4,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::bootstrap::Draws;
-use crate::fit::chinchilla::Objective;
-use crate::fit::core::Core;
 use crate::fit::design::Design;
-use crate::fit::hold_out::{axis, limit};
-use crate::fit::loss_law::HoldOut;
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::hold_out::{axis, limit};
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::loss::point_fit::FittedConstants;
+use crate::fit::loss::three_term;
+use crate::fit::numeric::bootstrap::Draws;
+use crate::fit::numeric::statistics;
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
-use crate::fit::statistics;
-use crate::fit::three_term;
 
 /// A law of the final loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub fn held_out_error(runs: &[Observation], law: LossLaw, hold_out: HoldOut) -> 
     let errors: Vec<f64> = match law {
         LossLaw::Chinchilla(objective) => {
             let (best, _) = best_per_cell(&seen);
-            let law = Core::new(Design::new(best), objective)?.law;
+            let law = FittedConstants::new(Design::new(best), objective)?.law;
             held.iter()
                 .map(|run| error(run, law.loss(run.params, run.tokens)))
                 .collect()

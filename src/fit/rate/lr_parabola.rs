@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::learning_rate::LrRun;
-use crate::fit::linear;
-use crate::fit::statistics;
+use crate::fit::numeric::linear_algebra;
+use crate::fit::numeric::statistics;
+use crate::fit::rate::learning_rate::LrRun;
 
 /// The best learning rate of one size at one number of tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ pub(crate) struct Noise {
 
 /// A group whose runs are put in order, with its parabola.
 #[derive(Debug, Clone)]
-pub(crate) struct Bowl {
+pub(crate) struct LrParabola {
     group: LrGroup,
     /// The rate of the lowest point, about which the parabola is written.
     centre: f64,
@@ -88,7 +88,7 @@ struct Mean {
     runs: f64,
 }
 
-impl Bowl {
+impl LrParabola {
     /// Finds the lowest point of the runs of one size and number of tokens, and the parabola about it; none when no
     /// run finished.
     pub(crate) fn new(runs: &[&LrRun]) -> Option<Self> {
@@ -193,7 +193,7 @@ impl Parabola {
                 }
             }
         }
-        let coefficients = linear::solve(&gram, &rhs)?;
+        let coefficients = linear_algebra::solve(&gram, &rhs)?;
         let squares = means
             .iter()
             .map(|mean| {
@@ -204,7 +204,7 @@ impl Parabola {
             .sum();
         Some(Self {
             coefficients,
-            covariance: linear::inverse(&gram)?,
+            covariance: linear_algebra::inverse(&gram)?,
             residuals: Noise {
                 squares,
                 dof: means.len() as f64 - 3.0,
@@ -227,7 +227,7 @@ impl Parabola {
     fn vertex_sd(&self) -> f64 {
         let [_, c1, c2] = self.coefficients;
         let slope = [0.0, -1.0 / (2.0 * c2), c1 / (2.0 * c2 * c2)];
-        linear::quadratic_form(&self.covariance, &slope).sqrt()
+        linear_algebra::quadratic_form(&self.covariance, &slope).sqrt()
     }
 }
 
@@ -287,7 +287,7 @@ mod tests {
 
     fn group(losses: &[(f64, Option<f64>)]) -> LrGroup {
         let runs = runs(losses);
-        Bowl::new(&runs.iter().collect::<Vec<_>>()).unwrap().group(None)
+        LrParabola::new(&runs.iter().collect::<Vec<_>>()).unwrap().group(None)
     }
 
     #[test]

@@ -8,11 +8,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::fit::chinchilla::{Law, Objective};
 use crate::fit::design::Design;
-use crate::fit::solver::{Minimum, descend};
-use crate::fit::statistics;
-use crate::fit::table::{Table, Theta};
+use crate::fit::loss::chinchilla::{Law, Objective};
+use crate::fit::loss::objective::{ObjectiveTable, Theta};
+use crate::fit::loss::solver::{Minimum, descend};
+use crate::fit::numeric::statistics;
 
 /// The constants of the law of loss.
 const CONSTANTS: usize = 5;
@@ -46,7 +46,7 @@ pub struct Factors {
 
 /// What the draws say.
 #[derive(Debug, Clone)]
-pub struct Spread {
+pub struct ParameterDraws {
     /// How intervals follow from them.
     pub(crate) factors: Factors,
     /// The standard deviation of a single run about the law, in log loss.
@@ -71,9 +71,9 @@ pub(crate) struct DrawOptions {
 /// The relative accuracy of a draw's objective: draws differ by far more.
 const DRAW_TOLERANCE: f64 = 1e-9;
 
-impl Spread {
+impl ParameterDraws {
     /// Draws from a fitted table.
-    pub(crate) fn new(design: &Design, table: &Table, minimum: &Minimum, options: DrawOptions) -> Self {
+    pub(crate) fn new(design: &Design, table: &ObjectiveTable, minimum: &Minimum, options: DrawOptions) -> Self {
         let configurations = design.configurations as f64;
         let dof = (configurations - CONSTANTS as f64).max(1.0);
         let student = statistics::t_975(dof) / statistics::Z_975;
@@ -138,7 +138,7 @@ pub(crate) fn interval(
 /// What draws are made from.
 struct Source<'a> {
     design: &'a Design,
-    table: &'a Table,
+    table: &'a ObjectiveTable,
     minimum: &'a Minimum,
     resampling: Resampling,
     /// The losses that the law gives, and by configuration the runs and the mean residual.
@@ -150,7 +150,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(design: &'a Design, table: &'a Table, minimum: &'a Minimum, resampling: Resampling) -> Self {
+    fn new(design: &'a Design, table: &'a ObjectiveTable, minimum: &'a Minimum, resampling: Resampling) -> Self {
         let mut runs = vec![0.0; design.configurations];
         let mut mean_residual = vec![0.0; design.configurations];
         for (i, &c) in design.configuration.iter().enumerate() {
@@ -179,7 +179,7 @@ impl<'a> Source<'a> {
     }
 
     /// Draw number `index`; `None` when the solver does not come to rest.
-    fn draw(&self, scratch: &mut Table, seed: u64, index: usize) -> Option<Theta> {
+    fn draw(&self, scratch: &mut ObjectiveTable, seed: u64, index: usize) -> Option<Theta> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(index as u64);
         let configuration = &self.design.configuration;
@@ -212,7 +212,7 @@ impl<'a> Source<'a> {
 }
 
 /// The loss that is `residual` above the predicted one, in the scale of the objective.
-fn shifted(table: &Table, predicted: f64, residual: f64) -> f64 {
+fn shifted(table: &ObjectiveTable, predicted: f64, residual: f64) -> f64 {
     match table.objective() {
         Objective::Huber => predicted * residual.exp(),
         // A loss stays positive, however large the error that was drawn.

@@ -7,16 +7,16 @@
 use std::collections::BTreeMap;
 
 use crate::fit::Estimate;
-use crate::fit::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
-use crate::fit::core::Core;
 use crate::fit::design::Design;
-use crate::fit::hold_out;
-use crate::fit::judge;
-use crate::fit::loss_fit::{LossFit, ObjectiveValue, Range, Residual};
+use crate::fit::loss::bootstrap_intervals::{DrawOptions, ParameterDraws};
+use crate::fit::loss::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
+use crate::fit::loss::diagnostics;
+use crate::fit::loss::hold_out;
+use crate::fit::loss::loss_fit::{LossFit, ObjectiveValue, Range, Residual};
+use crate::fit::loss::outliers;
+use crate::fit::loss::point_fit::FittedConstants;
 use crate::fit::observation::Observation;
-use crate::fit::outliers;
 use crate::fit::refusal::Refusal;
-use crate::fit::spread::{DrawOptions, Spread};
 
 /// What is held out and predicted by a second fit.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -67,7 +67,7 @@ impl Default for Options {
 ///
 /// # Examples
 /// ```
-/// use sandbox::fit::loss_law::{Options, loss_law};
+/// use sandbox::fit::loss::loss_law::{Options, loss_law};
 /// use sandbox::fit::observation::Observation;
 ///
 /// let mut runs = Vec::new();
@@ -91,7 +91,7 @@ pub fn loss_law(runs: &[Observation], options: &Options) -> Result<LossFit, Refu
 /// The constants at the minimum, before anything is known about how sure they are.
 #[derive(Debug, Clone)]
 pub struct PointFit {
-    core: Core,
+    core: FittedConstants,
     options: Options,
 }
 
@@ -103,7 +103,7 @@ impl PointFit {
     pub fn new(runs: &[Observation], options: &Options) -> Result<Self, Refusal> {
         runs.iter().try_for_each(Observation::check)?;
         Ok(Self {
-            core: Core::new(Design::new(runs.to_vec()), options.objective)?,
+            core: FittedConstants::new(Design::new(runs.to_vec()), options.objective)?,
             options: *options,
         })
     }
@@ -114,12 +114,12 @@ impl PointFit {
     }
 
     /// Draws the constants anew, as often as the options ask.
-    pub fn draw(&self) -> Spread {
+    pub fn draw(&self) -> ParameterDraws {
         self.core.spread(self.draw_options())
     }
 
     /// Holds runs out, rolls the hold-out forward and puts the result together.
-    pub fn finish(self, spread: Spread) -> LossFit {
+    pub fn finish(self, spread: ParameterDraws) -> LossFit {
         let (core, design) = (&self.core, &self.core.design);
         let (objective, cut) = (self.options.objective, self.options.hold_out);
         let draws = self.draw_options();
@@ -132,7 +132,7 @@ impl PointFit {
         };
         let outliers = outliers::find(core, draws);
         let parameters = parameters(&core.law, &spread);
-        let warnings = judge::warnings(&judge::Judged {
+        let warnings = diagnostics::warnings(&diagnostics::Diagnosed {
             core,
             spread: &spread,
             parameters: &parameters,
@@ -143,7 +143,7 @@ impl PointFit {
         });
         LossFit {
             law: "chinchilla".to_owned(),
-            status: judge::status(core, &parameters),
+            status: diagnostics::status(core, &parameters),
             n: design.rows.len(),
             configurations: design.configurations,
             convention: "as-given".to_owned(),
@@ -180,7 +180,7 @@ impl PointFit {
 }
 
 /// Each run against the law.
-fn residuals(core: &Core) -> Vec<Residual> {
+fn residuals(core: &FittedConstants) -> Vec<Residual> {
     core.design
         .rows
         .iter()
@@ -195,7 +195,7 @@ fn residuals(core: &Core) -> Vec<Residual> {
 }
 
 /// A quantity that follows from the constants, with its interval kept within what it can be.
-fn estimate(law: &Law, spread: &Spread, (low, high): (f64, f64), quantity: impl Fn(&Law) -> f64) -> Estimate {
+fn estimate(law: &Law, spread: &ParameterDraws, (low, high): (f64, f64), quantity: impl Fn(&Law) -> f64) -> Estimate {
     let value = quantity(law);
     let drawn = spread.interval(value, quantity);
     Estimate {
@@ -206,7 +206,7 @@ fn estimate(law: &Law, spread: &Spread, (low, high): (f64, f64), quantity: impl 
 }
 
 /// A positive quantity that spans powers of ten: its interval is taken in logarithms.
-fn scale_estimate(law: &Law, spread: &Spread, quantity: impl Fn(&Law) -> f64) -> Estimate {
+fn scale_estimate(law: &Law, spread: &ParameterDraws, quantity: impl Fn(&Law) -> f64) -> Estimate {
     let value = quantity(law);
     let in_logarithms = spread.interval(value.ln(), |law| quantity(law).ln());
     Estimate {
@@ -217,7 +217,7 @@ fn scale_estimate(law: &Law, spread: &Spread, quantity: impl Fn(&Law) -> f64) ->
 }
 
 /// The constants with their intervals.
-fn parameters(law: &Law, spread: &Spread) -> BTreeMap<String, Estimate> {
+fn parameters(law: &Law, spread: &ParameterDraws) -> BTreeMap<String, Estimate> {
     named([
         ("E", estimate(law, spread, (0.0, f64::INFINITY), |law| law.e)),
         ("A", scale_estimate(law, spread, |law| law.a)),
@@ -228,7 +228,7 @@ fn parameters(law: &Law, spread: &Spread) -> BTreeMap<String, Estimate> {
 }
 
 /// The split of compute with its intervals.
-fn allocation(law: &Law, spread: &Spread) -> BTreeMap<String, Estimate> {
+fn allocation(law: &Law, spread: &ParameterDraws) -> BTreeMap<String, Estimate> {
     named([
         ("a", estimate(law, spread, (0.0, 1.0), Law::size_exponent)),
         ("b", estimate(law, spread, (0.0, 1.0), Law::data_exponent)),
@@ -236,7 +236,7 @@ fn allocation(law: &Law, spread: &Spread) -> BTreeMap<String, Estimate> {
 }
 
 /// The same as `MiniCPM` writes it.
-fn minicpm(law: &Law, spread: &Spread) -> BTreeMap<String, Estimate> {
+fn minicpm(law: &Law, spread: &ParameterDraws) -> BTreeMap<String, Estimate> {
     named([
         ("K_squared", scale_estimate(law, spread, Law::minicpm_k_squared)),
         ("eta", estimate(law, spread, (-1.0, 1.0), Law::minicpm_eta)),

@@ -6,12 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::bowl::{Bowl, LrGroup, Noise};
 use crate::fit::design::{SAME_SIZE, distinct};
-use crate::fit::linear;
+use crate::fit::numeric::linear_algebra;
+use crate::fit::numeric::statistics;
+use crate::fit::rate::lr_parabola::{LrGroup, LrParabola, Noise};
+use crate::fit::rate::transfer::{self, Compared, Transfer};
 use crate::fit::refusal::Refusal;
-use crate::fit::statistics;
-use crate::fit::transfer::{self, Compared, Transfer};
 use crate::fit::{Estimate, Warning};
 
 /// One run at one learning rate.
@@ -130,7 +130,7 @@ impl LrPower {
     fn predict(&self, params: f64, tokens: f64) -> Estimate {
         let x = [1.0, params.ln() - self.centre[0], tokens.ln() - self.centre[1]];
         let ln_rate = self.ln_rate + self.n_exponent.value * x[1] + self.d_exponent.value * x[2];
-        let variance = self.scatter * self.scatter + linear::quadratic_form(&self.covariance, &x);
+        let variance = self.scatter * self.scatter + linear_algebra::quadratic_form(&self.covariance, &x);
         rate(ln_rate, Some(variance.sqrt()), self.dof)
     }
 }
@@ -170,7 +170,7 @@ pub fn fit(runs: &[LrRun]) -> Result<LrFit, Refusal> {
 }
 
 /// The runs of each size and number of tokens, with their parabola.
-fn bowls(runs: &[LrRun]) -> Vec<Bowl> {
+fn bowls(runs: &[LrRun]) -> Vec<LrParabola> {
     let mut ordered: Vec<&LrRun> = runs.iter().collect();
     let order = |a: &LrRun, b: &LrRun| {
         a.params
@@ -181,7 +181,7 @@ fn bowls(runs: &[LrRun]) -> Vec<Bowl> {
     ordered.sort_by(|a, b| order(a, b));
     ordered
         .chunk_by(|a, b| order(a, b).is_eq())
-        .filter_map(Bowl::new)
+        .filter_map(LrParabola::new)
         .collect()
 }
 
@@ -232,8 +232,8 @@ impl Point {
 }
 
 /// The noise of one run's loss: of seeds where there are any, else of the grids about their parabolas.
-fn pooled(bowls: &[Bowl]) -> Option<Noise> {
-    let total = |pick: &dyn Fn(&Bowl) -> Noise| {
+fn pooled(bowls: &[LrParabola]) -> Option<Noise> {
+    let total = |pick: &dyn Fn(&LrParabola) -> Noise| {
         bowls
             .iter()
             .map(pick)
@@ -364,10 +364,10 @@ fn power(points: &[Point]) -> Option<LrPower> {
             }
         }
     }
-    if linear::distinctness(&gram) < DISTINCTNESS_MIN {
+    if linear_algebra::distinctness(&gram) < DISTINCTNESS_MIN {
         return None;
     }
-    let [ln_rate, a, b] = linear::solve(&gram, &rhs)?;
+    let [ln_rate, a, b] = linear_algebra::solve(&gram, &rhs)?;
     let squares: f64 = points
         .iter()
         .map(|p| {
@@ -376,7 +376,7 @@ fn power(points: &[Point]) -> Option<LrPower> {
         })
         .sum();
     let dof = count - 3.0;
-    let covariance = linear::inverse(&gram)?.map(|row| row.map(|entry| entry * squares / dof));
+    let covariance = linear_algebra::inverse(&gram)?.map(|row| row.map(|entry| entry * squares / dof));
     let exponent = |value: f64, variance: f64| {
         let se = variance.sqrt();
         let half = se * statistics::t_975(dof);
@@ -406,5 +406,4 @@ fn range(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
 }
 
 #[cfg(test)]
-#[path = "learning_rate_tests.rs"]
 mod tests;

@@ -6,12 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::bootstrap::{self, Draws};
-use crate::fit::linear;
-use crate::fit::loss_law::HoldOut;
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::numeric::bootstrap::{self, Draws};
+use crate::fit::numeric::linear_algebra;
 use crate::fit::observation::Observation;
+use crate::fit::rate::lr_batch_surface::{self, Free, Group, Place, Sums};
 use crate::fit::refusal::Refusal;
-use crate::fit::surface::{self, Free, Group, Place, Sums};
 use crate::fit::{Estimate, Warning};
 
 /// Sizes, and token budgets, at least: a power law has two constants in each.
@@ -126,7 +126,9 @@ impl PowerLaw {
     pub fn at(&self, params: f64, tokens: f64) -> Estimate {
         let x = [1.0, params.ln() - self.centre[0], tokens.ln() - self.centre[1]];
         let ln_value = x.iter().zip(&self.constants).map(|(x, c)| x * c).sum();
-        let variance = self.covariance.map(|matrix| linear::quadratic_form(&matrix, &x));
+        let variance = self
+            .covariance
+            .map(|matrix| linear_algebra::quadratic_form(&matrix, &x));
         bootstrap::exponential(bootstrap::estimate(ln_value, variance, self.dof))
     }
 }
@@ -145,7 +147,7 @@ impl LrBatchLaw {
 /// constants apart; `optimum_at_edge` where no group has a minimum; `too_few_sizes` and `too_few_budgets`.
 pub fn fit(runs: &[Observation], options: &Options) -> Result<LrBatchLaw, Refusal> {
     runs.iter().try_for_each(Observation::check)?;
-    let groups = surface::groups(runs);
+    let groups = lr_batch_surface::groups(runs);
     if groups.is_empty() {
         let why = "no run names both its learning rate and its batch".to_owned();
         return Err(Refusal::NotIdentified { why });
@@ -200,7 +202,7 @@ struct Laws {
 impl Laws {
     /// Fits groups that have a minimum.
     fn new(groups: &[&Group], draws: Draws) -> Result<Self, Refusal> {
-        let [sizes, budgets] = surface::sizes_and_budgets(groups);
+        let [sizes, budgets] = lr_batch_surface::sizes_and_budgets(groups);
         if sizes < VALUES_MIN {
             return Err(Refusal::TooFewSizes { found: sizes });
         }
@@ -264,7 +266,7 @@ fn power_law(sums: &Sums, axis: usize, place: [f64; 3], by_size: bool, draws: &[
 fn regret(groups: &[&Group], options: &Options) -> Result<Option<Regret>, Refusal> {
     let held = |group: &&Group| match options.hold_out {
         HoldOut::None => false,
-        HoldOut::Largest => group.params > surface::largest(groups),
+        HoldOut::Largest => group.params > lr_batch_surface::largest(groups),
         HoldOut::ParamsAbove(limit) => group.params > limit,
         HoldOut::FlopsAbove(limit) => 6.0 * group.params * group.tokens > limit,
     };
@@ -342,5 +344,4 @@ fn warnings(runs: &[Observation], groups: &[Group]) -> Vec<Warning> {
 }
 
 #[cfg(test)]
-#[path = "lr_batch_tests.rs"]
 mod tests;

@@ -4,12 +4,12 @@
 
 /// A curve through at least three points.
 #[derive(Debug, Clone)]
-pub(crate) struct Curve {
+pub(crate) struct Akima {
     points: Vec<(f64, f64)>,
     slopes: Vec<f64>,
 }
 
-impl Curve {
+impl Akima {
     /// The curve through points of strictly ascending x; `None` of fewer than three.
     pub(crate) fn through(points: Vec<(f64, f64)>) -> Option<Self> {
         if points.len() < 3 || points.windows(2).any(|pair| pair[1].0 <= pair[0].0) {
@@ -107,7 +107,7 @@ mod tests {
     fn a_parabola_on_even_steps_is_reproduced() {
         let parabola = |x: f64| 2.0 + (x - 1.3).powi(2);
         let points = (0..6).map(|i| (f64::from(i), parabola(f64::from(i)))).collect();
-        let curve = Curve::through(points).unwrap();
+        let curve = Akima::through(points).unwrap();
         for x in [0.0, 0.4, 1.7, 4.9, 5.0] {
             assert!((curve.value(x).unwrap() - parabola(x)).abs() < 1e-12, "{x}");
         }
@@ -119,9 +119,9 @@ mod tests {
     #[test]
     fn a_straight_line_stays_one_beside_a_jump() {
         let points = [(0.0, 0.0), (1.0, 1.0), (2.0, 2.0), (3.0, 3.0), (4.0, 9.0), (5.0, 9.0)];
-        let curve = Curve::through(points.to_vec()).unwrap();
+        let curve = Akima::through(points.to_vec()).unwrap();
         assert!((curve.value(1.5).unwrap() - 1.5).abs() < 1e-12);
-        assert!(Curve::through(points[..2].to_vec()).is_none());
-        assert!(Curve::through(vec![(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)]).is_none());
+        assert!(Akima::through(points[..2].to_vec()).is_none());
+        assert!(Akima::through(vec![(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)]).is_none());
     }
 }

@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Warning;
-use crate::fit::batch_curves::BatchCurve;
-use crate::fit::bootstrap;
-use crate::fit::curve::Curve;
+use crate::fit::batch::equal_loss_curves::BatchCurve;
 use crate::fit::design::{SAME_SIZE, distinct};
-use crate::fit::line::{Line, Power};
-use crate::fit::linear::Normal;
+use crate::fit::numeric::akima::Akima;
+use crate::fit::numeric::bootstrap;
+use crate::fit::numeric::linear_algebra::Normal;
+use crate::fit::numeric::power_law::{LogLine, Power};
 use crate::fit::refusal::Refusal;
 
 /// Levels of loss at each size, evenly spaced in ln L over what three batches reach: curves are read between their
@@ -134,7 +134,7 @@ struct Reach {
     /// −ln L at the first and the last point that count.
     range: [f64; 2],
     /// ln of tokens over −ln L.
-    tokens: Curve,
+    tokens: Akima,
 }
 
 impl Reach {
@@ -156,7 +156,7 @@ impl Reach {
             params: curve.params,
             batch: curve.batch_tokens.ln(),
             range: [lower.first()?.0, lower.last()?.0],
-            tokens: Curve::through(lower)?,
+            tokens: Akima::through(lower)?,
         })
     }
 }
@@ -272,16 +272,16 @@ fn vertex(points: &[(f64, f64)], centre: f64) -> Option<(f64, f64)> {
 }
 
 /// The line of the best batch over a coordinate of the levels, in logarithms.
-fn line(levels: &[Level], of: fn(&Level) -> f64) -> Option<Line> {
+fn line(levels: &[Level], of: fn(&Level) -> f64) -> Option<LogLine> {
     let points: Vec<_> = levels
         .iter()
         .map(|level| (of(level).ln(), level.batch_tokens.ln(), 1.0))
         .collect();
-    Line::through(&points)
+    LogLine::through(&points)
 }
 
 /// The power law with the errors that leaving out each curve shows; none where too few curves can be spared.
-fn jackknifed(line: &Line, without: &[Vec<Level>], of: fn(&Level) -> f64) -> Power {
+fn jackknifed(line: &LogLine, without: &[Vec<Level>], of: fn(&Level) -> f64) -> Power {
     let constants: Option<Vec<[f64; 2]>> = without
         .iter()
         .map(|levels| Some(levels).filter(|levels| levels.len() >= LEVELS_MIN))
@@ -296,5 +296,4 @@ fn jackknifed(line: &Line, without: &[Vec<Level>], of: fn(&Level) -> f64) -> Pow
 }
 
 #[cfg(test)]
-#[path = "batch_law_tests.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Works in `n = ln N − mean`, `d = ln D − mean`, so that the units of N and D cannot matter. Refuses to search.
 
-use crate::fit::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
+use crate::fit::loss::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
 
 /// The constants that the solver moves: E, ln A', α, ln B', β; A' and B' are the terms at the geometric mean of
 /// N and of D.
@@ -17,7 +17,7 @@ pub(crate) const BETA: usize = 4;
 
 /// A table in normalised logarithms, with a weight for each row.
 #[derive(Debug, Clone)]
-pub(crate) struct Table {
+pub(crate) struct ObjectiveTable {
     /// ln N − its mean.
     pub(crate) n: Vec<f64>,
     /// ln D − its mean.
@@ -34,7 +34,7 @@ pub(crate) struct Table {
     objective: Objective,
 }
 
-impl Table {
+impl ObjectiveTable {
     /// A table of (params, tokens, loss), all rows of weight one.
     pub(crate) fn new(rows: &[(f64, f64, f64)], objective: Objective) -> Self {
         let count = rows.len() as f64;
@@ -153,7 +153,7 @@ impl Table {
 }
 
 /// The objective's shape at one point.
-pub(crate) struct Shape {
+pub(crate) struct Slopes {
     /// The sum of `rho`.
     pub(crate) value: f64,
     /// Its gradient.
@@ -165,10 +165,10 @@ pub(crate) struct Shape {
     pub(crate) majorant: [[f64; 5]; 5],
 }
 
-impl Table {
+impl ObjectiveTable {
     /// Value, gradient, Hessian and majorant in one pass over the rows.
-    pub(crate) fn shape(&self, theta: &Theta) -> Shape {
-        let mut shape = Shape {
+    pub(crate) fn shape(&self, theta: &Theta) -> Slopes {
+        let mut shape = Slopes {
             value: 0.0,
             gradient: [0.0; 5],
             hessian: [[0.0; 5]; 5],

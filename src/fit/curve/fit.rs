@@ -4,7 +4,7 @@ use super::check::{self, ROWS_MIN};
 use super::law::{Scale, Track};
 use super::path::Path;
 use super::predict::{NOT_IDENTIFIED, losses, scored};
-use super::search::{Minimum, Problem};
+use super::search::{CurveMinimum, Problem};
 use super::{Curve, CurveFit, CurvePoint, Law, RatePoint, Refusal, Schedule, Status, Warning};
 
 /// Above this many rows a curve is averaged: the noise of single rows costs time and tells nothing.
@@ -142,7 +142,7 @@ fn thinned(checked: &Checked<'_>) -> Schedule {
 }
 
 /// What the reader of a fit must know.
-fn warnings(minimum: &Minimum, law: Law, limits: &[(f64, f64)], different: &[&Checked<'_>]) -> Vec<Warning> {
+fn warnings(minimum: &CurveMinimum, law: Law, limits: &[(f64, f64)], different: &[&Checked<'_>]) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let decays = different.iter().any(|c| c.path.decays());
     let identified = different.len() >= 2 && decays;

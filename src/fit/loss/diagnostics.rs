@@ -2,24 +2,24 @@
 //!
 //! Refuses to change any number.
 
-use crate::fit::chinchilla::Status;
-use crate::fit::core::Core;
-use crate::fit::hold_out::HoldOutReport;
-use crate::fit::loss_fit::Widening;
-use crate::fit::loss_law::HoldOut;
-use crate::fit::outliers::Outliers;
+use crate::fit::loss::bootstrap_intervals::ParameterDraws;
+use crate::fit::loss::chinchilla::Status;
+use crate::fit::loss::hold_out::HoldOutReport;
+use crate::fit::loss::loss_fit::Widening;
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::loss::outliers::Outliers;
+use crate::fit::loss::point_fit::FittedConstants;
+use crate::fit::numeric::statistics;
 use crate::fit::refusal::Refusal;
-use crate::fit::spread::Spread;
-use crate::fit::statistics;
 use crate::fit::{Estimate, Warning};
 use std::collections::BTreeMap;
 
 /// What is judged.
-pub(crate) struct Judged<'a> {
+pub(crate) struct Diagnosed<'a> {
     /// The fit.
-    pub(crate) core: &'a Core,
+    pub(crate) core: &'a FittedConstants,
     /// Its draws.
-    pub(crate) spread: &'a Spread,
+    pub(crate) spread: &'a ParameterDraws,
     /// Its constants with their intervals.
     pub(crate) parameters: &'a BTreeMap<String, Estimate>,
     /// What was to be held out.
@@ -42,7 +42,7 @@ const POOR_FIT: f64 = 0.03;
 const LACK_OF_FIT_LEVEL: f64 = 0.01;
 
 /// What the solver found.
-pub(crate) fn status(core: &Core, parameters: &BTreeMap<String, Estimate>) -> Status {
+pub(crate) fn status(core: &FittedConstants, parameters: &BTreeMap<String, Estimate>) -> Status {
     if span(&parameters["alpha"]).max(span(&parameters["beta"])) > FLAT_FACTOR {
         Status::Flat
     } else if core.without_irreducible_loss() {
@@ -58,7 +58,7 @@ fn span(estimate: &Estimate) -> f64 {
 }
 
 /// All warnings.
-pub(crate) fn warnings(judged: &Judged<'_>) -> Vec<Warning> {
+pub(crate) fn warnings(judged: &Diagnosed<'_>) -> Vec<Warning> {
     [
         irreducible_loss(judged),
         exponents(judged),
@@ -74,7 +74,7 @@ pub(crate) fn warnings(judged: &Judged<'_>) -> Vec<Warning> {
     .collect()
 }
 
-fn irreducible_loss(judged: &Judged<'_>) -> Option<Warning> {
+fn irreducible_loss(judged: &Diagnosed<'_>) -> Option<Warning> {
     judged.core.without_irreducible_loss().then(|| {
         Warning::new(
             "irreducible_loss_at_zero",
@@ -84,7 +84,7 @@ fn irreducible_loss(judged: &Judged<'_>) -> Option<Warning> {
     })
 }
 
-fn exponents(judged: &Judged<'_>) -> Option<Warning> {
+fn exponents(judged: &Diagnosed<'_>) -> Option<Warning> {
     let wide: Vec<String> = ["alpha", "beta"]
         .iter()
         .map(|name| (name, &judged.parameters[*name]))
@@ -102,7 +102,7 @@ fn exponents(judged: &Judged<'_>) -> Option<Warning> {
     })
 }
 
-fn hold_out(judged: &Judged<'_>) -> Option<Warning> {
+fn hold_out(judged: &Diagnosed<'_>) -> Option<Warning> {
     let text = match (judged.checked, judged.cut) {
         (Err(refusal), _) => {
             format!("without the held-out runs there is no law to check: {refusal}")
@@ -115,7 +115,7 @@ fn hold_out(judged: &Judged<'_>) -> Option<Warning> {
     Some(Warning::new("no_hold_out", text))
 }
 
-fn unchecked(judged: &Judged<'_>) -> Option<Warning> {
+fn unchecked(judged: &Diagnosed<'_>) -> Option<Warning> {
     judged.widening.is_none().then(|| {
         Warning::new(
             "extrapolation_not_calibrated",
@@ -125,7 +125,7 @@ fn unchecked(judged: &Judged<'_>) -> Option<Warning> {
     })
 }
 
-fn poor_fit(judged: &Judged<'_>) -> Option<Warning> {
+fn poor_fit(judged: &Diagnosed<'_>) -> Option<Warning> {
     let sd = judged.spread.noise;
     (sd > POOR_FIT).then(|| {
         Warning::new(
@@ -139,7 +139,7 @@ fn poor_fit(judged: &Judged<'_>) -> Option<Warning> {
 }
 
 /// Runs far off the law, and what the exponents are without them.
-fn outliers(judged: &Judged<'_>) -> Option<Warning> {
+fn outliers(judged: &Diagnosed<'_>) -> Option<Warning> {
     let found = judged.outliers?;
     let with = &judged.core.law;
     let without = match &found.without {
@@ -160,7 +160,7 @@ fn outliers(judged: &Judged<'_>) -> Option<Warning> {
 }
 
 /// Compares the scatter about the law with that of replicates (the F test of lack of fit).
-fn lack_of_fit(judged: &Judged<'_>) -> Option<Warning> {
+fn lack_of_fit(judged: &Diagnosed<'_>) -> Option<Warning> {
     let design = &judged.core.design;
     let mut of_configuration: Vec<Vec<f64>> = vec![Vec::new(); design.configurations];
     for (i, &c) in design.configuration.iter().enumerate() {
@@ -191,7 +191,7 @@ fn lack_of_fit(judged: &Judged<'_>) -> Option<Warning> {
     })
 }
 
-fn draws_lost(judged: &Judged<'_>) -> Option<Warning> {
+fn draws_lost(judged: &Diagnosed<'_>) -> Option<Warning> {
     let lost = judged.spread.lost;
     (lost > 0).then(|| {
         Warning::new(

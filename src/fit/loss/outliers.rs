@@ -2,12 +2,12 @@
 //!
 //! Refuses to leave anything out of the fit that is printed.
 
-use crate::fit::chinchilla::{Law, Objective};
-use crate::fit::core::Core;
 use crate::fit::design::Design;
+use crate::fit::loss::bootstrap_intervals::{CONFIGURATIONS_TO_RESAMPLE, DrawOptions};
+use crate::fit::loss::chinchilla::{Law, Objective};
+use crate::fit::loss::point_fit::FittedConstants;
+use crate::fit::numeric::statistics;
 use crate::fit::refusal::Refusal;
-use crate::fit::spread::{CONFIGURATIONS_TO_RESAMPLE, DrawOptions};
-use crate::fit::statistics;
 
 /// What lies far off, and what the fit would be without it.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ const SUSPECT_SHARE_MAX: f64 = 0.1;
 const DRAWS: usize = 300;
 
 /// Finds outliers; `None` without any, and for few configurations, where a law bends to each.
-pub(crate) fn find(core: &Core, draws: DrawOptions) -> Option<Outliers> {
+pub(crate) fn find(core: &FittedConstants, draws: DrawOptions) -> Option<Outliers> {
     if core.design.configurations < CONFIGURATIONS_TO_RESAMPLE {
         return None;
     }
@@ -38,7 +38,7 @@ pub(crate) fn find(core: &Core, draws: DrawOptions) -> Option<Outliers> {
     let (_, se_alpha) = spread.interval(clean.law.alpha, |c| c.alpha)?;
     let (_, se_beta) = spread.interval(clean.law.beta, |c| c.beta)?;
     while let Some(mildest) = suspects.pop() {
-        let Ok(with) = Core::new(without(&core.design, &suspects), Objective::Huber) else {
+        let Ok(with) = FittedConstants::new(without(&core.design, &suspects), Objective::Huber) else {
             suspects.push(mildest);
             break;
         };
@@ -57,17 +57,17 @@ pub(crate) fn find(core: &Core, draws: DrawOptions) -> Option<Outliers> {
     suspects.sort_unstable();
     Some(Outliers {
         labels: suspects.iter().map(|&i| core.design.rows[i].label.clone()).collect(),
-        without: Core::new(without(&core.design, &suspects), core.table.objective()).map(|rest| rest.law),
+        without: FittedConstants::new(without(&core.design, &suspects), core.table.objective()).map(|rest| rest.law),
     })
 }
 
 /// Takes the worst run out until none is suspect: the clean fit, and the suspects with the worst first; `None`
 /// without suspects, or when they are too many or without them there is no law.
-fn peel(core: &Core) -> Option<(Core, Vec<usize>)> {
+fn peel(core: &FittedConstants) -> Option<(FittedConstants, Vec<usize>)> {
     let mut suspects: Vec<usize> = Vec::new();
     loop {
         let rest: Vec<usize> = (0..core.design.rows.len()).filter(|i| !suspects.contains(i)).collect();
-        let fit = Core::new(without(&core.design, &suspects), Objective::Huber).ok()?;
+        let fit = FittedConstants::new(without(&core.design, &suspects), Objective::Huber).ok()?;
         let off: Vec<f64> = (0..rest.len()).map(|i| fit.log_residual(i).abs()).collect();
         // The median of |x| is 0.6745 standard deviations of a normal variable.
         let sd = 1.4826 * statistics::quantile(&statistics::sorted(off.clone()), 0.5)?;

@@ -2,13 +2,13 @@
 //!
 //! The printed fit, the hold-out's fit and every rolled one are this. Refuses to know which it is.
 
-use crate::fit::chinchilla::{EXPONENT_RANGE, Law, Objective};
 use crate::fit::design::Design;
-use crate::fit::loss_fit::{Predictor, Range, Widening};
+use crate::fit::loss::bootstrap_intervals::{DrawOptions, ParameterDraws};
+use crate::fit::loss::chinchilla::{EXPONENT_RANGE, Law, Objective};
+use crate::fit::loss::loss_fit::{Predictor, Range, Widening};
+use crate::fit::loss::objective::{ALPHA, BETA, E, ObjectiveTable};
+use crate::fit::loss::solver::{self, Minimum};
 use crate::fit::refusal::Refusal;
-use crate::fit::solver::{self, Minimum};
-use crate::fit::spread::{DrawOptions, Spread};
-use crate::fit::table::{ALPHA, BETA, E, Table};
 
 /// Below this share of the loss on every row a term is not there.
 const TERM_SHARE_MIN: f64 = 1e-4;
@@ -17,18 +17,18 @@ const DISTINCTNESS_MIN: f64 = 1e-11;
 
 /// A design with its constants.
 #[derive(Debug, Clone)]
-pub(crate) struct Core {
+pub(crate) struct FittedConstants {
     /// The rows.
     pub(crate) design: Design,
     /// The same for the solver.
-    pub(crate) table: Table,
+    pub(crate) table: ObjectiveTable,
     /// What the solver found.
     pub(crate) minimum: Minimum,
     /// The constants.
     pub(crate) law: Law,
 }
 
-impl Core {
+impl FittedConstants {
     /// Fits a design.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl Core {
             .iter()
             .map(|row| (row.params, row.tokens, row.loss))
             .collect();
-        let table = Table::new(&rows, objective);
+        let table = ObjectiveTable::new(&rows, objective);
         let minimum = solver::minimise(&table).ok_or(Refusal::NotFinished { left_out: 0 })?;
         let core = Self {
             law: table.law(&minimum.theta),
@@ -55,8 +55,8 @@ impl Core {
     }
 
     /// Draws of the constants.
-    pub(crate) fn spread(&self, options: DrawOptions) -> Spread {
-        Spread::new(&self.design, &self.table, &self.minimum, options)
+    pub(crate) fn spread(&self, options: DrawOptions) -> ParameterDraws {
+        ParameterDraws::new(&self.design, &self.table, &self.minimum, options)
     }
 
     /// Whether the irreducible loss is at its limit of zero.
@@ -65,7 +65,7 @@ impl Core {
     }
 
     /// What predicts from this fit and its draws.
-    pub(crate) fn predictor<'a>(&self, spread: &'a Spread, widening: Option<Widening>) -> Predictor<'a> {
+    pub(crate) fn predictor<'a>(&self, spread: &'a ParameterDraws, widening: Option<Widening>) -> Predictor<'a> {
         Predictor {
             law: self.law,
             draws: &spread.draws,
@@ -109,7 +109,7 @@ impl Core {
 }
 
 /// Refuses what the solver came back with when it is no minimum that the data mean.
-fn check_minimum(table: &Table, minimum: &Minimum) -> Result<(), Refusal> {
+fn check_minimum(table: &ObjectiveTable, minimum: &Minimum) -> Result<(), Refusal> {
     let (size, data) = table.largest_shares(&minimum.theta);
     for (what, share) in [("size", size), ("tokens", data)] {
         if share < TERM_SHARE_MIN {

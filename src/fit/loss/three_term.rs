@@ -8,9 +8,9 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::bootstrap::{self, Draws};
 use crate::fit::design::distinct;
-use crate::fit::linear::{self, Normal};
+use crate::fit::numeric::bootstrap::{self, Draws};
+use crate::fit::numeric::linear_algebra::{self, Normal};
 use crate::fit::observation::{Observation, same_budget};
 use crate::fit::refusal::Refusal;
 use crate::fit::{Estimate, Warning};
@@ -200,7 +200,7 @@ fn starts(rows: &[Row]) -> Vec<Theta> {
                     let term = |i: usize| (-exponents[i] * row.x[i]).exp();
                     normal.add_row(&[1.0, term(0), term(1), term(2)], row.loss, 1.0);
                 }
-                let [e, a, b, g] = linear::non_negative(&normal.gram, &normal.rhs);
+                let [e, a, b, g] = linear_algebra::non_negative(&normal.gram, &normal.rhs);
                 // A term that is not there has no exponent; a trace of it keeps the descent free to find one.
                 let ln = |size: f64| size.max(1e-3).ln();
                 let theta = [e, ln(a), ln(b), ln(g), alpha.ln(), beta.ln(), gamma.ln()];
@@ -312,5 +312,4 @@ fn law(rows: &[Row], centre: &[f64; 3], theta: &Theta, drawn: &[Theta]) -> Three
 }
 
 #[cfg(test)]
-#[path = "three_term_tests.rs"]
 mod tests;

@@ -5,12 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
-use crate::fit::bootstrap;
-use crate::fit::linear;
+use crate::fit::numeric::bootstrap;
+use crate::fit::numeric::linear_algebra;
 
 /// y = exp(level)·(x / exp(centre))^exponent.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Line {
+pub(crate) struct LogLine {
     /// The mean of ln x.
     centre: f64,
     /// ln y there.
@@ -34,7 +34,7 @@ pub struct Power {
     dof: f64,
 }
 
-impl Line {
+impl LogLine {
     /// The line through (ln x, ln y), each with a weight; `None` unless x takes two values.
     pub(crate) fn through(points: &[(f64, f64, f64)]) -> Option<Self> {
         let sum = |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|&(x, y, w)| w * of(x, y)).sum::<f64>();
@@ -58,7 +58,7 @@ impl Line {
         [draw.at(self.centre), draw.exponent]
     }
 
-    /// The power law, with the covariance of its [`Line::constants_of`].
+    /// The power law, with the covariance of its [`LogLine::constants_of`].
     pub(crate) fn power(&self, covariance: Option<[[f64; 2]; 2]>, dof: f64) -> Power {
         Power {
             c: self.at(0.0).exp(),
@@ -75,7 +75,9 @@ impl Power {
     pub fn at(&self, x: f64) -> Estimate {
         let off = [1.0, x.ln() - self.centre[0]];
         let ln_value = self.centre[1] + self.exponent.value * off[1];
-        let variance = self.covariance.map(|matrix| linear::quadratic_form(&matrix, &off));
+        let variance = self
+            .covariance
+            .map(|matrix| linear_algebra::quadratic_form(&matrix, &off));
         bootstrap::exponential(bootstrap::estimate(ln_value, variance, self.dof))
     }
 }
@@ -87,13 +89,13 @@ mod tests {
     #[test]
     fn a_power_law_is_a_line() {
         let points = [1.0, 2.0, 5.0].map(|x: f64| (x.ln(), (3.0 * x.powf(0.4)).ln(), x));
-        let line = Line::through(&points).unwrap();
+        let line = LogLine::through(&points).unwrap();
         let power = line.power(Some([[0.01, 0.0], [0.0, 0.04]]), 1e6);
         assert!((power.c - 3.0).abs() < 1e-12 && (power.exponent.value - 0.4).abs() < 1e-12);
         assert!((power.exponent.se.unwrap() - 0.2).abs() < 1e-12);
         let far = power.at(100.0);
         assert!((far.value - 3.0 * 100f64.powf(0.4)).abs() < 1e-9);
         assert!(far.ci95.unwrap()[0] < far.value);
-        assert_eq!(Line::through(&[(1.0, 1.0, 1.0)]), None);
+        assert_eq!(LogLine::through(&[(1.0, 1.0, 1.0)]), None);
     }
 }

@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::fit::Estimate;
-use crate::fit::statistics;
+use crate::fit::numeric::statistics;
 
 /// What to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

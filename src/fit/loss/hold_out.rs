@@ -5,15 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::chinchilla::Objective;
-use crate::fit::core::Core;
 use crate::fit::design::{Design, SAME_SIZE, distinct};
-use crate::fit::loss_fit::Widening;
-use crate::fit::loss_law::HoldOut;
+use crate::fit::loss::bootstrap_intervals::DrawOptions;
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::loss_fit::Widening;
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::loss::point_fit::FittedConstants;
+use crate::fit::numeric::statistics;
 use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
-use crate::fit::spread::DrawOptions;
-use crate::fit::statistics;
 
 /// Along which variable runs are held out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,7 @@ pub(crate) fn check(
     if held.is_empty() {
         return Ok(None);
     }
-    let core = Core::new(design.subset(|row| axis.of(row) <= limit), objective)?;
+    let core = FittedConstants::new(design.subset(|row| axis.of(row) <= limit), objective)?;
     let draws = DrawOptions {
         count: draws.count.min(DRAWS_CHECK),
         ..draws
@@ -188,7 +188,7 @@ pub(crate) fn roll_forward(design: &Design, objective: Objective, axis: Axis, dr
     let mut rolled_fits: u32 = 0;
     for limit in cuts(design, axis) {
         let below = design.subset(|row| axis.of(row) < limit);
-        let Ok(core) = Core::new(below, objective) else {
+        let Ok(core) = FittedConstants::new(below, objective) else {
             continue;
         };
         let spread = core.spread(DrawOptions {

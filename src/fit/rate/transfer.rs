@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
 use crate::fit::design::distinct;
-use crate::fit::learning_rate::{Drifting, drift};
+use crate::fit::rate::learning_rate::{Drifting, drift};
 
 /// A learning rate that is off by this factor costs little: a grid's own step is wider.
 pub const TOLERANCE: f64 = 1.5;

@@ -7,10 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Warning;
-use crate::fit::bootstrap::{self, Draws};
-use crate::fit::curve::Curve;
 use crate::fit::design::distinct;
-use crate::fit::line::{Line, Power};
+use crate::fit::numeric::akima::Akima;
+use crate::fit::numeric::bootstrap::{self, Draws};
+use crate::fit::numeric::power_law::{LogLine, Power};
 use crate::fit::refusal::Refusal;
 
 /// Budgets within this share are one: whole steps round them.
@@ -45,14 +45,14 @@ pub struct Profile {
     /// Parameters and mean loss, from small to large.
     pub points: Vec<(f64, f64)>,
     /// The lowest point, where it lies between two higher ones.
-    pub best: Option<Minimum>,
+    pub best: Option<ComputeMinimum>,
     /// Why there is none.
     pub left_out: Option<String>,
 }
 
 /// The lowest point of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Minimum {
+pub struct ComputeMinimum {
     /// Parameters.
     pub params: f64,
     /// Tokens.
@@ -113,7 +113,7 @@ pub fn fit(runs: &[BudgetRun], draws: Draws) -> Result<IsoflopFit, Refusal> {
     if profiles.len() < BUDGETS_MIN {
         return Err(Refusal::TooFewBudgets { found: profiles.len() });
     }
-    let best: Vec<(f64, Minimum)> = profiles
+    let best: Vec<(f64, ComputeMinimum)> = profiles
         .iter()
         .filter_map(|profile| Some((profile.flops, profile.best?)))
         .collect();
@@ -124,7 +124,7 @@ pub fn fit(runs: &[BudgetRun], draws: Draws) -> Result<IsoflopFit, Refusal> {
     if best.len() < BUDGETS_MIN {
         return Err(refusal);
     }
-    let power = |of: fn(&Minimum) -> f64| power(&best, of, draws);
+    let power = |of: fn(&ComputeMinimum) -> f64| power(&best, of, draws);
     let (Some(params), Some(tokens)) = (power(|minimum| minimum.params), power(|minimum| minimum.tokens)) else {
         return Err(refusal);
     };
@@ -213,7 +213,7 @@ fn profile(mut runs: Vec<&BudgetRun>) -> Profile {
 }
 
 /// The lowest point of a curve through the points, between the neighbours of the lowest of them.
-fn minimum(points: &[[f64; 3]]) -> Result<Minimum, &'static str> {
+fn minimum(points: &[[f64; 3]]) -> Result<ComputeMinimum, &'static str> {
     let level = "the profile has no single lowest point";
     if points.len() < SIZES_MIN {
         return Err("fewer than three sizes were run at this budget");
@@ -227,9 +227,9 @@ fn minimum(points: &[[f64; 3]]) -> Result<Minimum, &'static str> {
     if lowest + 1 == points.len() {
         return Err("the largest size does best: larger ones are missing");
     }
-    let curve = |of: usize| Curve::through(points.iter().map(|point| (point[0], point[of])).collect()).ok_or(level);
+    let curve = |of: usize| Akima::through(points.iter().map(|point| (point[0], point[of])).collect()).ok_or(level);
     let (x, y) = curve(2)?.lowest_between(lowest - 1, lowest + 1).ok_or(level)?;
-    Ok(Minimum {
+    Ok(ComputeMinimum {
         params: x.exp(),
         tokens: curve(1)?.value(x).ok_or(level)?.exp(),
         loss: y.exp(),
@@ -238,7 +238,7 @@ fn minimum(points: &[[f64; 3]]) -> Result<Minimum, &'static str> {
 
 /// The power law of one coordinate of the minima in compute. Every budget counts alike: the scatter about the line is
 /// that of the law and of the grids more than of the noise of a loss.
-fn power(best: &[(f64, Minimum)], of: fn(&Minimum) -> f64, draws: Draws) -> Option<Power> {
+fn power(best: &[(f64, ComputeMinimum)], of: fn(&ComputeMinimum) -> f64, draws: Draws) -> Option<Power> {
     let points: Vec<(f64, f64)> = best
         .iter()
         .map(|(flops, minimum)| (flops.ln(), of(minimum).ln()))
@@ -249,7 +249,7 @@ fn power(best: &[(f64, Minimum)], of: fn(&Minimum) -> f64, draws: Draws) -> Opti
             .zip(times)
             .map(|(&(x, y), &times)| (x, y, times))
             .collect();
-        Line::through(&points)
+        LogLine::through(&points)
     };
     let line = weighted(&vec![1.0; points.len()])?;
     let drawn = draws.resample(points.len(), |times| Some(line.constants_of(&weighted(times)?)));
@@ -261,5 +261,4 @@ fn power(best: &[(f64, Minimum)], of: fn(&Minimum) -> f64, draws: Draws) -> Opti
 }
 
 #[cfg(test)]
-#[path = "isoflop_tests.rs"]
 mod tests;
