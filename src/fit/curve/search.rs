@@ -8,6 +8,14 @@
 
 use super::Law;
 use super::law::{self, Linear, Scale, Track};
+use crate::fit::numeric::descent::next_damping;
+use crate::fit::numeric::linear_algebra::{non_negative, solve_free};
+
+/// Constants of the larger law: three that are linear, four that are not. The smaller law's last two stay at zero.
+const CONSTANTS: usize = 7;
+
+/// The linear constants, then those of the shape.
+type Theta = [f64; CONSTANTS];
 
 /// Where the Huber loss turns from square to linear, in log loss.
 pub(super) const HUBER_DELTA: f64 = 1e-3;
@@ -164,8 +172,8 @@ impl Problem {
         let mut rows: Vec<(f64, f64)> = self.losses.iter().map(|&loss| (0.0, loss)).collect();
         let mut linear = [0.0; 3];
         for _ in 0..REWEIGHTINGS {
-            let mut gram = vec![vec![0.0; 3]; 3];
-            let mut rhs = vec![0.0; 3];
+            let mut gram = [[0.0; 3]; 3];
+            let mut rhs = [0.0; 3];
             for (i, &(r, p)) in rows.iter().enumerate() {
                 let row = [1.0, columns.power[i], -columns.drop[i]];
                 let weight = (HUBER_DELTA / r.abs().max(HUBER_DELTA)) / (p * p);
@@ -185,7 +193,10 @@ impl Problem {
     /// The search from a start: at most so many steps, until the next would gain less than a share of the objective.
     fn descend(&self, start: &CurveMinimum, (steps, tolerance): (u32, f64)) -> CurveMinimum {
         let limits = self.limits();
-        let mut x: Vec<f64> = start.linear.iter().chain(&start.shape).copied().collect();
+        let mut x = [0.0; CONSTANTS];
+        for (x, start) in x.iter_mut().zip(start.linear.iter().chain(&start.shape)) {
+            *x = *start;
+        }
         let mut here = self.slope(&x);
         let exact = 1e-28 * self.losses.len() as f64;
         let (mut damping, mut converged) = (1e-3, false);
@@ -198,22 +209,14 @@ impl Problem {
                 converged = true;
                 break;
             }
-            let moved = x.iter().zip(&change).zip(&limits);
-            let candidate: Vec<f64> = moved
-                .map(|((x, step), limit)| (x + step).clamp(limit.0, limit.1))
-                .collect();
+            let candidate: Theta = std::array::from_fn(|j| (x[j] + change[j]).clamp(limits[j].0, limits[j].1));
             let value = self.value(&candidate);
             let kept = (here.value - value) / gain;
             if value < here.value {
                 x = candidate;
                 here = self.slope(&x);
             }
-            damping = match kept {
-                k if k > 0.75 => (damping * 0.1).max(1e-12),
-                k if k > 0.25 => damping,
-                k if k > 0.0 => damping * 3.0,
-                _ => damping * 8.0,
-            };
+            damping = next_damping(damping, kept);
             if damping > 1e12 {
                 // No descent is left at this precision.
                 converged = gain <= 1e-6 * here.value;
@@ -222,21 +225,30 @@ impl Problem {
         }
         CurveMinimum {
             linear: [x[0], x[1], x[2]],
-            shape: x[3..].to_vec(),
+            shape: self.shape(&x).to_vec(),
             value: here.value,
             anchored: self.anchored(&x[3..]),
             converged,
         }
     }
 
-    /// Limits of all constants: the linear ones are not negative.
-    fn limits(&self) -> Vec<(f64, f64)> {
-        let linear = std::iter::repeat_n((0.0, f64::INFINITY), 3);
-        linear.chain(self.law.limits(self.scale, self.steps)).collect()
+    /// The constants that are not linear, as in [`Law::limits`].
+    fn shape<'a>(&self, x: &'a Theta) -> &'a [f64] {
+        &x[3..3 + self.law.shape_names().len()]
     }
 
-    fn value(&self, x: &[f64]) -> f64 {
-        let rows = self.residuals(&[x[0], x[1], x[2]], &self.columns(&x[3..]));
+    /// Limits of all constants: the linear ones are not negative.
+    fn limits(&self) -> [(f64, f64); CONSTANTS] {
+        let mut limits = [(0.0, 0.0); CONSTANTS];
+        limits[..3].fill((0.0, f64::INFINITY));
+        for (limit, known) in limits[3..].iter_mut().zip(self.law.limits(self.scale, self.steps)) {
+            *limit = known;
+        }
+        limits
+    }
+
+    fn value(&self, x: &Theta) -> f64 {
+        let rows = self.residuals(&[x[0], x[1], x[2]], &self.columns(self.shape(x)));
         rows.iter().map(|&(r, _)| huber(r)).sum::<f64>() + self.anchored(&x[3..])
     }
 
@@ -249,30 +261,35 @@ impl Problem {
     }
 
     /// The objective with its gradient and Gauss' and Newton's curvature.
-    fn slope(&self, x: &[f64]) -> Slope {
+    fn slope(&self, x: &Theta) -> Slope {
         const NUDGE: f64 = 1e-6;
-        let columns = self.columns(&x[3..]);
+        let shape = self.shape(x);
+        let columns = self.columns(shape);
         let rows = self.residuals(&[x[0], x[1], x[2]], &columns);
-        let nudged: Vec<Vec<f64>> = (4..x.len())
+        let nudged: Vec<Vec<f64>> = (1..shape.len())
             .map(|j| {
-                let mut shape = x[4..].to_vec();
-                shape[j - 4] += NUDGE;
-                self.drops(&shape)
+                let mut there = shape[1..].to_vec();
+                there[j - 1] += NUDGE;
+                self.drops(&there)
             })
             .collect();
-        let (alpha, size) = (x[3].exp(), x.len());
-        let mut slope = Slope::flat(size);
+        let alpha = x[3].exp();
+        let mut slope = Slope::flat();
         let areas = self.tracks.iter().flat_map(Track::rows).map(|row| row.area);
         for (i, (area, &(r, p))) in areas.zip(&rows).enumerate() {
             let (power, drop) = (columns.power[i], columns.drop[i]);
-            let mut row = vec![1.0, power, -drop, -alpha * x[1] * power * (area / self.scale.area).ln()];
-            row.extend(nudged.iter().map(|there| x[2] * (drop - there[i]) / NUDGE));
+            let mut row = [0.0; CONSTANTS];
+            row[..3].copy_from_slice(&[1.0, power, -drop]);
+            row[3] = -alpha * x[1] * power * (area / self.scale.area).ln();
+            for (slot, there) in row[4..].iter_mut().zip(&nudged) {
+                *slot = x[2] * (drop - there[i]) / NUDGE;
+            }
             let root = (2.0 * huber(r)).sqrt();
             let bend = if root <= HUBER_DELTA { 1.0 } else { HUBER_DELTA / root };
             slope.add(&row, root.copysign(r), bend / p);
         }
         for anchor in self.law.anchors() {
-            let mut row = vec![0.0; size];
+            let mut row = [0.0; CONSTANTS];
             row[3 + anchor.constant] = 1.0;
             let factor = (2.0 * self.anchoring).sqrt() / anchor.sd;
             slope.add(&row, factor * (x[3 + anchor.constant] - anchor.at), factor);
@@ -285,25 +302,26 @@ impl Problem {
 /// The objective around a place.
 struct Slope {
     value: f64,
-    gradient: Vec<f64>,
-    bend: Vec<Vec<f64>>,
+    gradient: Theta,
+    bend: [[f64; CONSTANTS]; CONSTANTS],
 }
 
 impl Slope {
-    fn flat(size: usize) -> Self {
+    fn flat() -> Self {
         Self {
             value: 0.0,
-            gradient: vec![0.0; size],
-            bend: vec![vec![0.0; size]; size],
+            gradient: [0.0; CONSTANTS],
+            bend: [[0.0; CONSTANTS]; CONSTANTS],
         }
     }
 
     /// Adds a row: its residual, and how the prediction moves with each constant, times `factor`.
-    fn add(&mut self, row: &[f64], residual: f64, factor: f64) {
-        for j in 0..row.len() {
+    fn add(&mut self, row: &Theta, residual: f64, factor: f64) {
+        for j in 0..CONSTANTS {
             self.gradient[j] += residual * factor * row[j];
-            for k in 0..=j {
-                self.bend[j][k] += factor * factor * row[j] * row[k];
+            for k in 0..CONSTANTS {
+                // One order of the product on both sides of the diagonal.
+                self.bend[j][k] += factor * factor * row[j.max(k)] * row[j.min(k)];
             }
         }
     }
@@ -311,29 +329,20 @@ impl Slope {
 
 /// The damped step within the limits and what it promises. A constant that is at its limit and would leave it, or
 /// that no row knows, stays.
-fn step(slope: &Slope, damping: f64, x: &[f64], limits: &[(f64, f64)]) -> Option<(Vec<f64>, f64)> {
-    let free: Vec<usize> = (0..x.len())
-        .filter(|&j| {
-            let held =
-                (x[j] <= limits[j].0 && slope.gradient[j] >= 0.0) || (x[j] >= limits[j].1 && slope.gradient[j] <= 0.0);
-            !held && slope.bend[j][j] > 0.0
-        })
-        .collect();
-    let bend = |j: usize, k: usize| slope.bend[j.max(k)][j.min(k)];
-    let damped = |&j: &usize| {
-        let entry = |&k: &usize| bend(j, k) * if j == k { 1.0 + damping } else { 1.0 };
-        free.iter().map(entry).collect::<Vec<f64>>()
-    };
-    let matrix: Vec<Vec<f64>> = free.iter().map(damped).collect();
-    let rhs: Vec<f64> = free.iter().map(|&j| -slope.gradient[j]).collect();
-    let solved = solve(&matrix, &rhs)?;
-    let mut change = vec![0.0; x.len()];
-    for (&j, &value) in free.iter().zip(&solved) {
-        change[j] = value;
+fn step(slope: &Slope, damping: f64, x: &Theta, limits: &[(f64, f64); CONSTANTS]) -> Option<(Theta, f64)> {
+    let free = std::array::from_fn(|j| {
+        let held =
+            (x[j] <= limits[j].0 && slope.gradient[j] >= 0.0) || (x[j] >= limits[j].1 && slope.gradient[j] <= 0.0);
+        !held && slope.bend[j][j] > 0.0
+    });
+    let mut damped = slope.bend;
+    for (j, row) in damped.iter_mut().enumerate() {
+        row[j] *= 1.0 + damping;
     }
-    let gain = (0..x.len())
+    let change = solve_free(&damped, &slope.gradient.map(|g| -g), &free)?;
+    let gain = (0..CONSTANTS)
         .map(|j| {
-            let bent: f64 = (0..x.len()).map(|k| bend(j, k) * change[k]).sum();
+            let bent: f64 = (0..CONSTANTS).map(|k| slope.bend[j][k] * change[k]).sum();
             -change[j] * (slope.gradient[j] + 0.5 * bent)
         })
         .sum();
@@ -348,68 +357,4 @@ fn huber(r: f64) -> f64 {
     } else {
         HUBER_DELTA * (size - 0.5 * HUBER_DELTA)
     }
-}
-
-/// The minimum of `½ x·gram·x − rhs·x` over three unknowns that are not negative: the best of all that set some to
-/// zero. It is the only one, so the first choice that sets none to zero ends the search when it qualifies.
-fn non_negative(gram: &[Vec<f64>], rhs: &[f64]) -> Linear {
-    const CHOICES: [&[usize]; 7] = [&[0, 1, 2], &[0, 1], &[0, 2], &[1, 2], &[0], &[1], &[2]];
-    let mut best = ([0.0; 3], 0.0);
-    for choice in CHOICES {
-        let matrix: Vec<Vec<f64>> = choice
-            .iter()
-            .map(|&j| choice.iter().map(|&k| gram[j][k]).collect())
-            .collect();
-        let target: Vec<f64> = choice.iter().map(|&j| rhs[j]).collect();
-        let Some(solved) = solve(&matrix, &target).filter(|x| x.iter().all(|v| *v >= 0.0)) else {
-            continue;
-        };
-        // At a minimum the quadratic form is half the linear one.
-        let value = -0.5 * solved.iter().zip(&target).map(|(x, t)| x * t).sum::<f64>();
-        if value < best.1 {
-            let mut x = [0.0; 3];
-            for (&j, &v) in choice.iter().zip(&solved) {
-                x[j] = v;
-            }
-            best = (x, value);
-        }
-        if choice.len() == 3 {
-            break;
-        }
-    }
-    best.0
-}
-
-/// Solves a symmetric positive definite system by Cholesky's factorisation, after scaling the diagonal to one;
-/// `None` when it is not one.
-fn solve(matrix: &[Vec<f64>], rhs: &[f64]) -> Option<Vec<f64>> {
-    let size = rhs.len();
-    let scale: Vec<f64> = (0..size).map(|i| 1.0 / matrix[i][i].sqrt()).collect();
-    if scale.iter().any(|s| !s.is_finite()) {
-        return None;
-    }
-    let mut factor = vec![vec![0.0; size]; size];
-    for i in 0..size {
-        for j in 0..=i {
-            let known: f64 = (0..j).map(|k| factor[i][k] * factor[j][k]).sum();
-            let rest = matrix[i][j] * scale[i] * scale[j] - known;
-            factor[i][j] = if i != j {
-                rest / factor[j][j]
-            } else if rest > 1e-14 {
-                rest.sqrt()
-            } else {
-                return None;
-            };
-        }
-    }
-    let mut x = vec![0.0; size];
-    for i in 0..size {
-        let known: f64 = (0..i).map(|j| factor[i][j] * x[j]).sum();
-        x[i] = (rhs[i] * scale[i] - known) / factor[i][i];
-    }
-    for i in (0..size).rev() {
-        let known: f64 = (i + 1..size).map(|j| factor[j][i] * x[j]).sum();
-        x[i] = (x[i] - known) / factor[i][i];
-    }
-    Some(x.iter().zip(&scale).map(|(x, s)| x * s).collect())
 }

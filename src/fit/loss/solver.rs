@@ -5,6 +5,7 @@
 
 use crate::fit::loss::chinchilla::{HUBER_DELTA, Objective};
 use crate::fit::loss::objective::{ObjectiveTable, Slopes, Theta};
+use crate::fit::numeric::descent::next_damping;
 use crate::fit::numeric::linear_algebra;
 
 /// A minimum, or where the search for one ended.
@@ -85,19 +86,6 @@ const DAMPING_MAX: f64 = 1e12;
 /// The place after a step, kept within the limits against rounding.
 fn moved_within(theta: &Theta, change: &Theta, limits: &[(f64, f64); 5]) -> Theta {
     std::array::from_fn(|j| (theta[j] + change[j]).clamp(limits[j].0, limits[j].1))
-}
-
-/// Less damping where the model kept its promise, more where it did not (`kept`: what came of the promised gain).
-fn next_damping(damping: f64, kept: f64) -> f64 {
-    if kept > 0.75 {
-        (damping * 0.1).max(1e-12)
-    } else if kept > 0.25 {
-        damping
-    } else if kept > 0.0 {
-        damping * 3.0
-    } else {
-        damping * 8.0
-    }
 }
 
 /// The damped step and its promise: Newton's where the surface is bowl-shaped, else that of the majorant.

@@ -1,4 +1,4 @@
-//! Small dense linear algebra: positive definite systems and non-negative least squares of three columns.
+//! Small dense linear algebra: positive definite systems and non-negative least squares.
 //!
 //! Refuses to know what the matrices mean.
 
@@ -19,6 +19,16 @@ pub(crate) fn solve<const K: usize>(matrix: &[[f64; K]; K], rhs: &[f64; K]) -> O
         x[i] *= scale[i];
     }
     Some(x)
+}
+
+/// [`solve`] for the unknowns that are free; the others are held at zero.
+pub(crate) fn solve_free<const K: usize>(matrix: &[[f64; K]; K], rhs: &[f64; K], free: &[bool; K]) -> Option<[f64; K]> {
+    // An unknown that is held becomes an equation of its own: x = 0.
+    let held = |i: usize, j: usize| if i == j { 1.0 } else { 0.0 };
+    let reduced =
+        std::array::from_fn(|i| std::array::from_fn(|j| if free[i] && free[j] { matrix[i][j] } else { held(i, j) }));
+    let target = std::array::from_fn(|i| if free[i] { rhs[i] } else { 0.0 });
+    solve(&reduced, &target)
 }
 
 /// The inverse of a symmetric positive definite matrix; `None` when it is not one.
@@ -128,22 +138,7 @@ pub(crate) fn non_negative<const K: usize>(gram: &[[f64; K]; K], rhs: &[f64; K])
     let mut best_gain = 0.0;
     for set in 1_u32..1 << K {
         let free: [bool; K] = std::array::from_fn(|i| set & (1 << i) != 0);
-        // An unknown that is held at zero becomes an equation of its own: x = 0.
-        let mut matrix = [[0.0; K]; K];
-        let mut target = [0.0; K];
-        for i in 0..K {
-            for j in 0..K {
-                if free[i] && free[j] {
-                    matrix[i][j] = gram[i][j];
-                }
-            }
-            if free[i] {
-                target[i] = rhs[i];
-            } else {
-                matrix[i][i] = 1.0;
-            }
-        }
-        let Some(x) = solve(&matrix, &target) else {
+        let Some(x) = solve_free(gram, rhs, &free) else {
             continue;
         };
         let gain: f64 = (0..K).map(|i| rhs[i] * x[i]).sum();

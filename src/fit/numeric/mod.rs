@@ -2,6 +2,7 @@
 
 pub(crate) mod akima;
 pub mod bootstrap;
+pub(crate) mod descent;
 pub(crate) mod linear_algebra;
 pub mod power_law;
 pub mod statistics;

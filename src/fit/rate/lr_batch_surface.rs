@@ -245,18 +245,13 @@ fn place(valley: &Normal<COLUMNS>, curvature: &[[f64; 2]; 2], free: Free) -> Opt
     });
     let mut normal = Normal::empty();
     for i in 0..PLACE {
-        if !free[i] {
-            // A number that is held at zero becomes an equation of its own.
-            normal.gram[i][i] = 1.0;
-            continue;
-        }
         normal.rhs[i] = dot(&columns[i], &rest);
-        for j in (0..PLACE).filter(|&j| free[j]) {
+        for j in 0..PLACE {
             let image: Place = std::array::from_fn(|k| dot(&valley.gram[CURVATURE + k][CURVATURE..], &columns[j]));
             normal.gram[i][j] = dot(&columns[i], &image);
         }
     }
-    normal.solve()
+    linear_algebra::solve_free(&normal.gram, &normal.rhs, &free)
 }
 
 /// The scalar product.
