@@ -4,9 +4,9 @@
 
 use crate::fit::loss::bootstrap_intervals::ParameterDraws;
 use crate::fit::loss::chinchilla::Status;
-use crate::fit::loss::hold_out::HoldOutReport;
+use crate::fit::loss::hold_out::HoldOut;
+use crate::fit::loss::loss_fit::HoldOutReport;
 use crate::fit::loss::loss_fit::Widening;
-use crate::fit::loss::loss_law::HoldOut;
 use crate::fit::loss::outliers::Outliers;
 use crate::fit::loss::point_fit::FittedConstants;
 use crate::fit::numeric::statistics;

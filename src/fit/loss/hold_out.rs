@@ -8,12 +8,25 @@ use serde::{Deserialize, Serialize};
 use crate::fit::design::{Design, SAME_SIZE, distinct};
 use crate::fit::loss::bootstrap_intervals::DrawOptions;
 use crate::fit::loss::chinchilla::Objective;
-use crate::fit::loss::loss_fit::Widening;
-use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::loss::loss_fit::{HeldOutPoint, HoldOutReport, Widening};
 use crate::fit::loss::point_fit::FittedConstants;
 use crate::fit::numeric::statistics;
 use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
+
+/// What is held out and predicted by a second fit.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum HoldOut {
+    /// The largest size (sizes within 2 % are one).
+    #[default]
+    Largest,
+    /// Nothing: there is no second fit.
+    None,
+    /// Runs of more parameters.
+    ParamsAbove(f64),
+    /// Runs of more training compute, in FLOP.
+    FlopsAbove(f64),
+}
 
 /// Along which variable runs are held out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,44 +73,6 @@ pub(crate) fn limit(hold_out: HoldOut, design: &Design) -> Option<f64> {
             Some(largest / (1.0 + SAME_SIZE))
         }
     }
-}
-
-/// How the second fit did on the runs that it had not seen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HoldOutReport {
-    /// Along which variable the runs were held out: `params` or `flops`.
-    pub by: String,
-    /// Above which value.
-    pub above: f64,
-    /// How many were held out.
-    pub n: usize,
-    /// The mean of |predicted − loss| / loss.
-    pub mean_abs_rel_error: f64,
-    /// The largest of them.
-    pub max_abs_rel_error: f64,
-    /// The share of the held-out runs inside their 95 % intervals of a new run; `None` without draws.
-    pub covered: Option<f64>,
-    /// The mean width of those intervals, relative to the loss.
-    pub mean_rel_width: Option<f64>,
-    /// Each held-out run.
-    pub points: Vec<HeldOutPoint>,
-}
-
-/// A run that the second fit had not seen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HeldOutPoint {
-    /// Which run.
-    pub label: String,
-    /// Parameters.
-    pub params: f64,
-    /// Tokens.
-    pub tokens: f64,
-    /// The loss that it had.
-    pub loss: f64,
-    /// The loss that was predicted.
-    pub predicted: f64,
-    /// The 95 % interval of a new run.
-    pub ci95_new_run: Option<[f64; 2]>,
 }
 
 /// Draws of a fit that serves the check alone.

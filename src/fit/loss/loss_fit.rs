@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::fit::design::Design;
 use crate::fit::loss::bootstrap_intervals::{Factors, interval};
 use crate::fit::loss::chinchilla::{Law, Objective, Status};
-use crate::fit::loss::hold_out::HoldOutReport;
 use crate::fit::observation::Observation;
 use crate::fit::{Estimate, Warning};
 
@@ -108,6 +107,44 @@ pub struct LossFit {
     pub residuals: Vec<Residual>,
     /// The constants of every draw.
     pub draws: Vec<Law>,
+}
+
+/// How the second fit did on the runs that it had not seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HoldOutReport {
+    /// Along which variable the runs were held out: `params` or `flops`.
+    pub by: String,
+    /// Above which value.
+    pub above: f64,
+    /// How many were held out.
+    pub n: usize,
+    /// The mean of |predicted − loss| / loss.
+    pub mean_abs_rel_error: f64,
+    /// The largest of them.
+    pub max_abs_rel_error: f64,
+    /// The share of the held-out runs inside their 95 % intervals of a new run; `None` without draws.
+    pub covered: Option<f64>,
+    /// The mean width of those intervals, relative to the loss.
+    pub mean_rel_width: Option<f64>,
+    /// Each held-out run.
+    pub points: Vec<HeldOutPoint>,
+}
+
+/// A run that the second fit had not seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOutPoint {
+    /// Which run.
+    pub label: String,
+    /// Parameters.
+    pub params: f64,
+    /// Tokens.
+    pub tokens: f64,
+    /// The loss that it had.
+    pub loss: f64,
+    /// The loss that was predicted.
+    pub predicted: f64,
+    /// The 95 % interval of a new run.
+    pub ci95_new_run: Option<[f64; 2]>,
 }
 
 /// What was minimised.

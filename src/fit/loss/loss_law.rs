@@ -12,25 +12,12 @@ use crate::fit::loss::bootstrap_intervals::{DrawOptions, ParameterDraws};
 use crate::fit::loss::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
 use crate::fit::loss::diagnostics;
 use crate::fit::loss::hold_out;
+pub use crate::fit::loss::hold_out::HoldOut;
 use crate::fit::loss::loss_fit::{LossFit, ObjectiveValue, Range, Residual};
 use crate::fit::loss::outliers;
 use crate::fit::loss::point_fit::FittedConstants;
 use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
-
-/// What is held out and predicted by a second fit.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub enum HoldOut {
-    /// The largest size (sizes within 2 % are one).
-    #[default]
-    Largest,
-    /// Nothing: there is no second fit.
-    None,
-    /// Runs of more parameters.
-    ParamsAbove(f64),
-    /// Runs of more training compute, in FLOP.
-    FlopsAbove(f64),
-}
 
 /// How to fit.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -12,7 +12,7 @@ use crate::fit::refusal::Refusal;
 
 /// Below this share of the loss on every row a term is not there.
 const TERM_SHARE_MIN: f64 = 1e-4;
-/// Law that are explained by the others to this degree cannot be told apart in double precision.
+/// Constants that are explained by the others to this degree cannot be told apart in double precision.
 const DISTINCTNESS_MIN: f64 = 1e-11;
 
 /// A design with its constants.

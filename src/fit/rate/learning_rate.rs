@@ -6,30 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::design::{SAME_SIZE, distinct};
+use crate::fit::design::distinct;
 use crate::fit::numeric::linear_algebra;
 use crate::fit::numeric::statistics;
+pub use crate::fit::rate::lr_parabola::LrRun;
 use crate::fit::rate::lr_parabola::{LrGroup, LrParabola, Noise};
-use crate::fit::rate::transfer::{self, Compared, Transfer};
+use crate::fit::rate::transfer::{self, Compared, Drifting, Transfer, drift};
 use crate::fit::refusal::Refusal;
 use crate::fit::{Estimate, Warning};
-
-/// One run at one learning rate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LrRun {
-    /// Name of the model.
-    pub model: String,
-    /// Parameters.
-    pub params: f64,
-    /// Width of the residual stream.
-    pub width: f64,
-    /// Tokens.
-    pub tokens: f64,
-    /// Peak learning rate.
-    pub lr: f64,
-    /// Final loss; none: the run diverged.
-    pub loss: Option<f64>,
-}
 
 /// The law of the best learning rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -269,14 +253,6 @@ fn constant(points: &[Point]) -> Estimate {
     rate(mean, se, count - 1.0)
 }
 
-/// A quantity over a variable, in a block of runs that are alike else; all in logarithms.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Drifting {
-    pub(crate) block: f64,
-    pub(crate) x: f64,
-    pub(crate) y: f64,
-}
-
 fn along(points: &[Point], place: impl Fn(&Point) -> (f64, f64)) -> Option<Estimate> {
     drift(drifting(points, place))
 }
@@ -300,39 +276,6 @@ fn drifting(points: &[Point], place: impl Fn(&Point) -> (f64, f64)) -> Vec<Drift
         Drifting { block, x, y: point.lr }
     };
     points.iter().map(drifting).collect()
-}
-
-/// The slope of y over x within blocks, whose levels are free: what is compared differs in x alone. `None` when no
-/// block holds two different x.
-pub(crate) fn drift(rows: impl IntoIterator<Item = Drifting>) -> Option<Estimate> {
-    let mut rows: Vec<Drifting> = rows.into_iter().collect();
-    rows.sort_by(|a, b| a.block.total_cmp(&b.block).then(a.x.total_cmp(&b.x)));
-    let (mut xx, mut xy, mut yy, mut dof) = (0.0, 0.0, 0.0, -1.0);
-    // Budgets within 2 % are one: whole steps round them.
-    for block in rows.chunk_by(|a, b| (b.block - a.block).abs() < SAME_SIZE.ln_1p()) {
-        let count = block.len() as f64;
-        let mean_x = block.iter().map(|r| r.x).sum::<f64>() / count;
-        let mean_y = block.iter().map(|r| r.y).sum::<f64>() / count;
-        for row in block {
-            xx += (row.x - mean_x).powi(2);
-            xy += (row.x - mean_x) * (row.y - mean_y);
-            yy += (row.y - mean_y).powi(2);
-        }
-        dof += count - 1.0;
-    }
-    if xx < 1e-6 {
-        return None;
-    }
-    let slope = xy / xx;
-    let se = (dof >= 1.0).then(|| ((yy - slope * xy).max(0.0) / dof / xx).sqrt());
-    Some(Estimate {
-        value: slope,
-        se,
-        ci95: se.map(|se| {
-            let half = se * statistics::t_975(dof);
-            [slope - half, slope + half]
-        }),
-    })
 }
 
 /// The power law in size and tokens by least squares on logarithms. `None` with fewer than three sizes or three

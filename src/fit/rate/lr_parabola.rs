@@ -7,7 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::numeric::linear_algebra;
 use crate::fit::numeric::statistics;
-use crate::fit::rate::learning_rate::LrRun;
+
+/// One run at one learning rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LrRun {
+    /// Name of the model.
+    pub model: String,
+    /// Parameters.
+    pub params: f64,
+    /// Width of the residual stream.
+    pub width: f64,
+    /// Tokens.
+    pub tokens: f64,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Final loss; none: the run diverged.
+    pub loss: Option<f64>,
+}
 
 /// The best learning rate of one size at one number of tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
-use crate::fit::design::distinct;
-use crate::fit::rate::learning_rate::{Drifting, drift};
+use crate::fit::design::{SAME_SIZE, distinct};
+use crate::fit::numeric::statistics;
 
 /// A learning rate that is off by this factor costs little: a grid's own step is wider.
 pub const TOLERANCE: f64 = 1.5;
@@ -58,6 +58,47 @@ pub struct Transfer {
     pub compared: Compared,
     /// By which factor the best rate changes from the smallest to the largest width.
     pub drift: Option<Estimate>,
+}
+
+/// A quantity over a variable, in a block of runs that are alike else; all in logarithms.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Drifting {
+    pub(crate) block: f64,
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+}
+
+/// The slope of y over x within blocks, whose levels are free: what is compared differs in x alone. `None` when no
+/// block holds two different x.
+pub(crate) fn drift(rows: impl IntoIterator<Item = Drifting>) -> Option<Estimate> {
+    let mut rows: Vec<Drifting> = rows.into_iter().collect();
+    rows.sort_by(|a, b| a.block.total_cmp(&b.block).then(a.x.total_cmp(&b.x)));
+    let (mut xx, mut xy, mut yy, mut dof) = (0.0, 0.0, 0.0, -1.0);
+    // Budgets within 2 % are one: whole steps round them.
+    for block in rows.chunk_by(|a, b| (b.block - a.block).abs() < SAME_SIZE.ln_1p()) {
+        let count = block.len() as f64;
+        let mean_x = block.iter().map(|r| r.x).sum::<f64>() / count;
+        let mean_y = block.iter().map(|r| r.y).sum::<f64>() / count;
+        for row in block {
+            xx += (row.x - mean_x).powi(2);
+            xy += (row.x - mean_x) * (row.y - mean_y);
+            yy += (row.y - mean_y).powi(2);
+        }
+        dof += count - 1.0;
+    }
+    if xx < 1e-6 {
+        return None;
+    }
+    let slope = xy / xx;
+    let se = (dof >= 1.0).then(|| ((yy - slope * xy).max(0.0) / dof / xx).sqrt());
+    Some(Estimate {
+        value: slope,
+        se,
+        ci95: se.map(|se| {
+            let half = se * statistics::t_975(dof);
+            [slope - half, slope + half]
+        }),
+    })
 }
 
 /// Judges minima, all in logarithms; none without any. `compared` says what their blocks are.
