@@ -15,8 +15,7 @@ use crate::run::failure::Failure;
 use crate::run::fit::loss::{self, Request};
 use crate::run::sources::{self, Source};
 use crate::store::Store;
-use crate::study::alike::alike;
-use crate::study::select::OTHER_SETTINGS;
+use crate::study::select;
 
 /// The name of the law in the database and on the command line.
 pub const LAW: &str = "lr-batch";
@@ -70,19 +69,8 @@ pub async fn fit(
         mut left_out,
         ..
     } = sources::runs(context, store, source, request).await?;
-    let are_alike = alike(&observations, |run| {
-        let bits = |number: Option<f64>| number.map(f64::to_bits);
-        let varied = (bits(run.lr), bits(run.batch_tokens), run.tokens.to_bits());
-        (run.params.to_bits(), &run.setup, varied)
-    });
-    let mut runs = Vec::new();
-    for (run, is_alike) in observations.into_iter().zip(are_alike) {
-        if is_alike {
-            runs.push(run);
-        } else {
-            left_out.push((run.label, OTHER_SETTINGS.to_owned()));
-        }
-    }
+    let (runs, others) = select::lr_and_batch(observations);
+    left_out.extend(others.into_iter().map(|it| (it.trial, it.reason)));
     let options = Options {
         hold_out: request.hold_out,
         draws: Draws {
