@@ -155,7 +155,7 @@ impl<'a> Driver<'a> {
             for news in self.workers.poll()? {
                 self.hear(news, observe).await?;
             }
-            if let Some(word) = self.workers.word() {
+            if let Some(word) = self.workers.notice() {
                 observe(Progress::Word(&word));
             }
             self.look_for_cancelled(observe).await?;

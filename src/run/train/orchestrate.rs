@@ -189,7 +189,7 @@ async fn equipment(
             }
             let wanted = cluster::wanted(&planned, running.clone());
             let settings = cluster.settings(context, silence)?;
-            cluster::cluster_workers(context, settings, &running, &wanted, &mut word).await?
+            cluster::cluster_workers(settings, &running, &wanted, &mut word).await?
         }
     };
     let at_work = recover(context, &mut store, &adopted).await?;
