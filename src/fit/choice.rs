@@ -4,26 +4,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::bootstrap::Draws;
 use crate::fit::chinchilla::Objective;
-use crate::fit::core::Core;
 use crate::fit::design::Design;
 use crate::fit::hold_out::{axis, limit};
 use crate::fit::loss_law::HoldOut;
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
 use crate::fit::statistics;
-use crate::fit::three_term;
 
-/// A law of the final loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossLaw {
-    /// In size and tokens.
-    Chinchilla(Objective),
-    /// In size, steps and batch.
-    ThreeTerm,
-}
+/// The loss of a run by a fitted law; none where the run does not say what the law needs.
+pub type LossOf = Box<dyn Fn(&Observation) -> Option<f64>>;
+
+/// Fits a law of loss to runs, to predict others; what is minimised is for laws that leave it open.
+pub type Compare = fn(&[Observation], Objective) -> Result<LossOf, Refusal>;
 
 /// How a law did on the runs that were held out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,7 +34,12 @@ pub struct HeldOut {
 ///
 /// # Errors
 /// The refusal of the law by the other runs.
-pub fn held_out_error(runs: &[Observation], law: LossLaw, hold_out: HoldOut) -> Result<Option<HeldOut>, Refusal> {
+pub fn held_out_error(
+    runs: &[Observation],
+    law: Compare,
+    objective: Objective,
+    hold_out: HoldOut,
+) -> Result<Option<HeldOut>, Refusal> {
     let design = Design::new(runs.to_vec());
     let Some(limit) = limit(hold_out, &design) else {
         return Ok(None);
@@ -52,23 +50,9 @@ pub fn held_out_error(runs: &[Observation], law: LossLaw, hold_out: HoldOut) -> 
     if held.is_empty() {
         return Ok(None);
     }
-    let error = |run: &Observation, predicted: f64| (predicted - run.loss).abs() / run.loss;
-    let errors: Vec<f64> = match law {
-        LossLaw::Chinchilla(objective) => {
-            let (best, _) = best_per_cell(&seen);
-            let law = Core::new(Design::new(best), objective)?.law;
-            held.iter()
-                .map(|run| error(run, law.loss(run.params, run.tokens)))
-                .collect()
-        }
-        LossLaw::ThreeTerm => {
-            let law = three_term::fit(&seen, Draws { count: 0, seed: 0 })?;
-            let predicted = |run: &Observation| Some(law.loss(run.params, run.tokens, run.batch_tokens?));
-            held.iter()
-                .filter_map(|run| Some(error(run, predicted(run)?)))
-                .collect()
-        }
-    };
+    let loss_of = law(&seen, objective)?;
+    let error = |run: &Observation| Some((loss_of(run)? - run.loss).abs() / run.loss);
+    let errors: Vec<f64> = held.iter().filter_map(error).collect();
     Ok(statistics::mean(&errors).map(|mean| HeldOut {
         n: errors.len(),
         mean_abs_rel_error: mean,
@@ -76,69 +60,45 @@ pub fn held_out_error(runs: &[Observation], law: LossLaw, hold_out: HoldOut) -> 
     }))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A law that was tried.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tried {
+    /// Which.
+    pub law: &'static str,
+    /// How it did on the runs held out; none: it has no answer.
+    pub hold_out: Option<HeldOut>,
+    /// Why it has none.
+    pub refused: Option<String>,
+}
 
-    /// A grid over size, tokens and batch, by a law that knows the batch or not.
-    fn grid(batch_matters: bool) -> Vec<Observation> {
-        let mut runs = Vec::new();
-        for params in [1e6_f64, 2e6, 4e6, 8e6, 1.6e7] {
-            for tokens in [2e7_f64, 6e7, 2e8, 6e8] {
-                for batch in [2e4_f64, 4e4, 8e4, 1.6e5, 3.2e5] {
-                    let of_tokens = if batch_matters {
-                        30.0 * (tokens / batch).powf(-0.5) + 300.0 * batch.powf(-0.5)
-                    } else {
-                        2000.0 * tokens.powf(-0.37)
-                    };
-                    let loss = 1.5 + 300.0 * params.powf(-0.35) + of_tokens;
-                    runs.push(Observation {
-                        label: format!("{params} {tokens} {batch}"),
-                        params,
-                        tokens,
-                        loss,
-                        lr: None,
-                        batch_tokens: Some(batch),
-                        schedule: None,
-                        seed: None,
-                        flops: None,
-                        setup: None,
-                    });
-                }
-            }
-        }
-        runs
-    }
-
-    #[test]
-    fn both_laws_are_asked_for_the_same_runs() {
-        let runs = grid(true);
-        let ask = |law| {
-            held_out_error(&runs, law, HoldOut::Largest)
-                .expect("fits")
-                .expect("held out")
+/// Tries laws of loss, each with its name, on the runs that are held out; the best comes first.
+///
+/// # Errors
+/// `not_identified` where none has an answer.
+pub fn try_all(
+    laws: &[(&'static str, Compare)],
+    runs: &[Observation],
+    objective: Objective,
+    hold_out: HoldOut,
+) -> Result<Vec<Tried>, Refusal> {
+    let attempt = |&(law, compare): &(&'static str, Compare)| {
+        let (hold_out, refused) = match held_out_error(runs, compare, objective, hold_out) {
+            Ok(Some(held)) => (Some(held), None),
+            Ok(None) => (None, Some("no run lies above the limit of the hold-out".to_owned())),
+            Err(refusal) => (None, Some(refusal.to_string())),
         };
-        let (two, three) = (ask(LossLaw::Chinchilla(Objective::Huber)), ask(LossLaw::ThreeTerm));
-        assert_eq!((two.n, three.n), (4, 4));
-        assert!(three.mean_abs_rel_error < two.mean_abs_rel_error, "{three:?} {two:?}");
-        assert!(three.mean_abs_rel_error < 1e-6, "{three:?}");
+        Tried { law, hold_out, refused }
+    };
+    let mut tried: Vec<Tried> = laws.iter().map(attempt).collect();
+    let error = |it: &Tried| {
+        it.hold_out
+            .as_ref()
+            .map_or(f64::INFINITY, |held| held.mean_abs_rel_error)
+    };
+    tried.sort_by(|a, b| error(a).total_cmp(&error(b)));
+    if tried.iter().all(|it| it.hold_out.is_none()) {
+        let why = "no law predicts runs that it has not seen: there is nothing to choose by".to_owned();
+        return Err(Refusal::NotIdentified { why });
     }
-
-    #[test]
-    fn a_law_that_the_other_runs_refuse_says_so() {
-        let mut runs = grid(false);
-        for run in &mut runs {
-            run.batch_tokens = None;
-        }
-        assert!(
-            held_out_error(&runs, LossLaw::ThreeTerm, HoldOut::Largest).is_err(),
-            "no batch is known"
-        );
-        let law = LossLaw::Chinchilla(Objective::LeastSquares);
-        let found = held_out_error(&runs, law, HoldOut::Largest)
-            .expect("fits")
-            .expect("held out");
-        assert!(found.max_abs_rel_error < 1e-6, "{found:?}");
-        assert_eq!(held_out_error(&runs, law, HoldOut::None), Ok(None));
-    }
+    Ok(tried)
 }

@@ -26,6 +26,8 @@ pub mod design;
 pub mod hold_out;
 pub mod isoflop;
 mod judge;
+pub mod law;
+pub mod laws;
 pub mod learning_rate;
 pub mod line;
 mod linear;
@@ -42,6 +44,7 @@ mod surface;
 mod table;
 pub mod three_term;
 pub mod transfer;
+pub mod view;
 
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::fit::lr_batch::LrBatchLaw;
+use crate::fit::law::Kept;
+use crate::fit::laws::{Batch as BatchLaw, BatchFit, LrBatch, LrBatchFit};
 use crate::fit::refusal::Refusal;
 use crate::recipe::Recipe;
 use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Size};
@@ -12,13 +13,11 @@ use crate::recipe::next::Widening;
 use crate::record::TrialState;
 use crate::run::context::Context;
 use crate::run::coordinates;
-use crate::run::failure::{Failure, exit, unless_refused};
-use crate::run::fit::batch::{self, KeptBatch};
-use crate::run::fit::loss::{self, Laws, Request};
-use crate::run::fit::lr_batch;
+use crate::run::failure::{Failure, exit};
+use crate::run::fit::sweep::{self, Laws};
+use crate::run::fit::{fit_one, refused};
 use crate::run::nexts::Nexts;
 use crate::run::proxies;
-use crate::run::sources::Source;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
 
@@ -31,16 +30,16 @@ pub async fn advise(
     batch: &Batch,
     ask: &Ask,
 ) -> Result<Recipe, Failure> {
-    let nexts = Nexts::new(context, sweeps, &laws.trials);
+    let nexts = Nexts::new(context, sweeps, laws.trials());
     refuse(laws, &nexts)?;
     let evidence = Evidence {
         loss: laws.loss.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
         lr: laws.lr.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
-        lr_batch: batch.joint.as_ref().map(|(fit, law)| (fit.as_str(), law)),
+        lr_batch: batch.joint.as_ref().map(|kept| (kept.fit.as_str(), &kept.law.law)),
         equal_loss: batch.equal_loss.as_ref().map(|kept| EqualLoss {
             fit: &kept.fit,
-            law: &kept.law,
-            trials: kept.trials.len() as u64,
+            law: &kept.law.law,
+            trials: kept.law.trials.len() as u64,
         }),
         batch_refused: batch.refused.clone(),
         batches: batch.sizes,
@@ -83,7 +82,7 @@ fn check_budget(recipe: &Recipe, ask: &Ask) -> Result<(), Failure> {
 
 /// Fits the laws of a sweep for a recipe; where nothing can be fitted for every rate diverged, says what to run next.
 pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Laws, Failure> {
-    let mut failure = match loss::fit_sweeps(context, store, sweeps, &Request::default()).await {
+    let mut failure = match sweep::laws(context, store, sweeps).await {
         Ok(laws) => return Ok(laws),
         Err(failure) => failure,
     };
@@ -105,15 +104,15 @@ pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Re
 /// No law of loss, or no learning rate between two worse ones: no recipe, but the sweep to run next.
 fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
     let (refusal, mut widenings) = match (&laws.lr, &laws.loss) {
-        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![Nexts::beyond_the_best(&laws.trials)]),
+        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![Nexts::beyond_the_best(laws.trials())]),
         (_, Err(loss)) => (loss, Vec::new()),
         (Ok(_) | Err(_), Ok(_)) => return Ok(()),
     };
     // One sweep for all that is missing: after it there is a recipe.
     if laws.loss.is_err() {
-        widenings.extend(Nexts::for_a_law_of_loss(&laws.trials));
+        widenings.extend(Nexts::for_a_law_of_loss(laws.trials()));
     }
-    let mut failure = loss::refused(refusal);
+    let mut failure = refused(refusal);
     match (&laws.lr, &laws.loss) {
         (Ok(_), Err(_)) => {
             let hint = "the learning rate has its law: `--law lr` of `sandbox fit` and of `sandbox predict`";
@@ -133,17 +132,17 @@ fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
 /// What the trials say of the batch.
 #[derive(Debug)]
 pub struct Batch {
-    joint: Option<(String, LrBatchLaw)>,
+    joint: Option<Kept<LrBatchFit>>,
     /// By curves of equal loss.
-    pub equal_loss: Option<KeptBatch>,
+    pub equal_loss: Option<Kept<BatchFit>>,
     refused: Option<String>,
     sizes: usize,
 }
 
 impl Batch {
     /// Fits the laws of the batch to the trials of a sweep, where they have several, and keeps them.
-    pub async fn of(context: &Context, store: &mut Store, sweep: &str, laws: &Laws) -> Result<Self, Failure> {
-        let trials = &laws.trials;
+    pub async fn of(context: &Context, store: &mut Store, laws: &Laws) -> Result<Self, Failure> {
+        let trials = laws.trials();
         let sizes: BTreeSet<u64> = trials.iter().map(|row| row.batch_tokens).collect();
         let mut batch = Self {
             joint: None,
@@ -154,12 +153,11 @@ impl Batch {
         if batch.sizes < 2 {
             return Ok(batch);
         }
-        let joint = lr_batch::fit(context, store, Source::Named(Some(sweep)), &Request::default()).await;
-        match unless_refused(joint)? {
-            Ok((kept, law)) => batch.joint = Some((kept.fit, law)),
-            Err(refusal) => batch.refused = Some(refusal.message),
+        match fit_one::<LrBatch>(context, store, &laws.runs).await? {
+            Ok(kept) => batch.joint = Some(kept),
+            Err(refusal) => batch.refused = Some(refusal.to_string()),
         }
-        batch.equal_loss = unless_refused(batch::fit_trials(context, store, sweep, trials).await)?.ok();
+        batch.equal_loss = fit_one::<BatchLaw>(context, store, &laws.runs).await?.ok();
         // What was fitted on the way is not what a reader asks `last` for.
         if let Ok(kept) = &laws.loss {
             store.touch_fit(&context.now(), &kept.fit).await?;

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::fit::alike::alike;
 use crate::model::mup::Parametrization;
 use crate::record::{TrialRow, TrialState};
-use crate::run::fit::loss::{LeftOut, OTHER_SETTINGS};
+use crate::fit::law::LeftOut;
+use crate::fit::laws::OTHER_SETTINGS;
 
 /// Of the trials that have ended: the schedule, batch and parametrisation with the most learning rates; of these, at
 /// each size and number of tokens, the other settings with the most; of these, the grids. The rest with the reason.

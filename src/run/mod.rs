@@ -18,6 +18,5 @@ pub mod planning;
 pub mod proxies;
 pub mod recipe_files;
 pub mod report;
-pub mod sources;
 pub mod sweep_set;
 pub mod train;

@@ -12,7 +12,8 @@ use crate::recipe::build::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
 use crate::report::settings::pairs_of;
 use crate::run::failure::Failure;
-use crate::run::fit::loss::{self, Laws};
+use crate::run::fit::refused;
+use crate::run::fit::sweep::Laws;
 use crate::spec::{ScheduleName, Settings};
 use crate::store::Store;
 
@@ -20,12 +21,12 @@ use crate::store::Store;
 pub(super) async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, Failure> {
     let parametrization = parametrization(laws);
     let alike: Vec<&TrialRow> = laws
-        .trials
+        .trials()
         .iter()
         .filter(|row| Some(row.parametrization.as_str()) == parametrization)
         .collect();
     let best = best(alike.iter().copied());
-    let best = best.ok_or_else(|| loss::refused(&Refusal::NotFinished { left_out: alike.len() }))?;
+    let best = best.ok_or_else(|| refused(&Refusal::NotFinished { left_out: alike.len() }))?;
     let Settings {
         parametrization,
         multipliers,
@@ -87,7 +88,7 @@ fn parametrization(laws: &Laws) -> Option<&str> {
     };
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let counts_here = |row: &&TrialRow| row.final_loss.is_some() && !out.contains(row.trial.as_str());
-    for row in laws.trials.iter().filter(counts_here) {
+    for row in laws.trials().iter().filter(counts_here) {
         *counts.entry(row.parametrization.as_str()).or_default() += 1;
     }
     let most = counts.into_iter().max_by_key(|&(name, count)| (count, Reverse(name)));

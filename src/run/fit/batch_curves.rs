@@ -1,105 +1,29 @@
-//! The law of the batch by curves of equal loss, from trials or a table to a result that is kept.
+//! The curves that a law of the batch is read from: final losses of several budgets, or the training loss along runs.
 //!
-//! Chooses what the curves are read from. Refuses to know how the law is printed or drawn.
+//! Refuses to fit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use crate::fit::batch_curves::{self, BatchCurve, ReadFrom};
-use crate::fit::batch_law::{self, BatchLaw};
 use crate::fit::design::SAME_SIZE;
+use crate::fit::law::BatchCurves;
 use crate::fit::observation::Observation;
 use crate::record::TrialRow;
-use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::loss::{self, Request};
-use crate::run::sources::{self, Source};
 use crate::store::Store;
 
-/// The name of the law in the database and on the command line.
-pub const LAW: &str = "batch";
 /// Budgets of one size and batch that make a curve of final losses.
 const BUDGETS_MIN: usize = 3;
 /// Such curves at one size that can show a best batch.
 const BATCHES_MIN: usize = 3;
 
-/// The law, as it is kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KeptBatch {
-    /// Its name.
-    pub fit: String,
-    /// `batch`.
-    #[serde(rename = "law")]
-    pub kind: String,
-    /// The sweep, import or file.
-    pub source: String,
-    /// What the curves are read from.
-    pub read_from: ReadFrom,
-    /// The trials, or the rows of a table, that the curves are read from.
-    pub trials: Vec<String>,
-    /// The law.
-    #[serde(flatten)]
-    pub law: BatchLaw,
-}
-
-/// Curves, and the names of what they were read from.
-struct Curves {
-    read_from: ReadFrom,
-    trials: Vec<String>,
-    each: Vec<BatchCurve>,
-}
-
-/// Fits the law of a source and keeps it.
-pub async fn fit(
-    context: &Context,
-    store: &mut Store,
-    source: Source<'_>,
-    request: &Request,
-) -> Result<KeptBatch, Failure> {
-    let runs = sources::runs(context, store, source, request).await?;
-    let curves = match runs.trials {
-        Some(trials) => curves_of(store, &trials).await?,
-        None => of_budgets(&runs.observations),
-    };
-    fit_curves(context, store, &runs.name, None, curves).await
-}
-
-/// Fits the law of the trials of a sweep and keeps it.
-pub async fn fit_trials(
-    context: &Context,
-    store: &mut Store,
-    sweep: &str,
-    trials: &[TrialRow],
-) -> Result<KeptBatch, Failure> {
-    let curves = curves_of(store, trials).await?;
-    fit_curves(context, store, sweep, Some(sweep), curves).await
-}
-
-async fn fit_curves(
-    context: &Context,
-    store: &mut Store,
-    source: &str,
-    sweep: Option<&str>,
-    curves: Curves,
-) -> Result<KeptBatch, Failure> {
-    let law = batch_law::fit(&curves.each).map_err(|refusal| loss::refused(&refusal))?;
-    let kept = KeptBatch {
-        fit: loss::name(&law),
-        kind: LAW.to_owned(),
-        source: source.to_owned(),
-        read_from: curves.read_from,
-        trials: curves.trials,
-        law,
-    };
-    loss::keep(context, store, sweep, &kept.fit, LAW, &kept).await?;
-    Ok(kept)
-}
-
 /// Final losses where a size has three batches of three budgets each or more: they are held out, and the rate has come
 /// down. Else the training loss along the runs.
-async fn curves_of(store: &mut Store, trials: &[TrialRow]) -> Result<Curves, Failure> {
-    let runs: Vec<Observation> = trials.iter().filter_map(loss::observation).collect();
+pub(super) async fn of_trials(
+    store: &mut Store,
+    trials: &[TrialRow],
+    runs: &[Observation],
+) -> Result<BatchCurves, Failure> {
     let mut budgets: BTreeMap<(u64, u64), BTreeSet<u64>> = BTreeMap::new();
     for row in trials.iter().filter(|row| row.final_loss.is_some()) {
         let place = (row.params_non_embedding, row.batch_tokens);
@@ -110,7 +34,7 @@ async fn curves_of(store: &mut Store, trials: &[TrialRow]) -> Result<Curves, Fai
         *batches.entry(size).or_default() += usize::from(budgets.len() >= BUDGETS_MIN);
     }
     if batches.values().any(|&batches| batches >= BATCHES_MIN) {
-        return Ok(of_budgets(&runs));
+        return Ok(of_budgets(runs));
     }
     let mut curves = Vec::new();
     let longest = longest(trials);
@@ -132,15 +56,16 @@ async fn curves_of(store: &mut Store, trials: &[TrialRow]) -> Result<Curves, Fai
             points: batch_curves::windows(&after),
         });
     }
-    Ok(Curves {
+    Ok(BatchCurves {
         read_from: ReadFrom::TrainingLosses,
         trials: longest.into_iter().map(|row| row.trial.clone()).collect(),
         each: curves,
     })
 }
 
-fn of_budgets(runs: &[Observation]) -> Curves {
-    Curves {
+/// Final losses of several budgets.
+pub(super) fn of_budgets(runs: &[Observation]) -> BatchCurves {
+    BatchCurves {
         read_from: ReadFrom::FinalLosses,
         trials: runs.iter().map(|run| run.label.clone()).collect(),
         each: batch_curves::of_budgets(runs),
