@@ -137,7 +137,7 @@ pub struct TrialRow {
     pub warmup_tokens: u64,
     /// Share of the run that decays; none for schedules without one.
     pub decay_fraction: Option<f64>,
-    /// Tokens of the whole run.
+    /// Tokens of the whole run: whole batches.
     pub tokens: u64,
     /// Steps of the whole run.
     pub steps: u64,
@@ -165,6 +165,10 @@ pub struct TrialRow {
     pub config_hash: String,
     /// Seconds of training of its stages, shared ones counted in full.
     pub seconds: Option<f64>,
+    /// The budget as the sweep names it, in tokens: the same at every batch. 0: an entry of the log from before it was
+    /// a column.
+    #[serde(default)]
+    pub tokens_asked: u64,
     /// The axes that the sweep varies, by path.
     pub axes: BTreeMap<String, serde_json::Value>,
     /// Everything else that was asked for, beside size, learning rate, batch, tokens and seed, by path, as JSON: trials in

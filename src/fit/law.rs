@@ -51,6 +51,8 @@ pub struct About {
 pub enum Needs {
     /// Final losses of runs.
     Runs,
+    /// Final losses over learning rates and batches where all else is equal.
+    Grids,
     /// Final losses over learning rates where all else is equal; only trials of a sweep say that.
     LearningRates,
     /// Losses over tokens, a curve for each batch.
@@ -289,6 +291,8 @@ impl<F: DeserializeOwned> Kept<F> {
 /// A kept fit of any law, with its body.
 #[derive(Debug)]
 pub struct AnyKept {
+    /// What is known of the law beforehand.
+    pub about: &'static About,
     /// The law.
     pub kept: Kept<Box<dyn Fitted>>,
     /// All of it as it is kept.
@@ -297,6 +301,16 @@ pub struct AnyKept {
     pub beside: Map<String, Value>,
     /// The same for people.
     pub facts: Vec<(String, String)>,
+}
+
+impl AnyKept {
+    /// What its N counts.
+    pub fn convention(&self) -> &str {
+        self.body
+            .get("convention")
+            .and_then(Value::as_str)
+            .unwrap_or("as-given")
+    }
 }
 
 /// A law in the list of all laws.
@@ -319,23 +333,19 @@ impl Entry {
                 let mut found = L::fit(data, options)?;
                 let (beside, facts) = (std::mem::take(&mut found.beside), std::mem::take(&mut found.facts));
                 let kept = found.kept(data.source.clone());
-                Ok(any(kept.body::<L>(), kept, beside, facts))
+                Ok(any::<L>(kept.body::<L>(), kept, beside, facts))
             },
             read: |body| {
                 let kept = Kept::<L::Fit>::read(&body)?;
-                Ok(any(body, kept, Map::new(), Vec::new()))
+                Ok(any::<L>(body, kept, Map::new(), Vec::new()))
             },
         }
     }
 }
 
-fn any<F: Fitted + 'static>(
-    body: Value,
-    kept: Kept<F>,
-    beside: Map<String, Value>,
-    facts: Vec<(String, String)>,
-) -> AnyKept {
+fn any<L: Law>(body: Value, kept: Kept<L::Fit>, beside: Map<String, Value>, facts: Vec<(String, String)>) -> AnyKept {
     AnyKept {
+        about: &L::ABOUT,
         kept: Kept {
             fit: kept.fit,
             law: Box::new(kept.law),
@@ -407,7 +417,10 @@ pub fn reasons(left_out: &[LeftOut]) -> String {
     }
     let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|&(_, count)| Reverse(count));
-    let counts: Vec<String> = counts.iter().map(|(reason, count)| format!("{count}: {reason}")).collect();
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(reason, count)| format!("{count}: {reason}"))
+        .collect();
     if counts.is_empty() {
         "none".to_owned()
     } else {

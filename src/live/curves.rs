@@ -67,7 +67,7 @@ pub(super) fn lean(row: &TrialRow) -> LeanTrial {
         params: row.params_non_embedding,
         lr: row.lr,
         batch_tokens: row.batch_tokens,
-        tokens: row.tokens,
+        tokens_asked: row.tokens_asked,
         final_loss: row.final_loss,
         has_begun: true,
     }
@@ -179,6 +179,7 @@ pub(super) async fn curves(
 pub(super) struct RateView {
     model: String,
     params: u64,
+    /// The budget that was asked: the same at every batch.
     tokens: u64,
     lr: f64,
     /// The lowest final loss; none: all that ended diverged.
@@ -199,11 +200,11 @@ pub(super) fn rates(trials: &[LeanTrial]) -> Vec<RateView> {
         }
         // Positive numbers have the order of their bits.
         let rate = rates
-            .entry((it.params, &it.model, it.tokens, it.lr.to_bits()))
+            .entry((it.params, &it.model, it.tokens_asked, it.lr.to_bits()))
             .or_insert_with(|| RateView {
                 model: it.model.clone(),
                 params: it.params,
-                tokens: it.tokens,
+                tokens: it.tokens_asked,
                 lr: it.lr,
                 loss: None,
                 trial: None,
@@ -233,7 +234,7 @@ mod tests {
             params,
             lr: 0.01 * (1 + name % 3) as f64,
             batch_tokens: 1,
-            tokens: 100,
+            tokens_asked: 100,
             final_loss: loss,
             has_begun: state != TrialState::Pending,
         }

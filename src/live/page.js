@@ -239,8 +239,8 @@
     if (!measured.length) { say(host, 'No trial of this sweep has finished yet.'); return; }
     const most = new Map();
     for (const point of measured) most.set(point.model, Math.max(point.tokens, most.get(point.model) || 0));
-    // Budgets are rounded to whole batches: within 2 % they are one, and of one rate the lowest counts.
-    const isMost = (point) => point.tokens >= 0.98 * most.get(point.model);
+    // Of one rate the lowest counts.
+    const isMost = (point) => point.tokens === most.get(point.model);
     const lowestOf = (line) => [...line.reduce((best, point) => {
       const held = best.get(point.lr);
       return best.set(point.lr, held && held.loss <= point.loss ? held : point);

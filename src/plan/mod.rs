@@ -91,6 +91,12 @@ impl TrialPlan {
         self.config.tokens_at(self.steps)
     }
 
+    /// The budget that was asked, in tokens: the whole run is the nearest number of whole batches.
+    pub fn tokens_asked(&self) -> Tokens {
+        let budget = self.spec.settings.tokens;
+        budget.resolve(self.config.shape.params_non_embedding())
+    }
+
     /// FLOPs of the whole run, as if it ran alone.
     pub fn flops(&self) -> f64 {
         flops_per_token(&self.config) * self.tokens().as_f64()

@@ -10,9 +10,9 @@ use crate::report::figures::best_lr::verdict;
 use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict};
 use crate::report::recipe_view::ItemValue;
 use crate::report::sections::span;
-use crate::report::settings::settings;
 use crate::report::study::Study;
 use crate::report::text::{self, number, plural};
+use crate::study::pairs::settings;
 
 /// Questions with their answers.
 type Answers = Vec<(String, String)>;
@@ -135,18 +135,18 @@ fn sizes(points: &[LawPoint], study: &Study<'_>) -> Option<String> {
 fn limit(law: &LawInput<'_>) -> Option<String> {
     let constant = law.constants.iter().find(|constant| constant.name == "E")?;
     let [lowest, _] = range(law.points.iter().map(|point| point.loss))?;
-    let interval = constant.ci95.map_or_else(String::new, |[low, high]| {
+    let interval = constant.estimate.ci95.map_or_else(String::new, |[low, high]| {
         format!(" (95 % interval {} to {})", number(low, 3), number(high, 3))
     });
-    let place = match constant.ci95 {
-        _ if constant.value <= 1e-6 => "; it is at its limit of 0: the data do not show it",
+    let place = match constant.estimate.ci95 {
+        _ if constant.estimate.value <= 1e-6 => "; it is at its limit of 0: the data do not show it",
         Some([low, _]) if low <= 1e-6 => "; its interval reaches its limit of 0: the data hardly show it",
         Some([_, high]) if high >= lowest => "; its interval reaches the lowest loss",
         Some(_) | None => "",
     };
     Some(format!(
         "{}{interval}, the lowest loss is {}{place}",
-        number(constant.value, 3),
+        number(constant.estimate.value, 3),
         text::loss(lowest)
     ))
 }
@@ -169,7 +169,7 @@ fn share_of_limit(law: &LawInput<'_>, predict: Predict<'_>, study: &Study<'_>) -
     };
     let (params, tokens, place) = recipe.or_else(farthest)?;
     let loss = predict(params, tokens).filter(|loss| *loss > 0.0)?;
-    let moved = constant.ci95.map_or_else(String::new, |[low, high]| {
+    let moved = constant.estimate.ci95.map_or_else(String::new, |[low, high]| {
         format!(
             "; its interval alone is {:.1} % of that loss wide",
             100.0 * (high - low) / loss
@@ -177,7 +177,7 @@ fn share_of_limit(law: &LawInput<'_>, predict: Predict<'_>, study: &Study<'_>) -
     });
     Some(format!(
         "{:.0} % of the loss predicted at {place}{moved}",
-        100.0 * constant.value / loss
+        100.0 * constant.estimate.value / loss
     ))
 }
 

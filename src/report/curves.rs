@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fit::observation::same_budget;
 use crate::record::{PointRow, TrialRow, TrialState};
 
 /// Most buckets of one curve.
@@ -254,8 +253,8 @@ pub fn best_by_size(trials: &[TrialRow]) -> Vec<usize> {
             .or_insert(at);
         let held = &trials[*slot];
         let held_loss = held.final_loss.unwrap_or(f64::INFINITY);
-        let is_lower = loss < held_loss;
-        if is_longer(trial, held) || (!is_longer(held, trial) && is_lower) {
+        let (budget, held_budget) = (trial.tokens_asked, held.tokens_asked);
+        if budget > held_budget || (budget == held_budget && loss < held_loss) {
             *slot = at;
         }
     }
@@ -280,12 +279,6 @@ pub(crate) fn best_by_batch(trials: &[TrialRow]) -> BTreeMap<(u64, &str), BTreeM
         best.pop_first();
     }
     best
-}
-
-/// Whether a trial has a larger budget than another.
-fn is_longer(trial: &TrialRow, other: &TrialRow) -> bool {
-    let budget = |row: &TrialRow| [row.tokens as f64, row.batch_tokens as f64];
-    trial.tokens > other.tokens && !same_budget(budget(trial), budget(other))
 }
 
 /// One trial for each form of schedule: the one with most tokens, the first of equals; of many forms an even choice.

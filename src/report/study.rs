@@ -33,7 +33,7 @@ pub struct Study<'a> {
 impl Study<'_> {
     /// Whether there is nothing but a law.
     pub(crate) fn is_law_alone(&self) -> bool {
-        self.trials.is_empty() && self.laws.iter().any(|law| !law.points.is_empty())
+        self.trials.is_empty() && self.laws.iter().any(|law| law.refused.is_none())
     }
 }
 

@@ -232,6 +232,7 @@ impl Planned {
             warmup_tokens: config.tokens_at(schedule.warmup).0,
             decay_fraction: is_wsd.then_some(settings.schedule.decay_fraction),
             tokens: trial.tokens().0,
+            tokens_asked: trial.tokens_asked().0,
             steps: trial.steps.0,
             seed: config.seed,
             flops: trial.flops(),

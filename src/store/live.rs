@@ -30,8 +30,8 @@ pub struct LeanTrial {
     pub lr: f64,
     /// Tokens in a batch.
     pub batch_tokens: u64,
-    /// Tokens of the whole run.
-    pub tokens: u64,
+    /// The budget that was asked, in tokens.
+    pub tokens_asked: u64,
     /// Final loss, once it has one.
     pub final_loss: Option<f64>,
     /// Whether any of its stages has been on a worker, be it for another trial.
@@ -118,7 +118,7 @@ impl Store {
     /// What figures need of the trials of a sweep, in the order of its file.
     pub async fn lean_trials(&mut self, sweep: &str) -> Result<Vec<LeanTrial>, StoreError> {
         let rows = sqlx::query(
-            "select trial, slug, state, model, params_non_embedding, lr, batch_tokens, tokens, final_loss,
+            "select trial, slug, state, model, params_non_embedding, lr, batch_tokens, tokens_asked, final_loss,
                exists (select 1 from trial_stages ts join stages s using (stage)
                  where ts.sweep = v.sweep and ts.trial = v.trial and s.state <> 'pending')
              from v_trials v where trainer <> 'imported' and sweep = ? order by position",
@@ -136,7 +136,7 @@ impl Store {
                     params: unsigned(row.try_get(4)?),
                     lr: row.try_get(5)?,
                     batch_tokens: unsigned(row.try_get(6)?),
-                    tokens: unsigned(row.try_get(7)?),
+                    tokens_asked: unsigned(row.try_get(7)?),
                     final_loss: row.try_get(8)?,
                     has_begun: row.try_get(9)?,
                 })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::StagePlan;
 use crate::protocol::{Cause, Checkpoint, Process, Resume, Spent, Trainer};
 use crate::stage::StageEvent;
-use crate::units::{StageId, Steps};
+use crate::units::{Params, StageId, Steps, TokenBudget};
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,6 +109,30 @@ pub struct TrialEntry {
     pub held_out: String,
     /// What was asked, in full.
     pub settings: serde_json::Value,
+}
+
+impl Entry {
+    /// An entry as it stands in the log; what an older version of the program did not write follows from the rest.
+    pub(super) fn read(body: &str) -> Result<Self, serde_json::Error> {
+        let mut entry: Self = serde_json::from_str(body)?;
+        if let Self::SweepPlanned { trials, .. } = &mut entry {
+            for trial in trials.iter_mut().filter(|trial| trial.row.tokens_asked == 0) {
+                trial.row.tokens_asked = trial.tokens_asked();
+            }
+        }
+        Ok(entry)
+    }
+}
+
+impl TrialEntry {
+    /// The budget that was asked, in tokens, as its settings have it.
+    fn tokens_asked(&self) -> u64 {
+        let budget = self.settings.get("tokens").cloned().map(serde_json::from_value);
+        let params = Params(self.row.params_non_embedding);
+        budget
+            .and_then(Result::ok)
+            .map_or(self.row.tokens, |budget: TokenBudget| budget.resolve(params).0)
+    }
 }
 
 /// What is known beside an event of a stage; every field may be missing.

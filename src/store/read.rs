@@ -154,7 +154,8 @@ impl Store {
         .bind(sweep)
         .fetch_optional(&mut self.connection)
         .await?;
-        row.map(|row| json(&row, 0)).transpose()
+        row.map(|row| Entry::read(row.try_get(0)?).map_err(|error| StoreError::Damaged(error.to_string())))
+            .transpose()
     }
 
     /// How many trials of a sweep are in each state; states without a trial are there with 0.

@@ -141,7 +141,7 @@ impl Store {
             let damaged = |error: &dyn std::fmt::Display| {
                 StoreError::Damaged(format!("entry {}: {error}", row.try_get::<i64, _>(0).unwrap_or(0)))
             };
-            let entry: Entry = serde_json::from_str(row.try_get(2)?).map_err(|error| damaged(&error))?;
+            let entry = Entry::read(row.try_get(2)?).map_err(|error| damaged(&error))?;
             write::derive(&mut tx, row.try_get(1)?, &entry)
                 .await
                 .map_err(|error| damaged(&error))?;

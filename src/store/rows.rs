@@ -257,6 +257,7 @@ pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
         data_hash: row.try_get("data_hash")?,
         config_hash: row.try_get("config_hash")?,
         seconds: row.try_get("seconds")?,
+        tokens_asked: count("tokens_asked")?,
         axes: serde_json::from_str(row.try_get("axes")?).map_err(|error| StoreError::Damaged(error.to_string()))?,
         setup: setup(row.try_get("settings")?)?,
     })

@@ -184,9 +184,9 @@ async fn put_trial(
     sqlx::query(
         "insert or replace into trials (sweep, trial, position, asked, slug, leaf, trainer, model,
            params_non_embedding, params_total, width, layers, heads, vocab, context, parametrization, lr, batch_tokens,
-           schedule, warmup_tokens, decay_fraction, tokens, steps, seed, flops, flops_per_token, decayed, held_out,
+           schedule, warmup_tokens, decay_fraction, tokens, tokens_asked, steps, seed, flops, flops_per_token, decayed, held_out,
            numerics, code_epoch, data_hash, config_hash, axes, settings, cancelled)
-         values (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+         values (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
            coalesce((select cancelled from trials where sweep = ? and trial = ?), 0))",
     )
     .bind(sweep)
@@ -210,6 +210,7 @@ async fn put_trial(
     .bind(signed(row.warmup_tokens))
     .bind(row.decay_fraction)
     .bind(signed(row.tokens))
+    .bind(signed(row.tokens_asked))
     .bind(signed(row.steps))
     .bind(signed(row.seed))
     .bind(row.flops)

@@ -78,6 +78,7 @@ pub fn trials(rows: &[TrialRow]) -> Result<DataFrame, TableError> {
         data_hash = |row| row.data_hash.as_str(),
         config_hash = |row| row.config_hash.as_str(),
         seconds = |row| row.seconds,
+        tokens_asked = |row| row.tokens_asked,
     );
     let axes: BTreeSet<&String> = rows.iter().flat_map(|row| row.axes.keys()).collect();
     columns.extend(axes.into_iter().map(|axis| axis_column(axis, rows)));

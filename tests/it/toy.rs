@@ -415,7 +415,7 @@ fn the_exported_tables_have_the_columns_of_the_contract() {
         "trial,sweep,slug,state,trainer,model,params_non_embedding,params_total,width,layers,heads,vocab,context,\
          parametrization,lr,batch_tokens,schedule,warmup_tokens,decay_fraction,tokens,steps,seed,flops,final_loss,\
          bits_per_byte,diverged_at_tokens,device,numerics,code_epoch,code_version,data_hash,config_hash,seconds,\
-         axis.lr,axis.model,axis.tokens"
+         tokens_asked,axis.lr,axis.model,axis.tokens"
     );
     assert_eq!(head("points"), "trial,stage,step,tokens,flops,lr,split,loss,grad_norm");
     assert_eq!(

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use sandbox::fit::Estimate;
+use sandbox::fit::view::Constant;
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
-use sandbox::report::law_view::{Constant, HeldOut, LawInput, LawPoint};
+use sandbox::report::law_view::{HeldOut, LawInput, LawPoint};
 use sandbox::report::recipe_view::{AlternativeRun, Gate, ItemValue, RecipeInput, RecipeItem};
 use sandbox::report::study::{BatchMinimum, BatchRule, BestLr, LrBowl, LrPoint, RateLaw, Study, Transfer};
 use sandbox::report::{ReportView, build};
@@ -149,9 +151,12 @@ impl Planted {
         ]
         .map(|(name, value, ci95, unit)| Constant {
             name: name.to_owned(),
-            value,
-            ci95: Some(ci95),
-            unit: unit.to_owned(),
+            estimate: Estimate {
+                value,
+                se: None,
+                ci95: Some(ci95),
+            },
+            unit,
         })
         .to_vec()
     }
@@ -485,6 +490,7 @@ fn trial((model, params, width, layers): (&str, u64, u64, u64), ratio: u64, sche
         warmup_tokens: 40_960,
         decay_fraction: (schedule == "wsd").then_some(0.1),
         tokens,
+        tokens_asked: params * ratio,
         steps: tokens / BATCH,
         seed: 0,
         flops: 6.0 * params as f64 * tokens as f64,

@@ -91,7 +91,12 @@ impl Fitted for BatchFit {
         };
         let level = |it: &Level| {
             let loss = format!("{:.3}", it.loss);
-            vec![human_count(it.params), loss, human_count(it.batch_tokens), human_count(it.tokens)]
+            vec![
+                human_count(it.params),
+                loss,
+                human_count(it.batch_tokens),
+                human_count(it.tokens),
+            ]
         };
         let by = Rows {
             columns: &["batch (tokens) by", "c", "exponent"],

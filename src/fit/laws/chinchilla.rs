@@ -203,7 +203,10 @@ fn facts(law: &LossFit) -> Vec<(String, String)> {
         Some(delta) => format!("Huber on log loss, δ = {delta}: {:.4e}", law.objective.value),
         None => format!("least squares: {:.4e}", law.objective.value),
     };
-    let solver = format!("{:?}; a grid of exponents, then Newton's method on all five", law.status);
+    let solver = format!(
+        "{:?}; a grid of exponents, then Newton's method on all five",
+        law.status
+    );
     let mut facts = vec![
         fact("objective", objective),
         fact("solver", solver.to_lowercase()),
@@ -217,14 +220,21 @@ fn facts(law: &LossFit) -> Vec<(String, String)> {
         let (above, error) = (human_count(held.above), held.mean_abs_rel_error * 100.0);
         fact(
             "hold-out",
-            format!("{} runs above {above} {} predicted to {error:.2} % from the others{covered}", held.n, held.by),
+            format!(
+                "{} runs above {above} {} predicted to {error:.2} % from the others{covered}",
+                held.n, held.by
+            ),
         )
     }));
     facts.extend(law.allocation.iter().map(|(name, it)| {
         let range = it
             .ci95
             .map_or_else(String::new, |[a, b]| format!(" ({a:.2} to {b:.2})"));
-        let name = if name == "a" { "optimal N grows as" } else { "optimal D grows as" };
+        let name = if name == "a" {
+            "optimal N grows as"
+        } else {
+            "optimal D grows as"
+        };
         fact(name, format!("C^{:.2}{range}", it.value))
     }));
     facts

@@ -3,8 +3,9 @@
 //! Refuses to know how its constants are found.
 
 use crate::fit::Warning;
+use crate::fit::bowl::LrGroup;
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOutForm, Needs, Options, Place, Said, hash_of};
-use crate::fit::learning_rate::{self, LrFit, LrGroup, LrRule};
+use crate::fit::learning_rate::{self, LrFit, LrRule};
 use crate::fit::refusal::Refusal;
 use crate::fit::transfer::{Transfer, Verdict};
 use crate::fit::view::{Constant, Rows, View, fact, with_interval};

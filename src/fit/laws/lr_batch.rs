@@ -4,7 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::alike::alike;
 use crate::fit::batch_curves;
 use crate::fit::batch_law::{self, BatchLaw};
 use crate::fit::bootstrap::Draws;
@@ -15,9 +14,6 @@ use crate::fit::refusal::Refusal;
 use crate::fit::view::{Rows, View, fact, with_interval};
 use crate::fit::{Estimate, Warning};
 use crate::units::significant;
-
-/// Why a run does not compare with the others of its size and tokens.
-pub const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
 
 /// lr = c·N^a·D^b and batch = c·D^b.
 #[derive(Debug)]
@@ -98,7 +94,7 @@ impl Law for LrBatch {
         formula: "lr = c · N^a · D^b, batch = c · D^b",
         source: "Li et al. 2025 (Step Law), arXiv 2503.04715, equation 1",
         limits: "grids over both, one schedule",
-        needs: Needs::Runs,
+        needs: Needs::Grids,
         beside: None,
         compare: None,
         work_max: None,
@@ -106,31 +102,19 @@ impl Law for LrBatch {
     };
 
     fn fit(data: &Data, options: &Options<'_>) -> Result<Found<LrBatchFit>, Refusal> {
-        let are_alike = alike(&data.runs, |run| {
-            let bits = |number: Option<f64>| number.map(f64::to_bits);
-            let varied = (bits(run.lr), bits(run.batch_tokens), run.tokens.to_bits());
-            (run.params.to_bits(), &run.setup, varied)
-        });
-        let (mut runs, mut left_out) = (Vec::new(), data.left_out.clone());
-        for (run, is_alike) in data.runs.iter().zip(are_alike) {
-            if is_alike {
-                runs.push(run.clone());
-            } else {
-                left_out.push(LeftOut::from((run.label.clone(), OTHER_SETTINGS.to_owned())));
-            }
-        }
         let draws = Draws {
             count: options.bootstrap,
             seed: 0,
         };
         let hold_out = options.hold_out;
-        let law = lr_batch::fit(&runs, &lr_batch::Options { hold_out, draws })?;
+        let law = lr_batch::fit(&data.runs, &lr_batch::Options { hold_out, draws })?;
+        let mut left_out = data.left_out.clone();
         left_out.extend(law.left_out.iter().cloned().map(LeftOut::from));
         let identity = law.clone();
         let fit = LrBatchFit {
-            n: runs.len(),
+            n: data.runs.len(),
             law,
-            equal_loss: batch_law::fit(&batch_curves::of_budgets(&runs)).ok(),
+            equal_loss: batch_law::fit(&batch_curves::of_budgets(&data.runs)).ok(),
         };
         Ok(Found::new(fit, &identity, left_out))
     }
@@ -158,7 +142,12 @@ impl Fitted for LrBatchFit {
         let shown = |it: Option<&Estimate>| it.map_or_else(|| "–".to_owned(), with_interval);
         let row = |name: &str, law: &PowerLaw| {
             let c = significant(law.c, 4).to_string();
-            vec![name.to_owned(), c, shown(law.n_exponent.as_ref()), shown(Some(&law.d_exponent))]
+            vec![
+                name.to_owned(),
+                c,
+                shown(law.n_exponent.as_ref()),
+                shown(Some(&law.d_exponent)),
+            ]
         };
         let mut facts = Vec::new();
         facts.extend(self.equal_loss.as_ref().map(|law| {

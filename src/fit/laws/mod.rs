@@ -14,7 +14,7 @@ pub use batch::{Batch, BatchFit};
 pub use chinchilla::Chinchilla;
 pub use curves::{Annealing, CurvesFit, MultiPower};
 pub use lr::{Lr, formula as lr_formula};
-pub use lr_batch::{LrBatch, LrBatchFit, OTHER_SETTINGS};
+pub use lr_batch::{LrBatch, LrBatchFit};
 pub use three_term::{ThreeTerm, ThreeTermFit};
 
 use crate::fit::law::{About, Entry};

@@ -143,6 +143,9 @@ impl Fitted for ThreeTermFit {
 impl HeldOut {
     fn fact(&self) -> (String, String) {
         let error = 100.0 * self.mean_abs_rel_error;
-        fact("hold-out", format!("{} runs predicted to {error:.2} % from the others", self.n))
+        fact(
+            "hold-out",
+            format!("{} runs predicted to {error:.2} % from the others", self.n),
+        )
     }
 }

@@ -195,7 +195,7 @@ fn measured(study: &Study<'_>, sizes: &Roster<'_>) -> (Content, String, Vec<Omit
             continue;
         };
         let size = (trial.params_non_embedding, trial.model.as_str());
-        let slot = best.entry(size).or_default().entry(trial.tokens).or_insert(trial);
+        let slot = best.entry(size).or_default().entry(trial.tokens_asked).or_insert(trial);
         if slot.final_loss.is_none_or(|held| loss < held) {
             *slot = trial;
         }

@@ -8,10 +8,10 @@ use crate::record::TrialRow;
 use crate::report::axes::{
     Budgets, DOTS_MAX, Roster, evenly, linear_axis, mean_by_lr, omitted, positive_range, range, rate_axis,
 };
-use crate::report::settings::pairs_of;
 use crate::report::study::Study;
 use crate::report::text;
 use crate::report::view::{Content, FigureView, Mark, Numbers, Panel, Shape, Stroke};
+use crate::study::pairs::pairs_of;
 
 /// The difference of final losses between WSD and cosine at equal size, budget, learning rate and seed.
 pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
@@ -61,14 +61,21 @@ fn difference((wsd, cosine): &(&TrialRow, &TrialRow)) -> Option<f64> {
 }
 
 fn panels_of_pairs(pairs: &[(&TrialRow, &TrialRow)], sizes: &Roster<'_>) -> Vec<Panel> {
-    let budgets = Budgets::of(pairs.iter().map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens)));
+    let budgets = Budgets::of(
+        pairs
+            .iter()
+            .map(|(wsd, _)| (wsd.params_non_embedding, wsd.tokens_asked)),
+    );
     let rates = positive_range(pairs.iter().map(|(wsd, _)| wsd.lr)).unwrap_or([1e-3, 1e-2]);
     let differences = range(pairs.iter().filter_map(difference).chain([0.0])).unwrap_or([-0.1, 0.1]);
     let mut lines: BTreeMap<(usize, u64, String), Vec<[f64; 2]>> = BTreeMap::new();
     let mut dots: Vec<Vec<Mark>> = vec![Vec::new(); budgets.len()];
     for pair in pairs {
         let (wsd, cosine) = pair;
-        let (Some(at), Some(nats)) = (budgets.index(wsd.params_non_embedding, wsd.tokens), difference(pair)) else {
+        let (Some(at), Some(nats)) = (
+            budgets.index(wsd.params_non_embedding, wsd.tokens_asked),
+            difference(pair),
+        ) else {
             continue;
         };
         let size = (at, wsd.params_non_embedding, wsd.model.clone());

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::fit::Warning;
 use crate::fit::curves::decay::{self, Decays};
 use crate::fit::curves::{self, CurveFit, Schedule};
-use crate::fit::law::{AnyKept, Fitted, Needs, Place, Said};
+use crate::fit::law::{AnyKept, Needs, Place, Said};
 use crate::fit::laws;
 use crate::fit::refusal::Refusal;
 use crate::run::failure::Failure;
@@ -139,5 +139,9 @@ pub(in crate::run) fn read<T: DeserializeOwned>(row: &FitRow) -> Result<T, Failu
 }
 
 fn damaged(fit: &str, why: &str) -> Failure {
-    Failure::environment("damaged_database", format!("fit {fit} cannot be read: {why}"), "fit again")
+    Failure::environment(
+        "damaged_database",
+        format!("fit {fit} cannot be read: {why}"),
+        "fit again",
+    )
 }

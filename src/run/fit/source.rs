@@ -10,16 +10,17 @@ use crate::fit::law::{Data, LeftOut, Needs};
 use crate::fit::learning_rate::LrRun;
 use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
+use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
 use crate::run::fit::table::{self, CONDITION, Mapping};
 use crate::run::fit::{Request, batch_curves, loss_curves, refused};
-use crate::run::lr_runs;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
-use crate::wire::Trainer;
+use crate::study::alike::alike;
+use crate::study::filter::Filter;
+use crate::study::select::{self, OTHER_SETTINGS};
 
 /// Where runs are taken from.
 #[derive(Debug, Clone, Copy)]
@@ -156,8 +157,23 @@ impl Runs {
         };
         match needs {
             Needs::Runs => data.runs.clone_from(&self.observations),
+            Needs::Grids => {
+                let are_alike = alike(&self.observations, |run| {
+                    let bits = |number: Option<f64>| number.map(f64::to_bits);
+                    let varied = (bits(run.lr), bits(run.batch_tokens), run.tokens.to_bits());
+                    (run.params.to_bits(), &run.setup, varied)
+                });
+                for (run, is_alike) in self.observations.iter().zip(are_alike) {
+                    if is_alike {
+                        data.runs.push(run.clone());
+                    } else {
+                        let out = (run.label.clone(), OTHER_SETTINGS.to_owned());
+                        data.left_out.push(LeftOut::from(out));
+                    }
+                }
+            }
             Needs::LearningRates => {
-                let (chosen, left_out) = lr_runs::choose(self.trials.as_deref().unwrap_or_default());
+                let (chosen, left_out) = select::choose(self.trials.as_deref().unwrap_or_default());
                 data.rates = chosen.into_iter().map(lr_run).collect();
                 data.left_out = left_out;
             }
@@ -221,11 +237,7 @@ async fn imported(
 }
 
 /// The trials that count.
-async fn counting(
-    store: &mut Store,
-    sweeps: &SweepSet,
-    request: &Request,
-) -> Result<Vec<TrialRow>, Failure> {
+async fn counting(store: &mut Store, sweeps: &SweepSet, request: &Request) -> Result<Vec<TrialRow>, Failure> {
     let mut trials = sweeps.trials(store).await?;
     let filter = Filter::new(request.condition.as_deref(), &trials)?;
     let all = trials.len();

@@ -4,12 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fit::law::name_of;
 use crate::plan::identity::EPOCH;
 use crate::recipe::Coordinates;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fit::kept;
-use crate::fit::law::name_of;
 use crate::store::{FitRow, Store};
 
 /// The name under which a coordinate check is kept.

@@ -1,0 +1,11 @@
+//! Which trials of a study count, which of them compare, and what they still lack.
+//!
+//! Pure functions on rows. Refuses to know where rows are stored, how laws are fitted, and what is shown.
+
+pub mod alike;
+pub mod filter;
+pub mod pairs;
+pub mod proxies;
+pub mod select;
+
+pub use crate::fit::law::LeftOut;
