@@ -9,6 +9,7 @@ use fs_err as fs;
 ///
 /// A module may import only modules of a lower floor; two modules of one floor never meet.
 const FLOORS: &[(&str, u8, &[&str])] = &[
+    ("setup", 0, &[]),
     ("units", 0, &[]),
     ("words", 0, &[]),
     ("checkpoint", 1, &["safetensors"]),

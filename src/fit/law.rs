@@ -94,6 +94,13 @@ impl From<AnyLeftOut> for LeftOut {
     }
 }
 
+impl LeftOut {
+    /// A run with the reason.
+    pub fn new(trial: &str, reason: &str) -> Self {
+        Self::from((trial.to_owned(), reason.to_owned()))
+    }
+}
+
 impl From<(String, String)> for LeftOut {
     fn from((trial, reason): (String, String)) -> Self {
         Self { trial, reason }

@@ -7,5 +7,7 @@ pub mod filter;
 pub mod pairs;
 pub mod proxies;
 pub mod select;
+#[cfg(test)]
+mod tests;
 
 pub use crate::fit::law::LeftOut;

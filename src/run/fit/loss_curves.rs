@@ -10,6 +10,7 @@ use crate::run::failure::Failure;
 use crate::run::fit::refused;
 use crate::run::fit::table;
 use crate::store::Store;
+use crate::study::select;
 use crate::tables::read::TextTable;
 
 /// The curves of files in a folder.
@@ -59,36 +60,28 @@ pub(super) async fn of_trials(
     } else {
         named(names[0])?
     };
-    alike(train.iter().chain(&predict))?;
+    alike(&train.iter().chain(&predict).collect::<Vec<_>>())?;
     Ok([recorded(store, &train).await?, recorded(store, &predict).await?])
 }
 
 /// Curves differ in the schedule alone, or their losses tell of something else.
-fn alike<'a>(mut trials: impl Iterator<Item = &'a TrialRow>) -> Result<(), Failure> {
-    let kind = |row: &'a TrialRow| {
-        let data = (row.data_hash.as_str(), row.vocab, row.context);
-        (
-            row.params_total,
-            row.width,
-            row.parametrization.as_str(),
-            row.batch_tokens,
-            data,
-        )
-    };
-    let Some(first) = trials.next() else {
+fn alike(trials: &[&TrialRow]) -> Result<(), Failure> {
+    let Some(first) = trials.first() else {
         return Err(refused(&Refusal::NoCurves.into()));
     };
-    match trials.find(|row| kind(row) != kind(first)) {
-        None => Ok(()),
-        Some(other) => Err(Failure::invalid(
-            "mixed_curves",
-            format!(
-                "`{}` and `{}` differ in more than the schedule: a law of curves is that of one size, batch and data",
-                first.slug, other.slug
-            ),
-            "choose some: `--where \"model == 9M and batch_tokens == 65536\"`",
-        )),
-    }
+    let Some((other, differences)) = select::first_unlike(trials) else {
+        return Ok(());
+    };
+    Err(Failure::invalid(
+        "mixed_curves",
+        format!(
+            "`{}` and `{}` differ in more than the schedule, in {}: a law of curves is that of one size, batch and data",
+            first.slug,
+            other.slug,
+            differences.join(", ")
+        ),
+        "choose some: `--where \"model == 9M and batch_tokens == 65536\"`",
+    ))
 }
 
 /// The training curves of trials, in their order.

@@ -17,10 +17,10 @@ use crate::run::failure::Failure;
 use crate::run::fit::table::{self, CONDITION, Mapping};
 use crate::run::fit::{Request, batch_curves, loss_curves, refused};
 use crate::run::sweep_set::SweepSet;
+use crate::setup::{Factor, Setup};
 use crate::store::Store;
-use crate::study::alike::alike;
 use crate::study::filter::Filter;
-use crate::study::select::{self, OTHER_SETTINGS};
+use crate::study::select;
 
 /// Where runs are taken from.
 #[derive(Debug, Clone, Copy)]
@@ -158,22 +158,12 @@ impl Runs {
         match needs {
             Needs::Runs => data.runs.clone_from(&self.observations),
             Needs::Grids => {
-                let are_alike = alike(&self.observations, |run| {
-                    let bits = |number: Option<f64>| number.map(f64::to_bits);
-                    let varied = (bits(run.lr), bits(run.batch_tokens), run.tokens.to_bits());
-                    (run.params.to_bits(), &run.setup, varied)
-                });
-                for (run, is_alike) in self.observations.iter().zip(are_alike) {
-                    if is_alike {
-                        data.runs.push(run.clone());
-                    } else {
-                        let out = (run.label.clone(), OTHER_SETTINGS.to_owned());
-                        data.left_out.push(LeftOut::from(out));
-                    }
-                }
+                let (runs, others) = select::lr_and_batch(self.observations.clone());
+                data.runs = runs;
+                data.left_out.extend(others);
             }
             Needs::LearningRates => {
-                let (chosen, left_out) = select::choose(self.trials.as_deref().unwrap_or_default());
+                let (chosen, left_out) = select::lr_grids(self.trials.as_deref().unwrap_or_default());
                 data.rates = chosen.into_iter().map(lr_run).collect();
                 data.left_out = left_out;
             }
@@ -293,7 +283,7 @@ fn observation(row: &TrialRow) -> Option<Observation> {
         seed: Some(row.seed),
         // Laws count 6ND; what a trial cost in full is another number.
         flops: None,
-        setup: Some(row.setup.clone()),
+        setup: Some(Setup::from(row).without([Factor::Seed])),
     })
 }
 
