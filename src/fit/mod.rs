@@ -7,6 +7,7 @@
 //! surface → lr_batch: learning rate and batch from one valley; batch_law: the batch from curves of equal loss
 //! three_term: the loss off the best batch;  choice: which law of loss to believe
 //! curve → isoflop: minima at equal compute;  curves: whole loss curves
+//! law: what a law is → laws: the list of all, a file each;  kept: the form in which fits are kept;  view: how one is shown
 //! ```
 //! Plain numbers in, plain numbers out: the same runs in any order give the same bits, on any number of threads. A law
 //! that the data cannot carry is refused by a named code. Refuses to know where runs come from and who reads a law.
@@ -24,6 +25,7 @@ pub mod design;
 pub mod hold_out;
 pub mod isoflop;
 mod judge;
+pub mod kept;
 pub mod law;
 pub mod laws;
 pub mod learning_rate;

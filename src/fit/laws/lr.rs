@@ -4,7 +4,8 @@
 
 use crate::fit::Warning;
 use crate::fit::bowl::LrGroup;
-use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOutForm, Needs, Options, Place, Said, hash_of};
+use crate::fit::kept::hash_of;
+use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOutForm, Needs, Options, Place, Said};
 use crate::fit::learning_rate::{self, LrFit, LrRule};
 use crate::fit::refusal::Refusal;
 use crate::fit::transfer::{Transfer, Verdict};

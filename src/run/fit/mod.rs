@@ -238,7 +238,7 @@ pub(in crate::run) async fn fit_one<L: Law>(
         fit: kept.fit.clone(),
         sweep: runs.sweep().map(str::to_owned),
         law: L::ABOUT.name.to_owned(),
-        body: kept.body::<L>(),
+        body: kept.body(L::ABOUT.name, L::ABOUT.left_out),
     };
     store.add_fit(&context.now(), &row).await?;
     Ok(Ok(kept))
