@@ -6,8 +6,6 @@ mod chinchilla;
 mod curves;
 mod lr;
 mod lr_batch;
-#[cfg(test)]
-mod tests;
 mod three_term;
 
 pub use batch::{Batch, BatchFit};
@@ -42,3 +40,6 @@ pub fn names(holds: impl Fn(&About) -> bool) -> Vec<&'static str> {
     let about = LAWS.iter().map(|law| law.about);
     about.filter(|about| holds(about)).map(|about| about.name).collect()
 }
+
+#[cfg(test)]
+mod tests;
