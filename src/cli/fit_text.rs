@@ -4,8 +4,8 @@
 
 use crate::cli::output::table;
 use crate::fit::Warning;
-use crate::fit::choice::Tried;
 use crate::fit::law::AnyKept;
+use crate::fit::loss::model_selection::Tried;
 use crate::fit::view::{Constant, Rows, warned};
 use crate::units::significant;
 

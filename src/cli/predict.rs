@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::fit_text::warnings_text;
 use crate::cli::output::{Output, table};
-use crate::fit::curves::decay::{Candidate, Form, Run};
+use crate::fit::curve::decay::{Candidate, Form, Run};
 use crate::fit::law::Place;
 use crate::run::context::Context;
 use crate::run::failure::Failure;

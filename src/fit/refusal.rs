@@ -1,6 +1,6 @@
 //! Why a law is refused: the data cannot carry it, and no number is better than a wrong one.
 
-use crate::fit::curves;
+use crate::fit::curve;
 
 /// A refusal; its code is a contract.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum Refusal {
     },
     /// A law of loss curves refuses.
     #[error(transparent)]
-    Curves(#[from] curves::Refusal),
+    Curves(#[from] curve::Refusal),
 }
 
 impl Refusal {

@@ -5,11 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Warning;
-use crate::fit::batch_curves::ReadFrom;
-use crate::fit::batch_law::{self, BatchLaw, Level};
+use crate::fit::batch::equal_loss_curves::ReadFrom;
+use crate::fit::batch::optimal_batch::{self, BatchLaw, Level};
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOut, LeftOutForm, Needs, Options, Place, Said};
-use crate::fit::line::Power;
-use crate::fit::loss_fit::Extrapolation;
+use crate::fit::loss::loss_fit::Extrapolation;
+use crate::fit::numeric::power_law::Power;
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Rows, View, fact, with_interval};
 use crate::units::{human_count, significant};
@@ -46,7 +46,7 @@ impl Law for Batch {
     };
 
     fn fit(data: &Data, _options: &Options<'_>) -> Result<Found<BatchFit>, Refusal> {
-        let law = batch_law::fit(&data.batches.each)?;
+        let law = optimal_batch::fit(&data.batches.each)?;
         let (identity, left_out) = (law.clone(), law.left_out.iter().cloned().map(LeftOut::from));
         let left_out = left_out.collect();
         let fit = BatchFit {

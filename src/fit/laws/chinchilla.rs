@@ -7,16 +7,16 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::fit::bootstrap::Draws;
-use crate::fit::chinchilla::Objective;
-use crate::fit::choice::LossOf;
-use crate::fit::core::Core;
 use crate::fit::design::Design;
-use crate::fit::isoflop::{self, Agreement, BudgetRun};
 use crate::fit::kept::hash_of;
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOut, LeftOutForm, Needs, Options, Place, Said};
-use crate::fit::loss_fit::LossFit;
-use crate::fit::loss_law::{self, PointFit};
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::isoflop::{self, Agreement, BudgetRun};
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::loss::loss_law::{self, PointFit};
+use crate::fit::loss::model_selection::LossOf;
+use crate::fit::loss::point_fit::FittedConstants;
+use crate::fit::numeric::bootstrap::Draws;
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Constant, HeldOut, Point, View, fact};
@@ -86,7 +86,7 @@ impl Law for Chinchilla {
 /// Predicts runs from a fit to the tuned ones among those that it has seen.
 fn compare(seen: &[Observation], objective: Objective) -> Result<LossOf, Refusal> {
     let (best, _) = best_per_cell(seen);
-    let law = Core::new(Design::new(best), objective)?.law;
+    let law = FittedConstants::new(Design::new(best), objective)?.law;
     Ok(Box::new(move |run| Some(law.loss(run.params, run.tokens))))
 }
 
@@ -176,7 +176,7 @@ fn points(law: &LossFit) -> Vec<Point> {
         .iter()
         .flat_map(|report| report.points.iter().map(|run| run.label.as_str()))
         .collect();
-    let point = |run: &crate::fit::loss_fit::Residual| Point {
+    let point = |run: &crate::fit::loss::loss_fit::Residual| Point {
         label: run.label.clone(),
         params: run.params,
         tokens: run.tokens,

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Warning;
-use crate::fit::curves::{self, CurveFit, Law as Form, Score};
+use crate::fit::curve::{self, CurveFit, Law as Form, Score};
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOutForm, Needs, Options};
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Constant, Rows, View};
@@ -63,10 +63,10 @@ impl Law for MultiPower {
 }
 
 fn fit(data: &Data, form: Form) -> Result<Found<CurvesFit>, Refusal> {
-    let law = curves::fit(&data.curves, form, data.warmup)?;
-    let score = |curve: &curves::Curve| {
-        let losses = curves::predict(&law, &curve.schedule(data.warmup))?;
-        curves::score(&losses, curve)
+    let law = curve::fit(&data.curves, form, data.warmup)?;
+    let score = |curve: &curve::Curve| {
+        let losses = curve::predict(&law, &curve.schedule(data.warmup))?;
+        curve::score(&losses, curve)
     };
     let predict = data.unseen.iter().map(score).collect::<Result<_, _>>()?;
     let identity = law.clone();

@@ -3,12 +3,12 @@
 //! Refuses to know how its constants are found.
 
 use crate::fit::Warning;
-use crate::fit::bowl::LrGroup;
 use crate::fit::kept::hash_of;
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOutForm, Needs, Options, Place, Said};
-use crate::fit::learning_rate::{self, LrFit, LrRule};
+use crate::fit::rate::learning_rate::{self, LrFit, LrRule};
+use crate::fit::rate::lr_parabola::LrGroup;
+use crate::fit::rate::transfer::{Transfer, Verdict};
 use crate::fit::refusal::Refusal;
-use crate::fit::transfer::{Transfer, Verdict};
 use crate::fit::view::{Constant, Rows, View, fact, with_interval};
 use crate::units::{human_count, significant};
 

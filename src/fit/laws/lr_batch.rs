@@ -4,12 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::batch_curves;
-use crate::fit::batch_law::{self, BatchLaw};
-use crate::fit::bootstrap::Draws;
+use crate::fit::batch::equal_loss_curves;
+use crate::fit::batch::optimal_batch::{self, BatchLaw};
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOut, LeftOutForm, Needs, Options, Place, Said};
-use crate::fit::loss_fit::Extrapolation;
-use crate::fit::lr_batch::{self, LrBatchGroup, LrBatchLaw, PowerLaw, Regret};
+use crate::fit::loss::loss_fit::Extrapolation;
+use crate::fit::numeric::bootstrap::Draws;
+use crate::fit::rate::lr_batch::{self, LrBatchGroup, LrBatchLaw, PowerLaw, Regret};
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Rows, View, fact, with_interval};
 use crate::fit::{Estimate, Warning};
@@ -114,7 +114,7 @@ impl Law for LrBatch {
         let fit = LrBatchFit {
             n: data.runs.len(),
             law,
-            equal_loss: batch_law::fit(&batch_curves::of_budgets(&data.runs)).ok(),
+            equal_loss: optimal_batch::fit(&equal_loss_curves::of_budgets(&data.runs)).ok(),
         };
         Ok(Found::new(fit, &identity, left_out))
     }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::fit::chinchilla::Objective;
-use crate::fit::choice;
 use crate::fit::law::{Data, Fitted, Found, Law, LeftOut, LeftOutForm, Needs, Options, Place, Said};
 use crate::fit::laws::{LAWS, named, names};
-use crate::fit::loss_fit::Prediction;
-use crate::fit::loss_law::HoldOut;
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::loss_fit::Prediction;
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::loss::model_selection;
 use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Constant, View};
@@ -160,12 +160,13 @@ fn a_law_of_a_test_is_fitted_kept_read_asked_and_shown_through_the_list() {
 #[test]
 fn a_law_of_a_test_is_compared_with_the_others() {
     let comparing = names(|about| about.compare.is_some());
-    let laws: Vec<(&'static str, choice::Compare)> = comparing
+    let laws: Vec<(&'static str, model_selection::Compare)> = comparing
         .into_iter()
         .filter_map(|name| Some((name, named(name)?.about.compare?)))
         .collect();
     // One budget carries no law in tokens: only the mean has an answer, 2 for a run whose loss is 4.
-    let tried = choice::try_all(&laws, &runs(4), Objective::Huber, HoldOut::ParamsAbove(3.5e6)).expect("an answer");
+    let tried =
+        model_selection::try_all(&laws, &runs(4), Objective::Huber, HoldOut::ParamsAbove(3.5e6)).expect("an answer");
     assert_eq!(tried[0].law, "mean-of-a-test");
     let held = tried[0].hold_out.as_ref().expect("a run is held out");
     assert!((held.mean_abs_rel_error - 0.5).abs() < 1e-12, "{held:?}");

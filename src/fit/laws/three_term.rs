@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::bootstrap::Draws;
-use crate::fit::chinchilla::Objective;
-use crate::fit::choice::{self, HeldOut, LossOf};
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOutForm, Needs, Options, Place, Said};
-use crate::fit::loss_fit::Prediction;
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::loss_fit::Prediction;
+use crate::fit::loss::model_selection::{self, HeldOut, LossOf};
+use crate::fit::loss::three_term::{self, ThreeTermLaw};
+use crate::fit::numeric::bootstrap::Draws;
 use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
-use crate::fit::three_term::{self, ThreeTermLaw};
 use crate::fit::view::{Constant, View, fact};
 use crate::fit::{Estimate, Warning};
 
@@ -58,7 +58,7 @@ impl Law for ThreeTerm {
         };
         let law = three_term::fit(&data.runs, draws)?;
         let mut warnings = law.warnings.clone();
-        let held = choice::held_out_error(&data.runs, compare, options.objective, options.hold_out);
+        let held = model_selection::held_out_error(&data.runs, compare, options.objective, options.hold_out);
         let hold_out = held.unwrap_or_else(|refusal| {
             let text = format!("without the held-out runs there is no law to check: {refusal}");
             warnings.push(Warning::new("no_hold_out", text));

@@ -2,7 +2,7 @@
 //!
 //! Refuses to fit.
 
-use crate::fit::batch_curves::{self, BatchCurve, ReadFrom};
+use crate::fit::batch::equal_loss_curves::{self, BatchCurve, ReadFrom};
 use crate::fit::law::BatchCurves;
 use crate::fit::observation::Observation;
 use crate::record::TrialRow;
@@ -37,7 +37,7 @@ pub(super) async fn of_trials(
             label: row.trial.clone(),
             params: row.params_non_embedding as f64,
             batch_tokens: batch,
-            points: batch_curves::windows(&after),
+            points: equal_loss_curves::windows(&after),
         });
     }
     Ok(BatchCurves {
@@ -52,6 +52,6 @@ pub(super) fn of_budgets(runs: &[Observation]) -> BatchCurves {
     BatchCurves {
         read_from: ReadFrom::FinalLosses,
         trials: runs.iter().map(|run| run.label.clone()).collect(),
-        each: batch_curves::of_budgets(runs),
+        each: equal_loss_curves::of_budgets(runs),
     }
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::fit::Warning;
-use crate::fit::curves::decay::{self, Decays};
-use crate::fit::curves::{self, CurveFit, Schedule};
+use crate::fit::curve::decay::{self, Decays};
+use crate::fit::curve::{self, CurveFit, Schedule};
 use crate::fit::law::{AnyKept, Needs, Place, Said};
 use crate::fit::laws;
 use crate::fit::refusal::Refusal;
@@ -67,8 +67,8 @@ pub fn curve(kept: &AnyKept, schedule: &Schedule) -> Result<CurveView, Failure> 
     Ok(CurveView {
         fit: kept.kept.fit.clone(),
         steps: schedule.points.iter().map(|point| point.step).collect(),
-        losses: curves::predict(law, schedule).map_err(of_curves_refused)?,
-        warnings: curves::cautions(law, schedule).map_err(of_curves_refused)?,
+        losses: curve::predict(law, schedule).map_err(of_curves_refused)?,
+        warnings: curve::cautions(law, schedule).map_err(of_curves_refused)?,
     })
 }
 
@@ -97,7 +97,7 @@ fn of_curves(kept: &AnyKept) -> Result<&CurveFit, Failure> {
     })
 }
 
-fn of_curves_refused(refusal: curves::Refusal) -> Failure {
+fn of_curves_refused(refusal: curve::Refusal) -> Failure {
     refused(&Refusal::from(refusal))
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::fit::curves::{Curve, CurvePoint, RatePoint, Refusal, Schedule};
+use crate::fit::curve::{Curve, CurvePoint, RatePoint, Refusal, Schedule};
 use crate::record::{TrialRow, TrialState};
 use crate::run::failure::Failure;
 use crate::run::fit::refused;

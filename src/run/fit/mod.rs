@@ -14,11 +14,11 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::fit::chinchilla::Objective;
-use crate::fit::choice::{self, Compare, Tried};
 use crate::fit::law::{AnyKept, Entry, Kept, Law, Needs, Options};
 use crate::fit::laws;
-use crate::fit::loss_law::HoldOut;
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::loss::model_selection::{self, Compare, Tried};
 use crate::fit::refusal::Refusal;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -180,7 +180,7 @@ async fn choose(
         ));
     }
     let runs = source::runs(context, store, Needs::Runs, source, request).await?;
-    let tried = choice::try_all(&comparing, &runs.observations, request.objective, request.hold_out);
+    let tried = model_selection::try_all(&comparing, &runs.observations, request.objective, request.hold_out);
     let tried = tried.map_err(|refusal| refused(&refusal))?;
     let best = tried.first().and_then(|best| laws::named(best.law)).unwrap_or(laws[0]);
     Ok((best, tried))

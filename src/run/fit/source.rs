@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::fit::curves::Curve;
+use crate::fit::curve::Curve;
 use crate::fit::law::{Data, LeftOut, Needs};
-use crate::fit::learning_rate::LrRun;
 use crate::fit::observation::Observation;
+use crate::fit::rate::learning_rate::LrRun;
 use crate::fit::refusal::Refusal;
 use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};

@@ -4,8 +4,8 @@
 
 use crate::fit::law::Kept;
 use crate::fit::laws::{Chinchilla, Lr};
-use crate::fit::learning_rate::LrFit;
-use crate::fit::loss_fit::LossFit;
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::refusal::Refusal;
 use crate::record::TrialRow;
 use crate::run::context::Context;
