@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::draw;
 use crate::fit::loss_fit::LossFit;
 use crate::recipe::Recipe;
-use crate::recipe::build::{Ask, Size};
+use crate::recipe::evidence::{Ask, Size};
 use crate::record::TrialRow;
 use crate::report;
 use crate::report::curves::Curves;
@@ -23,7 +23,6 @@ use crate::run::fit::loss::{self, Kept, Laws, Request};
 use crate::run::fit::page;
 use crate::run::fit::predict;
 use crate::run::recipe::advise::{self, Batch};
-use crate::run::recipe::page::recipe_input;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
 use crate::study;
@@ -202,7 +201,6 @@ fn view(
 ) -> report::ReportView {
     let laws = &fitted.laws;
     let bowls = laws.as_ref().map(|laws| bowls(laws, trials)).unwrap_or_default();
-    let recipe = fitted.recipe.as_ref().map(recipe_input);
     let parts = match laws {
         Ok(Laws { loss: Ok(kept), .. }) => Ok(LossParts::new(kept, trials)),
         Ok(Laws { loss: Err(refusal), .. }) => Err(format!("{}: {refusal}", refusal.code())),
@@ -235,7 +233,7 @@ fn view(
         rates: rates.as_ref(),
         batch: batch.as_ref(),
         laws: &[law],
-        recipe: recipe.as_ref(),
+        recipe: fitted.recipe.as_ref(),
     })
 }
 
