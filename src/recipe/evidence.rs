@@ -2,10 +2,10 @@
 //!
 //! Refuses to know how a number is read off a law, and which trials count.
 
-use crate::fit::batch_law::BatchLaw;
-use crate::fit::learning_rate::LrFit;
-use crate::fit::loss_fit::LossFit;
-use crate::fit::lr_batch::LrBatchLaw;
+use crate::fit::batch::optimal_batch::BatchLaw;
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::rate::learning_rate::LrFit;
+use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::model::mup::{Multipliers, Parametrization};
 use crate::model::schedule::Decay;
 use crate::recipe::{Coordinates, OptimizerItem};

@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::batch_curves::{self, BatchCurve, ReadFrom};
-use crate::fit::batch_law::{self, BatchLaw};
+use crate::fit::batch::equal_loss_curves::{self, BatchCurve, ReadFrom};
+use crate::fit::batch::optimal_batch::{self, BatchLaw};
 use crate::fit::observation::Observation;
 use crate::record::TrialRow;
 use crate::run::context::Context;
@@ -77,7 +77,7 @@ async fn fit_curves(
     sweep: Option<&str>,
     curves: Curves,
 ) -> Result<KeptBatch, Failure> {
-    let law = batch_law::fit(&curves.each).map_err(|refusal| loss::refused(&refusal))?;
+    let law = optimal_batch::fit(&curves.each).map_err(|refusal| loss::refused(&refusal))?;
     let kept = KeptBatch {
         fit: loss::name(&law),
         kind: LAW.to_owned(),
@@ -114,7 +114,7 @@ async fn curves_of(store: &mut Store, trials: &[TrialRow]) -> Result<Curves, Fai
             label: row.trial.clone(),
             params: row.params_non_embedding as f64,
             batch_tokens: batch,
-            points: batch_curves::windows(&after),
+            points: equal_loss_curves::windows(&after),
         });
     }
     Ok(Curves {
@@ -128,6 +128,6 @@ fn of_budgets(runs: &[Observation]) -> Curves {
     Curves {
         read_from: ReadFrom::FinalLosses,
         trials: runs.iter().map(|run| run.label.clone()).collect(),
-        each: batch_curves::of_budgets(runs),
+        each: equal_loss_curves::of_budgets(runs),
     }
 }

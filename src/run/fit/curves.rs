@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::curves::{self, Curve, CurveFit, CurvePoint, Law, RatePoint, Refusal, Schedule, Score};
+use crate::fit::curve::{self, Curve, CurveFit, CurvePoint, Law, RatePoint, Refusal, Schedule, Score};
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -68,10 +68,10 @@ pub async fn fit(context: &Context, store: &mut Store, request: &Request) -> Res
             (recorded(store, train).await?, recorded(store, predict).await?)
         }
     };
-    let law = curves::fit(&train, request.law, request.warmup).map_err(|refusal| refused(&refusal))?;
+    let law = curve::fit(&train, request.law, request.warmup).map_err(|refusal| refused(&refusal))?;
     let predicted = others.iter().map(|curve| {
-        let losses = curves::predict(&law, &curve.schedule(request.warmup))?;
-        curves::score(&losses, curve)
+        let losses = curve::predict(&law, &curve.schedule(request.warmup))?;
+        curve::score(&losses, curve)
     });
     let predict = predicted
         .collect::<Result<_, _>>()

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::chinchilla::Objective;
-use crate::fit::learning_rate::{self, LrFit, LrRun};
-use crate::fit::loss_fit::LossFit;
-use crate::fit::loss_law::{HoldOut, Options, PointFit};
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::loss::loss_law::{HoldOut, Options, PointFit};
 use crate::fit::observation::{Observation, best_per_cell};
+use crate::fit::rate::learning_rate::{self, LrFit, LrRun};
 use crate::fit::refusal::Refusal;
 use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
 use crate::fit::Warning;
-use crate::fit::batch_curves;
-use crate::fit::batch_law::{self, BatchLaw};
-use crate::fit::bootstrap::Draws;
-use crate::fit::lr_batch::{self, LrBatchGroup, LrBatchLaw, Options, PowerLaw, Regret};
+use crate::fit::batch::equal_loss_curves;
+use crate::fit::batch::optimal_batch::{self, BatchLaw};
+use crate::fit::numeric::bootstrap::Draws;
+use crate::fit::rate::lr_batch::{self, LrBatchGroup, LrBatchLaw, Options, PowerLaw, Regret};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fit::loss::{self, Request};
@@ -98,7 +98,7 @@ pub async fn fit(
         n: runs.len(),
         laws: Both { lr, batch },
         batch_size_exponent,
-        equal_loss: batch_law::fit(&batch_curves::of_budgets(&runs)).ok(),
+        equal_loss: optimal_batch::fit(&equal_loss_curves::of_budgets(&runs)).ok(),
         hold_out,
         groups,
         left_out,
