@@ -9,7 +9,7 @@ use crate::cli::output::Output;
 use crate::cli::predict::count;
 use crate::cli::recipe_text::recipe_text;
 use crate::recipe::Recipe;
-use crate::recipe::build::{Ask, Size};
+use crate::recipe::evidence::{Ask, Size};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::recipe::{advise, files, forecast};

@@ -8,7 +8,7 @@ use crate::record::TrialRow;
 use crate::report::axes::range;
 use crate::report::figures::best_lr::verdict;
 use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict};
-use crate::report::recipe_view::ItemValue;
+use crate::report::recipe_view::recipe_tokens;
 use crate::report::sections::span;
 use crate::report::study::Study;
 use crate::report::text::{self, number, plural};
@@ -122,7 +122,7 @@ fn sizes(points: &[LawPoint], study: &Study<'_>) -> Option<String> {
     let [_, largest] = range(points.iter().map(|point| point.params))?;
     let [_, longest] = range(points.iter().map(|point| point.tokens))?;
     let beyond = |target: f64, most: f64| format!("{}\u{d7}", number(target / most, 2));
-    let tokens = recipe.tokens.map_or_else(String::new, |tokens| {
+    let tokens = recipe_tokens(recipe).map_or_else(String::new, |tokens| {
         format!(", {} the longest run", beyond(tokens, longest))
     });
     Some(format!(
@@ -154,14 +154,9 @@ fn limit(law: &LawInput<'_>) -> Option<String> {
 /// The share of E in the loss that is predicted farthest out.
 fn share_of_limit(law: &LawInput<'_>, predict: Predict<'_>, study: &Study<'_>) -> Option<String> {
     let constant = law.constants.iter().find(|constant| constant.name == "E")?;
-    let recipe = study.recipe.and_then(|recipe| {
-        let tokens = recipe.items.iter().find(|item| item.name == "tokens");
-        let tokens = recipe.tokens.or_else(|| match tokens?.value {
-            ItemValue::Number(tokens) => Some(tokens),
-            ItemValue::Word(_) => None,
-        });
-        Some((recipe.params as f64, tokens?, "the recipe"))
-    });
+    let recipe = study
+        .recipe
+        .and_then(|recipe| Some((recipe.params as f64, recipe_tokens(recipe)?, "the recipe")));
     let farthest = || {
         let compute = |point: &&LawPoint| point.params * point.tokens;
         let point = law.points.iter().max_by(|a, b| compute(a).total_cmp(&compute(b)))?;

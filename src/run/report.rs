@@ -12,7 +12,7 @@ use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::transfer::{TOLERANCE, Verdict};
 use crate::fit::view::{View, warned};
 use crate::recipe::Recipe;
-use crate::recipe::build::{Ask, Size};
+use crate::recipe::evidence::{Ask, Size};
 use crate::record::TrialRow;
 use crate::report;
 use crate::report::curves::Curves;
@@ -24,7 +24,6 @@ use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fit::kept;
 use crate::run::fit::sweep::{self, Laws};
 use crate::run::recipe::advise::{self, Batch};
-use crate::run::recipe::page::recipe_input;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
 use crate::study;
@@ -209,7 +208,6 @@ fn view(
 ) -> report::ReportView {
     let laws = &fitted.laws;
     let bowls = laws.as_ref().map(|laws| bowls(laws, trials)).unwrap_or_default();
-    let recipe = fitted.recipe.as_ref().map(recipe_input);
     let parts = match laws {
         Ok(Laws { loss: Ok(kept), .. }) => {
             let (fit, convention) = (&kept.fit, &kept.law.convention);
@@ -252,7 +250,7 @@ fn view(
         rates: rates.as_ref(),
         batch: batch.as_ref(),
         laws: &[law],
-        recipe: recipe.as_ref(),
+        recipe: fitted.recipe.as_ref(),
     })
 }
 

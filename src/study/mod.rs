@@ -4,6 +4,7 @@
 
 pub mod alike;
 pub mod filter;
+pub mod next_sweep;
 pub mod pairs;
 pub mod proxies;
 pub mod select;

@@ -8,7 +8,8 @@ use crate::fit::law::Kept;
 use crate::fit::laws::{Batch as BatchLaw, BatchFit, LrBatch, LrBatchFit};
 use crate::fit::refusal::Refusal;
 use crate::recipe::Recipe;
-use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Proxies, Size};
+use crate::recipe::build;
+use crate::recipe::evidence::{Ask, EqualLoss, Evidence, Proxies, Size};
 use crate::recipe::next::Widening;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
@@ -16,11 +17,12 @@ use crate::run::failure::{Failure, exit};
 use crate::run::fit::sweep::{self, Laws};
 use crate::run::fit::{fit_one, refused};
 use crate::run::recipe::coordinates;
-use crate::run::recipe::next_sweep::Nexts;
 use crate::run::sweep_set::SweepSet;
 use crate::spec::Settings;
 use crate::store::Store;
+use crate::study::next_sweep::{NextSweep, SweepFile, beyond_the_best, for_a_law_of_loss};
 use crate::study::proxies;
+use crate::workdir::write_atomic;
 
 /// Writes the recipe that the laws of a sweep carry; refused where they carry none.
 pub async fn advise(
@@ -31,8 +33,8 @@ pub async fn advise(
     batch: &Batch,
     ask: &Ask,
 ) -> Result<Recipe, Failure> {
-    let nexts = Nexts::new(context, sweeps, laws.trials());
-    refuse(laws, &nexts)?;
+    refuse(context, sweeps, laws)?;
+    let next = next_sweep(sweeps, laws.trials());
     let evidence = Evidence {
         loss: laws.loss.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
         lr: laws.lr.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
@@ -52,7 +54,7 @@ pub async fn advise(
     for (gate, widening) in recipe.gates.iter_mut().zip(widenings) {
         if let Some(widening) = widening {
             let why = format!("The gate `{}` of the recipe failed: {}", gate.name, gate.why);
-            gate.next = nexts.write(&[widening], &why)?;
+            gate.next = write(context, next.file(&[widening], &why))?;
         }
     }
     let body = serde_json::to_value(&recipe).map_err(std::io::Error::other)?;
@@ -121,23 +123,22 @@ pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Re
             between: false,
         };
         let why = "Every trial diverged: lower learning rates.";
-        failure
-            .hints
-            .extend(Nexts::new(context, sweeps, &trials).hint(&[lower], why)?);
+        let file = next_sweep(sweeps, &trials).file(&[lower], why);
+        failure.hints.extend(write(context, file)?.map(run_next));
     }
     Err(failure)
 }
 
 /// No law of loss, or no learning rate between two worse ones: no recipe, but the sweep to run next.
-fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
+fn refuse(context: &Context, sweeps: &SweepSet, laws: &Laws) -> Result<(), Failure> {
     let (refusal, mut widenings) = match (&laws.lr, &laws.loss) {
-        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![Nexts::beyond_the_best(laws.trials())]),
+        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![beyond_the_best(laws.trials())]),
         (_, Err(loss)) => (loss, Vec::new()),
         (Ok(_) | Err(_), Ok(_)) => return Ok(()),
     };
     // One sweep for all that is missing: after it there is a recipe.
     if laws.loss.is_err() {
-        widenings.extend(Nexts::for_a_law_of_loss(laws.trials()));
+        widenings.extend(for_a_law_of_loss(laws.trials()));
     }
     let mut failure = refused(refusal);
     match (&laws.lr, &laws.loss) {
@@ -150,10 +151,32 @@ fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
         }
         (Ok(_) | Err(_), _) => {}
     }
-    failure
-        .hints
-        .extend(nexts.hint(&widenings, &format!("The recipe was refused: {refusal}"))?);
+    let why = format!("The recipe was refused: {refusal}");
+    let file = next_sweep(sweeps, laws.trials()).file(&widenings, &why);
+    failure.hints.extend(write(context, file)?.map(run_next));
     Err(failure)
+}
+
+fn next_sweep<'a>(sweeps: &'a SweepSet, trials: &[TrialRow]) -> NextSweep<'a> {
+    let files = sweeps
+        .sweeps()
+        .iter()
+        .map(|row| (row.sweep.as_str(), row.spec.as_str()));
+    NextSweep::new(files, trials)
+}
+
+/// Writes the sweep to run next, where there is one, and gives its path.
+fn write(context: &Context, file: Option<SweepFile>) -> Result<Option<String>, Failure> {
+    let Some(SweepFile { name, text }) = file else {
+        return Ok(None);
+    };
+    let path = context.workdir.next_sweep(&name);
+    write_atomic(&path, text.as_bytes())?;
+    Ok(Some(path.display().to_string()))
+}
+
+fn run_next(path: String) -> String {
+    format!("run next: {path}")
 }
 
 /// What the trials say of the batch.
