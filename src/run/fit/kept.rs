@@ -12,7 +12,7 @@ use crate::fit::law::{AnyKept, Needs, Place, Said};
 use crate::fit::laws;
 use crate::fit::refusal::Refusal;
 use crate::run::failure::Failure;
-use crate::run::fit::refused;
+use crate::run::fit::request::refused;
 use crate::store::{FitRow, Store};
 
 /// What a law says of a place.

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::fit::curve::{Curve, CurvePoint, RatePoint, Refusal, Schedule};
 use crate::record::{TrialRow, TrialState};
 use crate::run::failure::Failure;
-use crate::run::fit::refused;
+use crate::run::fit::request::refused;
 use crate::run::fit::table;
 use crate::store::Store;
 use crate::study::select;

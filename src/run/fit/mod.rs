@@ -6,6 +6,7 @@ mod batch_curves;
 pub mod import;
 pub mod kept;
 pub mod loss_curves;
+mod request;
 pub mod source;
 pub mod sweep;
 pub mod table;
@@ -16,47 +17,14 @@ use serde_json::Value;
 
 use crate::fit::law::{AnyKept, Entry, Kept, Law, Needs, Options};
 use crate::fit::laws;
-use crate::fit::loss::chinchilla::Objective;
 use crate::fit::loss::loss_law::HoldOut;
 use crate::fit::loss::model_selection::{self, Compare, Tried};
 use crate::fit::refusal::Refusal;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+pub use crate::run::fit::request::{Request, refused};
 use crate::run::fit::source::{Runs, Source};
 use crate::store::{FitRow, Store};
-
-/// How to fit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Request {
-    /// What is minimised.
-    pub objective: Objective,
-    /// What is held out.
-    pub hold_out: HoldOut,
-    /// Resamples.
-    pub bootstrap: usize,
-    /// Trials of a sweep, or rows of a table, that count; none: all.
-    pub condition: Option<String>,
-    /// Loss curves to fit, by file or trial; none of a sweep: all others.
-    pub train: Vec<String>,
-    /// Loss curves to predict, which the fit does not see.
-    pub predict: Vec<String>,
-    /// Steps of warm-up that the curves do not show.
-    pub warmup: f64,
-}
-
-impl Default for Request {
-    fn default() -> Self {
-        Self {
-            objective: Objective::Huber,
-            hold_out: HoldOut::Largest,
-            bootstrap: 1000,
-            condition: None,
-            train: Vec::new(),
-            predict: Vec::new(),
-            warmup: 0.0,
-        }
-    }
-}
 
 /// A law that was fitted and kept.
 #[derive(Debug)]
@@ -94,14 +62,6 @@ impl Fit {
         }
         body
     }
-}
-
-/// A refusal, in the user's terms: bad input is the user's to mend, what a good one cannot carry is refused.
-pub fn refused(refusal: &Refusal) -> Failure {
-    if refusal.is_mistake() {
-        return Failure::invalid(refusal.code(), refusal.to_string(), refusal.hint());
-    }
-    Failure::refused(refusal.code(), refusal.to_string(), refusal.hint())
 }
 
 /// Fits a law to what its source has, and keeps it, and the law that stands below it where the source carries that. Of
