@@ -1,191 +1,256 @@
-//! The axes of a sweep: their paths, what their values look like, and how a value is read.
+//! The axes of a sweep: one row each says its path, what its values look like, when it is used, how it is read from and
+//! written into the settings of a trial, what else people call it, and what it is.
 //!
 //! Refuses to know how values are combined, and what they are where none is given (`resolve`).
 
-use serde_json::json;
-
 use crate::model::config::Precision;
-use crate::model::ladder::{self, LADDER};
 use crate::model::mup::Parametrization;
 use crate::model::schedule::Decay;
-use crate::spec::settings::ScheduleName;
-use crate::spec::syntax::mistakes::{Wrong, closest};
-use crate::spec::syntax::tree::{Node, quoted};
-use crate::units::{Length, TokenBudget, Tokens, parse_count};
+use crate::spec::kind::{Bounds, Kind, Setting};
+use crate::spec::settings::{ScheduleName, Settings};
+use crate::spec::syntax::mistakes::closest;
+use crate::units::Tokens;
 
 /// One axis.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Axis {
     /// Its dotted path.
     pub(crate) path: &'static str,
     /// What its values look like.
     pub(crate) kind: Kind,
+    /// What the same thing is called elsewhere.
+    also: &'static [&'static str],
+    /// What it is, for help.
+    pub(crate) doc: &'static str,
+    /// Whether runs of a schedule use it; where not, it keeps its default, so that equal runs are equal settings.
+    of: fn(ScheduleName) -> bool,
+    /// Its value in the settings of a trial; none where it is left to the plan.
+    get: fn(&Settings) -> Option<Setting>,
+    /// Puts a value there; none where the value is of another kind, or a word that stands for nothing.
+    pub(crate) set: fn(&mut Settings, &Setting) -> Option<()>,
 }
 
-/// What the values of an axis look like.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Kind {
-    /// A rung of the ladder.
-    Model,
-    /// A whole number from 1.
-    Count,
-    /// A number within bounds.
-    Number(Bounds),
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// The name of prepared data.
-    Data,
-    /// A number of tokens, or a multiple of the parameters.
-    Tokens,
-    /// A length in tokens, or a share of the run.
-    Length,
-}
-
-/// Bounds of a number.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Bounds {
-    /// Above 0.
-    Positive,
-    /// 0 or above.
-    NotNegative,
-    /// From 0 to below 1.
-    BelowOne,
-    /// Above 0, at most 1.
-    Part,
-    /// From 0 to 1.
-    Share,
-}
-
-impl Bounds {
-    /// Whether a finite number is within.
-    fn hold(self, number: f64) -> bool {
-        match self {
-            Self::Positive => number > 0.0,
-            Self::NotNegative => number >= 0.0,
-            Self::BelowOne => (0.0..1.0).contains(&number),
-            Self::Part => number > 0.0 && number <= 1.0,
-            Self::Share => (0.0..=1.0).contains(&number),
-        }
-    }
-
-    fn wanted(self) -> &'static str {
-        match self {
-            Self::Positive => "a number above 0 such as `1e-2`",
-            Self::NotNegative => "a number that is 0 or above, such as `0.1`",
-            Self::BelowOne => "a number from 0 to below 1, such as `0.95`",
-            Self::Part => "a share above 0 and up to 1, such as `10%` or `0.1`",
-            Self::Share => "a share from 0 to 1, such as `10%` or `0.1`",
-        }
+const fn axis(
+    path: &'static str,
+    kind: Kind,
+    get: fn(&Settings) -> Option<Setting>,
+    set: fn(&mut Settings, &Setting) -> Option<()>,
+) -> Axis {
+    Axis {
+        path,
+        kind,
+        also: &[],
+        doc: "",
+        of: |_| true,
+        get,
+        set,
     }
 }
 
-/// A value of an axis.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Setting {
-    /// A whole number.
-    Count(u64),
-    /// A number.
-    Number(f64),
-    /// A word, as the table writes it.
-    Word(String),
-    /// A number of tokens.
-    Tokens(TokenBudget),
-    /// A length.
-    Length(Length),
-}
-
-impl Setting {
-    /// The number of a value that has an order; what depends on the trial has none.
-    pub(crate) fn number(&self) -> Option<f64> {
-        match self {
-            Self::Count(count) => Some(*count as f64),
-            Self::Number(number) => Some(*number),
-            Self::Tokens(TokenBudget::Count(tokens)) | Self::Length(Length::Count(tokens)) => Some(tokens.as_f64()),
-            Self::Word(_) | Self::Tokens(TokenBudget::PerParam(_)) | Self::Length(Length::Share(_)) => None,
-        }
+impl Axis {
+    const fn also(self, also: &'static [&'static str]) -> Self {
+        Self { also, ..self }
     }
 
-    /// The value as trials show it; what has a unit that depends on the trial stays as it was written (`20N`, `10%`).
-    pub(crate) fn json(&self) -> serde_json::Value {
-        match self {
-            Self::Count(count) => json!(count),
-            Self::Number(number) => json!(number),
-            Self::Word(word) => json!(word),
-            Self::Tokens(TokenBudget::Count(tokens)) | Self::Length(Length::Count(tokens)) => {
-                json!(tokens.0)
-            }
-            Self::Tokens(TokenBudget::PerParam(ratio)) => json!(format!("{ratio}N")),
-            Self::Length(Length::Share(share)) => {
-                json!(format!("{}%", crate::units::significant(share * 100.0, 12)))
-            }
-        }
+    const fn doc(self, doc: &'static str) -> Self {
+        Self { doc, ..self }
+    }
+
+    const fn of(self, of: fn(ScheduleName) -> bool) -> Self {
+        Self { of, ..self }
+    }
+
+    /// Whether the schedule uses it.
+    pub(crate) fn is_used_by(&self, schedule: ScheduleName) -> bool {
+        (self.of)(schedule)
+    }
+
+    /// Its value in the settings of a trial; none where its schedule does not use it.
+    pub(crate) fn value(&self, settings: &Settings) -> Option<Setting> {
+        self.is_used_by(settings.schedule.name).then(|| (self.get)(settings))?
+    }
+
+    /// The last part of its path.
+    fn last(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
     }
 }
 
-const fn axis(path: &'static str, kind: Kind) -> Axis {
-    Axis { path, kind }
+/// An axis that is one number of the settings.
+macro_rules! number {
+    ($path:literal, $bounds:expr, $($field:ident).+) => {
+        axis($path, Kind::Number($bounds), |s| Some(Setting::Number(s.$($field).+)), |s, value| {
+            s.$($field).+ = value.float()?;
+            Some(())
+        })
+    };
+}
+
+/// An axis that is one word of the settings.
+macro_rules! choice {
+    ($path:literal, $words:ident, $($field:ident).+) => {
+        axis($path, Kind::Word($words::WORDS), |s| word(s.$($field).+.name()), |s, value| {
+            s.$($field).+ = $words::parse(value.word()?)?;
+            Some(())
+        })
+    };
+}
+
+fn word(word: &str) -> Option<Setting> {
+    Some(Setting::Word(word.to_owned()))
+}
+
+/// A rung and the parts of a shape make one shape, and are put into the settings together (`resolve`).
+fn resolved_together(_: &mut Settings, _: &Setting) -> Option<()> {
+    Some(())
 }
 
 /// Every axis there is, but for the seed, which has a key of its own.
 pub(crate) const AXES: &[Axis] = &[
-    axis("model", Kind::Model),
-    axis("shape.width", Kind::Count),
-    axis("shape.layers", Kind::Count),
-    axis("shape.heads", Kind::Count),
-    axis("shape.kv_heads", Kind::Count),
-    axis("shape.d_ff", Kind::Count),
-    axis("parametrization", Kind::Word(Parametrization::WORDS)),
-    axis("lr", Kind::Number(Bounds::Positive)),
-    axis("batch_tokens", Kind::Count),
-    axis("micro_batch", Kind::Count),
-    axis("tokens", Kind::Tokens),
-    axis("context", Kind::Count),
-    axis("data", Kind::Data),
-    axis("schedule.name", Kind::Word(ScheduleName::WORDS)),
-    axis("schedule.warmup", Kind::Length),
-    axis("schedule.decay_fraction", Kind::Number(Bounds::Part)),
-    axis("schedule.decay", Kind::Word(Decay::WORDS)),
-    axis("schedule.final_fraction", Kind::Number(Bounds::Share)),
-    axis("weight_decay", Kind::Number(Bounds::NotNegative)),
-    axis("beta1", Kind::Number(Bounds::BelowOne)),
-    axis("beta2", Kind::Number(Bounds::BelowOne)),
-    axis("clip", Kind::Number(Bounds::Positive)),
-    axis("scale_emb", Kind::Number(Bounds::Positive)),
-    axis("scale_depth", Kind::Number(Bounds::Positive)),
-    axis("init_std", Kind::Number(Bounds::Positive)),
-    axis("precision", Kind::Word(Precision::WORDS)),
+    axis("model", Kind::Model, |s| word(&s.model), resolved_together)
+        .also(&["size"])
+        .doc("a rung of the ladder"),
+    axis(
+        "shape.width",
+        Kind::Count,
+        |s| Some(Setting::Count(s.shape.width)),
+        resolved_together,
+    )
+    .also(&["d_model", "hidden_size"])
+    .doc("width of the residual stream"),
+    axis(
+        "shape.layers",
+        Kind::Count,
+        |s| Some(Setting::Count(s.shape.layers)),
+        resolved_together,
+    )
+    .also(&["n_layers", "num_layers"])
+    .doc("transformer layers"),
+    axis(
+        "shape.heads",
+        Kind::Count,
+        |s| Some(Setting::Count(s.shape.heads)),
+        resolved_together,
+    )
+    .also(&["n_heads"])
+    .doc("query heads"),
+    axis(
+        "shape.kv_heads",
+        Kind::Count,
+        |s| Some(Setting::Count(s.shape.kv_heads)),
+        resolved_together,
+    )
+    .doc("key and value heads; as many as `heads` unless given"),
+    axis(
+        "shape.d_ff",
+        Kind::Count,
+        |s| Some(Setting::Count(s.shape.d_ff)),
+        resolved_together,
+    )
+    .doc("width of the SwiGLU block; 2.5 times the width unless given"),
+    choice!("parametrization", Parametrization, parametrization)
+        .doc("how initialisation and learning rates follow the width"),
+    number!("lr", Bounds::Positive, lr)
+        .also(&["learning_rate", "peak_lr"])
+        .doc("peak learning rate of the embedding's group; muP divides it by width/256 for hidden matrices"),
+    axis(
+        "batch_tokens",
+        Kind::Count,
+        |s| Some(Setting::Count(s.batch_tokens.0)),
+        |s, value| {
+            s.batch_tokens = Tokens(value.count()?);
+            Some(())
+        },
+    )
+    .also(&["batch_size", "bs"])
+    .doc("tokens in a batch: whole sequences"),
+    axis(
+        "micro_batch",
+        Kind::Count,
+        |s| s.micro_batch.map(Setting::Count),
+        |s, value| {
+            s.micro_batch = Some(value.count()?);
+            Some(())
+        },
+    )
+    .doc("sequences in one forward pass; chosen by the plan unless given"),
+    axis(
+        "tokens",
+        Kind::Tokens,
+        |s| Some(Setting::Tokens(s.tokens)),
+        |s, value| {
+            s.tokens = value.tokens()?;
+            Some(())
+        },
+    )
+    .also(&["tokens_per_param", "steps", "max_steps"])
+    .doc("tokens of the run, or tokens per non-embedding parameter (`20N`)"),
+    axis(
+        "context",
+        Kind::Count,
+        |s| Some(Setting::Count(s.context)),
+        |s, value| {
+            s.context = value.count()?;
+            Some(())
+        },
+    )
+    .also(&["seq_len", "sequence_length"])
+    .doc("tokens in a sequence"),
+    axis(
+        "data",
+        Kind::Data,
+        |s| word(&s.data),
+        |s, value| {
+            value.word()?.clone_into(&mut s.data);
+            Some(())
+        },
+    )
+    .also(&["dataset"])
+    .doc("name of prepared data"),
+    choice!("schedule.name", ScheduleName, schedule.name)
+        .also(&["scheduler"])
+        .doc("how the learning rate goes"),
+    axis(
+        "schedule.warmup",
+        Kind::Length,
+        |s| Some(Setting::Length(s.schedule.warmup)),
+        |s, value| {
+            s.schedule.warmup = value.length()?;
+            Some(())
+        },
+    )
+    .also(&["warmup_steps", "warmup_tokens"])
+    .doc("tokens of warm-up, or a share of the run (which forbids sharing trunks)"),
+    number!("schedule.decay_fraction", Bounds::Part, schedule.decay_fraction)
+        .also(&["decay_frac"])
+        .of(|name| name == ScheduleName::Wsd)
+        .doc("share of the run that decays"),
+    choice!("schedule.decay", Decay, schedule.decay)
+        .of(|name| name == ScheduleName::Wsd)
+        .doc("form of the decay"),
+    number!("schedule.final_fraction", Bounds::Share, schedule.final_fraction)
+        .also(&["min_lr_ratio"])
+        .of(|name| name != ScheduleName::Constant)
+        .doc("share of the peak at the end"),
+    number!("weight_decay", Bounds::NotNegative, weight_decay)
+        .also(&["wd"])
+        .doc("weight decay, coupled to the learning rate"),
+    number!("beta1", Bounds::BelowOne, beta1).doc("decay of AdamW's first moment"),
+    number!("beta2", Bounds::BelowOne, beta2).doc("decay of AdamW's second moment"),
+    number!("clip", Bounds::Positive, clip)
+        .also(&["grad_clip"])
+        .doc("largest global norm of the gradient"),
+    number!("scale_emb", Bounds::Positive, multipliers.scale_emb).doc("factor on the embedding's output"),
+    number!("scale_depth", Bounds::Positive, multipliers.scale_depth)
+        .doc("factor on each residual branch, divided by the root of the layers"),
+    number!("init_std", Bounds::Positive, multipliers.init_std).doc("standard deviation of initial weights"),
+    choice!("precision", Precision, precision)
+        .also(&["dtype"])
+        .doc("arithmetic of the forward and backward pass"),
 ];
 
 /// The groups of axes: the first parts of dotted paths.
 pub(crate) const GROUPS: &[&str] = &["shape", "schedule"];
-
-/// What the same thing is called elsewhere.
-const ALIASES: &[(&str, &str)] = &[
-    ("learning_rate", "lr"),
-    ("peak_lr", "lr"),
-    ("batch_size", "batch_tokens"),
-    ("bs", "batch_tokens"),
-    ("tokens_per_param", "tokens"),
-    ("steps", "tokens"),
-    ("max_steps", "tokens"),
-    ("seq_len", "context"),
-    ("sequence_length", "context"),
-    ("dataset", "data"),
-    ("size", "model"),
-    ("d_model", "shape.width"),
-    ("hidden_size", "shape.width"),
-    ("n_layers", "shape.layers"),
-    ("num_layers", "shape.layers"),
-    ("n_heads", "shape.heads"),
-    ("scheduler", "schedule.name"),
-    ("decay_frac", "schedule.decay_fraction"),
-    ("warmup_steps", "schedule.warmup"),
-    ("warmup_tokens", "schedule.warmup"),
-    ("min_lr_ratio", "schedule.final_fraction"),
-    ("wd", "weight_decay"),
-    ("grad_clip", "clip"),
-    ("dtype", "precision"),
-];
 
 /// The index of an axis in [`AXES`].
 pub(crate) fn find(path: &str) -> Option<usize> {
@@ -195,208 +260,12 @@ pub(crate) fn find(path: &str) -> Option<usize> {
 /// The axis that a wrong path most probably means.
 pub(crate) fn suggest(path: &str) -> Option<&'static str> {
     let last = path.rsplit('.').next().unwrap_or(path);
-    let alias = ALIASES.iter().find(|(other, _)| *other == path || *other == last);
-    let tail = |axis: &&Axis| axis.path.rsplit('.').next() == Some(last);
-    alias
-        .map(|&(_, axis)| axis)
-        .or_else(|| AXES.iter().find(tail).map(|axis| axis.path))
+    let of = |holds: &dyn Fn(&Axis) -> bool| AXES.iter().find(|axis| holds(axis)).map(|axis| axis.path);
+    of(&|axis| axis.also.iter().any(|&other| other == path || other == last))
+        .or_else(|| of(&|axis| axis.last() == last))
         .or_else(|| closest(path, AXES.iter().map(|axis| axis.path)))
         .or_else(|| {
-            let last_parts = AXES.iter().filter_map(|axis| axis.path.rsplit('.').next());
-            let near = closest(last, last_parts)?;
-            let axis = AXES.iter().find(|axis| axis.path.rsplit('.').next() == Some(near));
-            axis.map(|axis| axis.path)
+            let near = closest(last, AXES.iter().map(Axis::last))?;
+            of(&|axis| axis.last() == near)
         })
-}
-
-impl Axis {
-    /// Reads a value.
-    pub(crate) fn read(&self, node: &Node) -> Result<Setting, Wrong> {
-        let wrong =
-            |what: &str| Wrong::new(format!("expected {what}, found {}", node.found())).with(self.kind.example());
-        let Some(text) = node.text().map(str::trim) else {
-            return Err(wrong(self.kind.wanted()));
-        };
-        match self.kind {
-            Kind::Model => read_model(text),
-            Kind::Count => parse_count(text).map(Setting::Count).map_err(|_| {
-                let plain = text.replace(',', "");
-                wrong(self.kind.wanted()).maybe((plain != text && parse_count(&plain).is_ok()).then_some(plain))
-            }),
-            Kind::Number(bounds) => match number(text) {
-                Some(number) if bounds.hold(number) => Ok(Setting::Number(number)),
-                Some(_) | None => {
-                    let point = text.replace(',', ".");
-                    let near = number(&point).filter(|&n| point != text && bounds.hold(n));
-                    Err(wrong(bounds.wanted()).maybe(near.map(|_| point)))
-                }
-            },
-            Kind::Word(words) => {
-                let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
-                found.map(|&word| Setting::Word(word.to_owned())).ok_or_else(|| {
-                    wrong(&format!("one of {}", words.join(", "))).maybe(closest(text, words.iter().copied()))
-                })
-            }
-            Kind::Data => read_name(text).map(Setting::Word),
-            Kind::Tokens => text.parse().map(Setting::Tokens).map_err(|_| {
-                let upper = text.strip_suffix('n').map(|ratio| format!("{ratio}N"));
-                let near = upper.filter(|upper| upper.parse::<TokenBudget>().is_ok());
-                wrong(self.kind.wanted()).maybe(near)
-            }),
-            Kind::Length => text.parse().map(Setting::Length).map_err(|_| wrong(self.kind.wanted())),
-        }
-    }
-
-    /// The value nearest to a number that was drawn, for axes that have an order.
-    pub(crate) fn nearest(&self, number: f64) -> Option<Setting> {
-        let count = || (number.round() >= 1.0).then(|| number.round() as u64);
-        match self.kind {
-            Kind::Count => count().map(Setting::Count),
-            Kind::Number(bounds) => bounds.hold(number).then_some(Setting::Number(number)),
-            Kind::Tokens => count().map(|n| Setting::Tokens(TokenBudget::Count(Tokens(n)))),
-            Kind::Length => count().map(|n| Setting::Length(Length::Count(Tokens(n)))),
-            Kind::Model | Kind::Word(_) | Kind::Data => None,
-        }
-    }
-}
-
-impl Kind {
-    /// A value that is right.
-    fn example(self) -> &'static str {
-        match self {
-            Self::Model => "9M",
-            Self::Count => "4096",
-            Self::Number(Bounds::Positive) => "1e-2",
-            Self::Number(Bounds::BelowOne) => "0.95",
-            Self::Number(Bounds::NotNegative | Bounds::Part | Bounds::Share) => "0.1",
-            Self::Word(words) => words.first().copied().unwrap_or_default(),
-            Self::Data => "rust-sources",
-            Self::Tokens => "20N",
-            Self::Length => "50k",
-        }
-    }
-
-    /// What is expected, for a message.
-    pub(crate) fn wanted(self) -> &'static str {
-        match self {
-            Self::Model => "the name of a rung such as `9M`",
-            Self::Count => "a whole number from 1, such as `4096`, `128Ki` or `1e6`",
-            Self::Number(bounds) => bounds.wanted(),
-            Self::Word(_) => "a word",
-            Self::Data => "the name of prepared data such as `rust-sources`",
-            Self::Tokens => "a number of tokens such as `1.5M`, or `20N` for 20 per parameter",
-            Self::Length => "a number of tokens such as `50k`, or a share of the run such as `1%`",
-        }
-    }
-}
-
-/// A finite number; `%` divides by 100.
-pub(crate) fn number(text: &str) -> Option<f64> {
-    let text = text.replace('_', "");
-    let number = match text.strip_suffix('%') {
-        Some(percent) => percent.trim().parse::<f64>().ok()? / 100.0,
-        None => text.parse::<f64>().ok()?,
-    };
-    number.is_finite().then_some(number)
-}
-
-fn read_model(text: &str) -> Result<Setting, Wrong> {
-    if let Some(rung) = ladder::find(text) {
-        return Ok(Setting::Word(rung.name.to_owned()));
-    }
-    let names: Vec<&str> = LADDER.iter().map(|rung| rung.name).collect();
-    // 170M for 0.17B: a size that is not on the ladder has a neighbour there.
-    let neighbour = parse_count(text).ok().map(|params| ladder::nearest(params as f64).name);
-    let near = neighbour.or_else(|| closest(text, names.iter().copied()));
-    let message = format!(
-        "{} is not on the ladder: {}; other shapes are given by `shape`",
-        quoted(text),
-        names.join(", ")
-    );
-    Err(Wrong::new(message).maybe(near))
-}
-
-/// A name that is also the name of a file: letters, digits, `.`, `_` and `-`.
-pub(crate) fn read_name(text: &str) -> Result<String, Wrong> {
-    const LENGTH_MAX: usize = 100;
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    if begins_well && text.len() <= LENGTH_MAX && text.chars().all(fits) {
-        return Ok(text.to_owned());
-    }
-    let plain: String = text
-        .chars()
-        .take(LENGTH_MAX)
-        .map(|c| if fits(c) { c } else { '-' })
-        .collect();
-    let plain = plain.trim_matches(['-', '.']);
-    let message = format!(
-        "{} is not a name: letters, digits, `.`, `_` and `-` only, at most {LENGTH_MAX}, a letter, digit or `_` first",
-        quoted(text)
-    );
-    Err(Wrong::new(message).maybe((!plain.is_empty()).then_some(plain)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spec::syntax::mistakes::Place;
-    use crate::spec::syntax::tree::Data;
-
-    fn read(path: &str, text: &str) -> Result<Setting, Wrong> {
-        let data = Data::Scalar {
-            text: text.to_owned(),
-            quoted: false,
-        };
-        AXES[find(path).expect(path)].read(&Node {
-            place: Place::START,
-            data,
-        })
-    }
-
-    #[test]
-    fn numbers_are_read_by_the_schema() {
-        assert_eq!(read("lr", "1e-4"), Ok(Setting::Number(1e-4)));
-        assert_eq!(read("lr", ".5"), Ok(Setting::Number(0.5)));
-        assert_eq!(read("batch_tokens", "128Ki"), Ok(Setting::Count(131_072)));
-        assert_eq!(read("batch_tokens", "1e6"), Ok(Setting::Count(1_000_000)));
-        assert_eq!(read("schedule.decay_fraction", "10%"), Ok(Setting::Number(0.1)));
-        assert_eq!(read("tokens", "20N"), Ok(Setting::Tokens(TokenBudget::PerParam(20.0))));
-        assert_eq!(read("model", "0.1b"), Ok(Setting::Word("0.1B".to_owned())));
-        assert_eq!(
-            read("schedule.warmup", "0"),
-            Ok(Setting::Length(Length::Count(Tokens(0))))
-        );
-    }
-
-    #[test]
-    fn what_is_no_number_is_refused() {
-        for text in [
-            "nan", ".nan", "NaN", "inf", "-inf", ".inf", "-1e-3", "0", "", "x", "true",
-        ] {
-            assert!(read("lr", text).is_err(), "{text}");
-            assert!(read("tokens", text).is_err(), "{text}");
-            assert!(read("batch_tokens", text).is_err(), "{text}");
-        }
-        assert!(read("beta2", "1").is_err());
-        assert!(read("schedule.decay_fraction", "0").is_err());
-        assert!(read("schedule.decay_fraction", "1.5").is_err());
-        let suggestion = |path, text| read(path, text).expect_err(text).suggestion;
-        assert_eq!(suggestion("lr", "0,01").as_deref(), Some("0.01"));
-        assert_eq!(suggestion("batch_tokens", "4,096").as_deref(), Some("4096"));
-        assert_eq!(suggestion("tokens", "20n").as_deref(), Some("20N"));
-        assert_eq!(suggestion("model", "170M").as_deref(), Some("0.17B"));
-        assert_eq!(suggestion("precision", "float3").as_deref(), Some("float32"));
-        assert_eq!(suggestion("data", "my data").as_deref(), Some("my-data"));
-    }
-
-    #[test]
-    fn wrong_paths_find_the_axis_that_was_meant() {
-        assert_eq!(suggest("learning_rate"), Some("lr"));
-        assert_eq!(suggest("bath_tokens"), Some("batch_tokens"));
-        assert_eq!(suggest("warmup"), Some("schedule.warmup"));
-        assert_eq!(suggest("schedule.decay_frac"), Some("schedule.decay_fraction"));
-        assert_eq!(suggest("schedule.warm_up"), Some("schedule.warmup"));
-        assert_eq!(suggest("xyzzy_plugh"), None);
-    }
 }

@@ -4,6 +4,7 @@
 
 mod axes;
 mod expand;
+mod kind;
 pub mod profile;
 mod read;
 pub mod resolve;
@@ -23,7 +24,7 @@ use crate::spec::syntax::{edit, tree};
 
 /// Refuses a name that no sweep could have; says what one looks like.
 pub fn check_name(name: &str) -> Result<(), String> {
-    match axes::read_name(name) {
+    match kind::read_name(name) {
         // `last` means the newest.
         Ok(name) if name == "last" => Err("`last` is no name: it means the newest".to_owned()),
         Ok(_) => Ok(()),

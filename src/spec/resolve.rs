@@ -10,7 +10,8 @@ use crate::model::ladder;
 use crate::model::mup::{Multipliers, Parametrization};
 use crate::model::schedule::Decay;
 use crate::model::shape::{Shape, ShapeError};
-use crate::spec::axes::{AXES, Kind, Setting};
+use crate::spec::axes::{AXES, Axis, find};
+use crate::spec::kind::{Kind, Setting};
 use crate::spec::settings::{ScheduleName, ScheduleSettings, Settings};
 use crate::spec::syntax::expressions::{self, Name, Value};
 use crate::spec::syntax::mistakes::{Place, Wrong};
@@ -82,47 +83,46 @@ const SHAPE: &[&str] = &[
     "shape.d_ff",
 ];
 
-/// What a word is blamed on that stands for nothing.
-const WORDS: &[&str] = &["schedule.name", "schedule.decay", "parametrization", "precision"];
-
 /// Reads values out of an assignment.
 struct Source<'a>(&'a Assignment);
 
 impl Source<'_> {
     fn get(&self, path: &str) -> Option<&Setting> {
-        let index = AXES.iter().position(|axis| axis.path == path)?;
-        self.0.get(&index).map(|given| &given.setting)
+        self.0.get(&find(path)?).map(|given| &given.setting)
     }
 
     fn count(&self, path: &str) -> Option<u64> {
-        match self.get(path) {
-            Some(Setting::Count(count)) => Some(*count),
-            Some(_) | None => None,
-        }
-    }
-
-    fn number(&self, path: &str, default: f64) -> f64 {
-        match self.get(path) {
-            Some(Setting::Number(number)) => *number,
-            Some(_) | None => default,
-        }
+        self.get(path)?.count()
     }
 
     fn word(&self, path: &str) -> Option<&str> {
-        match self.get(path) {
-            Some(Setting::Word(word)) => Some(word),
-            Some(_) | None => None,
-        }
+        self.get(path)?.word()
     }
 
-    /// The value that the word of an axis stands for; a word that stands for none is an error, never the default.
-    fn choice<T>(&self, path: &str, parse: fn(&str) -> Option<T>, default: T) -> Result<T, Problem> {
-        let Some(word) = self.word(path) else {
-            return Ok(default);
-        };
-        parse(word).ok_or_else(|| Problem::new(WORDS, Wrong::new(format!("`{path}` is never `{word}`"))))
+    /// Puts the given values of some axes into the settings. A value that is none of its axis is an error, never the
+    /// default.
+    fn put(&self, settings: &mut Settings, which: impl Fn(&Axis) -> bool) -> Result<(), Problem> {
+        for (&index, given) in self.0 {
+            let axis = &AXES[index];
+            if which(axis) && (axis.set)(settings, &given.setting).is_none() {
+                let wrong = Wrong::new(format!("`{}` is never `{}`", axis.path, given.setting.json()));
+                return Err(Problem::new(&ALL_PATHS, wrong));
+            }
+        }
+        Ok(())
     }
 }
+
+/// What a value is blamed on that no axis takes: whatever was given.
+static ALL_PATHS: [&str; AXES.len()] = {
+    let mut paths = [""; AXES.len()];
+    let mut index = 0;
+    while index < AXES.len() {
+        paths[index] = AXES[index].path;
+        index += 1;
+    }
+    paths
+};
 
 /// Everything that is set in a trial of these values, before it is checked.
 pub(crate) fn resolve(values: &Assignment, seed: u64) -> Result<Settings, Problem> {
@@ -132,38 +132,57 @@ pub(crate) fn resolve(values: &Assignment, seed: u64) -> Result<Settings, Proble
         let wrong = Wrong::new("`data` must be given: the name of a prepared data set");
         Problem::new(&["data"], wrong.with("data: rust-sources"))
     })?;
-    let batch_tokens = Tokens(source.count("batch_tokens").unwrap_or(BATCH_TOKENS));
-    let tokens = match source.get("tokens") {
-        Some(Setting::Tokens(tokens)) => *tokens,
-        Some(_) | None => TokenBudget::PerParam(TOKENS_PER_PARAM),
-    };
-    let run = tokens.resolve(shape.params_non_embedding());
-    let batches = batch_tokens.0.saturating_mul(WARMUP_BATCHES);
-    let default_warmup = Tokens(batches.min(run.0 / WARMUP_PARTS));
-    let multipliers = Multipliers::default();
-    Ok(Settings {
+    let mut settings = defaults(model, shape, data, seed);
+    // What a schedule does not use, and the default warm-up, follow from the rest.
+    let is_schedule = |axis: &Axis| axis.path.starts_with("schedule.");
+    source.put(&mut settings, |axis| !is_schedule(axis) || axis.path == "schedule.name")?;
+    settings.schedule = default_schedule(&settings);
+    let name = settings.schedule.name;
+    source.put(&mut settings, |axis| is_schedule(axis) && axis.is_used_by(name))?;
+    Ok(settings)
+}
+
+/// What is set where nothing is given.
+fn defaults(model: String, shape: Shape, data: &str, seed: u64) -> Settings {
+    Settings {
         model,
         shape,
-        parametrization: source.choice("parametrization", Parametrization::parse, Parametrization::Mup)?,
-        lr: source.number("lr", LR),
-        batch_tokens,
-        micro_batch: source.count("micro_batch"),
-        tokens,
-        context: source.count("context").unwrap_or(CONTEXT),
+        parametrization: Parametrization::Mup,
+        lr: LR,
+        batch_tokens: Tokens(BATCH_TOKENS),
+        micro_batch: None,
+        tokens: TokenBudget::PerParam(TOKENS_PER_PARAM),
+        context: CONTEXT,
         data: data.to_owned(),
-        schedule: schedule_of(&source, default_warmup)?,
-        weight_decay: source.number("weight_decay", WEIGHT_DECAY),
-        beta1: source.number("beta1", BETA1),
-        beta2: source.number("beta2", BETA2),
-        clip: source.number("clip", CLIP),
-        multipliers: Multipliers {
-            scale_emb: source.number("scale_emb", multipliers.scale_emb),
-            scale_depth: source.number("scale_depth", multipliers.scale_depth),
-            init_std: source.number("init_std", multipliers.init_std),
+        schedule: ScheduleSettings {
+            name: ScheduleName::Wsd,
+            warmup: Length::Count(Tokens(0)),
+            decay_fraction: DECAY_FRACTION,
+            decay: Decay::Exponential,
+            final_fraction: FINAL_FRACTION,
         },
-        precision: source.choice("precision", Precision::parse, Precision::Float32)?,
+        weight_decay: WEIGHT_DECAY,
+        beta1: BETA1,
+        beta2: BETA2,
+        clip: CLIP,
+        multipliers: Multipliers::default(),
+        precision: Precision::Float32,
         seed,
-    })
+    }
+}
+
+/// The schedule of that name where nothing else of it is given.
+fn default_schedule(settings: &Settings) -> ScheduleSettings {
+    let run = settings.tokens.resolve(settings.shape.params_non_embedding());
+    let batches = settings.batch_tokens.0.saturating_mul(WARMUP_BATCHES);
+    ScheduleSettings {
+        warmup: Length::Count(Tokens(batches.min(run.0 / WARMUP_PARTS))),
+        final_fraction: match settings.schedule.name {
+            ScheduleName::Wsd | ScheduleName::Cosine => FINAL_FRACTION,
+            ScheduleName::Linear | ScheduleName::Constant => 0.0,
+        },
+        ..settings.schedule
+    }
 }
 
 /// The shape and its name.
@@ -231,47 +250,6 @@ fn spell(shape: Shape) -> String {
     )
 }
 
-/// Whether a schedule uses an axis; what it does not use keeps its default, so that equal runs are equal settings.
-pub(crate) fn applies(schedule: ScheduleName, path: &str) -> bool {
-    match path {
-        "schedule.decay_fraction" | "schedule.decay" => schedule == ScheduleName::Wsd,
-        "schedule.final_fraction" => schedule != ScheduleName::Constant,
-        _ => true,
-    }
-}
-
-fn schedule_of(source: &Source, default_warmup: Tokens) -> Result<ScheduleSettings, Problem> {
-    let name = source.choice("schedule.name", ScheduleName::parse, ScheduleName::Wsd)?;
-    let number = |path: &str, default: f64| {
-        if applies(name, path) {
-            source.number(path, default)
-        } else {
-            default
-        }
-    };
-    let decay = source.choice("schedule.decay", Decay::parse, Decay::Exponential)?;
-    Ok(ScheduleSettings {
-        name,
-        warmup: match source.get("schedule.warmup") {
-            Some(Setting::Length(length)) => *length,
-            Some(_) | None => Length::Count(default_warmup),
-        },
-        decay_fraction: number("schedule.decay_fraction", DECAY_FRACTION),
-        decay: if applies(name, "schedule.decay") {
-            decay
-        } else {
-            Decay::Exponential
-        },
-        final_fraction: number(
-            "schedule.final_fraction",
-            match name {
-                ScheduleName::Wsd | ScheduleName::Cosine => FINAL_FRACTION,
-                ScheduleName::Linear | ScheduleName::Constant => 0.0,
-            },
-        ),
-    })
-}
-
 /// What does not fit together in the settings of one trial.
 pub(crate) fn check(settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -327,41 +305,10 @@ fn check_schedule(settings: &Settings, tokens: Tokens) -> Option<Wrong> {
 
 /// The value of an axis, or of `seed`, in the settings of a trial; none where its schedule does not use it.
 pub(crate) fn setting(settings: &Settings, path: &str) -> Option<Setting> {
-    let schedule = settings.schedule;
-    if !applies(schedule.name, path) {
-        return None;
+    if path == "seed" {
+        return Some(Setting::Count(settings.seed));
     }
-    let word = |word: &str| Setting::Word(word.to_owned());
-    Some(match path {
-        "model" => word(&settings.model),
-        "shape.width" => Setting::Count(settings.shape.width),
-        "shape.layers" => Setting::Count(settings.shape.layers),
-        "shape.heads" => Setting::Count(settings.shape.heads),
-        "shape.kv_heads" => Setting::Count(settings.shape.kv_heads),
-        "shape.d_ff" => Setting::Count(settings.shape.d_ff),
-        "parametrization" => word(settings.parametrization.name()),
-        "lr" => Setting::Number(settings.lr),
-        "batch_tokens" => Setting::Count(settings.batch_tokens.0),
-        "micro_batch" => Setting::Count(settings.micro_batch?),
-        "tokens" => Setting::Tokens(settings.tokens),
-        "context" => Setting::Count(settings.context),
-        "data" => word(&settings.data),
-        "schedule.name" => word(schedule.name.name()),
-        "schedule.warmup" => Setting::Length(schedule.warmup),
-        "schedule.decay_fraction" => Setting::Number(schedule.decay_fraction),
-        "schedule.decay" => word(schedule.decay.name()),
-        "schedule.final_fraction" => Setting::Number(schedule.final_fraction),
-        "weight_decay" => Setting::Number(settings.weight_decay),
-        "beta1" => Setting::Number(settings.beta1),
-        "beta2" => Setting::Number(settings.beta2),
-        "clip" => Setting::Number(settings.clip),
-        "scale_emb" => Setting::Number(settings.multipliers.scale_emb),
-        "scale_depth" => Setting::Number(settings.multipliers.scale_depth),
-        "init_std" => Setting::Number(settings.multipliers.init_std),
-        "precision" => word(settings.precision.name()),
-        "seed" => Setting::Count(settings.seed),
-        _ => return None,
-    })
+    AXES[find(path)?].value(settings)
 }
 
 /// The names that conditions in a sweep may use: the axes, `seed`, and `params` (without the embedding).

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use crate::spec::axes::{AXES, Axis, Kind};
+use crate::spec::axes::{AXES, Axis};
+use crate::spec::kind::Kind;
 use crate::spec::resolve::{self, names};
 use crate::spec::syntax::expressions::Expr;
 use crate::spec::syntax::mistakes::{Mistake, Note};

@@ -4,8 +4,9 @@
 
 use std::rc::Rc;
 
-use crate::spec::axes::{AXES, Setting};
+use crate::spec::axes::AXES;
 use crate::spec::expand::draw;
+use crate::spec::kind::Setting;
 use crate::spec::read::parameters::{Asked, Choice, Parameters, Range};
 use crate::spec::read::{Draft, Method};
 use crate::spec::resolve::Given;
@@ -170,8 +171,8 @@ pub(crate) fn drawn(units: &[Unit], seed: u64, index: u64) -> Row {
             }
             Unit::Range { axis, range, given } => {
                 let number = draw::within(draw::unit(seed, AXES[*axis].path, index), *range, &AXES[*axis]);
-                let drawn = AXES[*axis].nearest(number);
-                let setting = drawn.or_else(|| AXES[*axis].nearest(range.min));
+                let drawn = AXES[*axis].kind.nearest(number);
+                let setting = drawn.or_else(|| AXES[*axis].kind.nearest(range.min));
                 row.extend(setting.map(|setting| {
                     (
                         *axis,

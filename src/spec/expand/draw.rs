@@ -6,7 +6,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use crate::spec::axes::{Axis, Kind};
+use crate::spec::axes::Axis;
+use crate::spec::kind::Kind;
 use crate::spec::read::parameters::Range;
 use crate::units::significant;
 

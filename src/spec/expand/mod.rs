@@ -9,9 +9,10 @@ mod trials;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::spec::axes::{AXES, Setting, find};
+use crate::spec::axes::{AXES, find};
 use crate::spec::expand::combinations::{TRIALS_MAX, Unit, drawn, nth, product, units};
 use crate::spec::expand::trials::Trials;
+use crate::spec::kind::Setting;
 use crate::spec::read::parameters::{Asked, Choice, Condition, Parameters};
 use crate::spec::read::{Draft, Method};
 use crate::spec::resolve::Given;

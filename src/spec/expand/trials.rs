@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::spec::axes::{AXES, Setting, find};
+use crate::spec::axes::{AXES, find};
 use crate::spec::expand::combinations::{Row, Unit, drawn, nth, product, unit};
+use crate::spec::kind::Setting;
 use crate::spec::read::parameters::Condition;
 use crate::spec::read::{Draft, Method};
 use crate::spec::resolve::{Assignment, Problem, check, resolve, setting, value};

@@ -8,7 +8,8 @@ mod sections;
 use std::collections::BTreeMap;
 
 use crate::model::ladder;
-use crate::spec::axes::{self, AXES, read_name};
+use crate::spec::axes::{self, AXES};
+use crate::spec::kind::read_name;
 use crate::spec::read::parameters::{Condition, Parameters, conditions};
 use crate::spec::read::sections::{
     read_budget, read_count, read_resources, read_retry, read_seed, read_seeds, read_target,

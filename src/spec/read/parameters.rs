@@ -202,7 +202,7 @@ fn read_values(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> 
     }
     let mut values = Vec::new();
     for item in items {
-        match axis.read(item) {
+        match axis.kind.read(item) {
             Ok(setting) => values.push(Rc::new(Given {
                 setting,
                 place: item.place,
@@ -269,7 +269,7 @@ fn weigh(choice: Choice, node: Option<&Node>, key: &str, findings: &mut Findings
         findings.mistake(node.place, &key, Wrong::new(message));
         return Choice::Broken;
     };
-    let read = |item: &Node| item.text().and_then(axes::number).filter(|&p| p >= 0.0);
+    let read = |item: &Node| item.text().and_then(crate::spec::kind::number).filter(|&p| p >= 0.0);
     let weights: Option<Vec<f64>> = items.iter().map(read).collect();
     match weights {
         Some(weights) if weights.len() == values.len() && weights.iter().sum::<f64>() > 0.0 => Choice::Values {
@@ -292,7 +292,7 @@ fn read_range(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> C
             findings.mistake(node.place, key, wrong.with(format!("{name}: …")));
             return None;
         };
-        let read = axis.read(end).and_then(|setting| {
+        let read = axis.kind.read(end).and_then(|setting| {
             setting
                 .number()
                 .ok_or_else(|| Wrong::new(format!("`{}` has no range", axis.path)).with("values"))
@@ -317,7 +317,7 @@ fn read_range(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> C
 fn read_distribution(node: &Node, key: &str, (min, max): (f64, f64), findings: &mut Findings) -> Choice {
     let distribution = node.get("distribution");
     let name = distribution.and_then(Node::text);
-    let step = node.get("q").and_then(Node::text).and_then(axes::number);
+    let step = node.get("q").and_then(Node::text).and_then(crate::spec::kind::number);
     let range = |log, step| Choice::Range(Range { min, max, log, step });
     if (step.is_none() && node.get("q").is_some()) || step.is_some_and(|step| step <= 0.0) {
         let place = node.get("q").unwrap_or(node).place;

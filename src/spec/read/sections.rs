@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::spec::axes::number;
+use crate::spec::kind::number;
 use crate::spec::sweep::{Budget, Resources};
 use crate::spec::syntax::mistakes::{Findings, Wrong, closest};
 use crate::spec::syntax::tree::{Data, Entry, Node, join};
