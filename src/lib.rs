@@ -18,27 +18,29 @@ pub mod tensorboard;
 // 2: what was asked, what to use at scale
 pub mod hugging_face;
 pub mod protocol;
-pub mod recipe;
 pub mod spec;
-// 3: what there is to do, how workers elsewhere are told
+// 3: what there is to do, what to use at scale, how workers elsewhere are told
 pub mod mailbox;
 pub mod plan;
-// 4: what to do next, what to show, what Slurm is told and says
-pub mod report;
+pub mod recipe;
+// 4: what to do next, what Slurm is told and says, which trials compare
 pub mod sched;
 pub mod slurm;
-// 5: every path on disk
+pub mod study;
+// 5: what to show
+pub mod report;
+// 6: every path on disk
 pub mod card;
 pub mod workdir;
-// 6: text into tokens, the worker's side of the post
+// 7: text into tokens, the worker's side of the post
 pub mod data;
 pub mod worker_mailbox;
-// 7: adapters, strangers to each other (`train`, the worker, is a binary of its own)
+// 8: adapters, strangers to each other (`train`, the worker, is a binary of its own)
 pub mod draw;
 pub mod exec;
 pub mod store;
 pub mod tables;
-// 8, 9, 10: carrying out, the live page, and the command line
+// 9, 10, 11: carrying out, the live page, and the command line
 pub mod cli;
 pub mod live;
 pub mod run;

@@ -7,8 +7,8 @@ use clap::Args;
 use crate::cli::output::{Output, table};
 use crate::recipe::Coordinates;
 use crate::run::context::Context;
-use crate::run::coordinates;
 use crate::run::failure::{Failure, exit};
+use crate::run::recipe::coordinates;
 use crate::units::{human_bytes, human_count};
 
 #[derive(Debug, Args)]

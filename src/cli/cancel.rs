@@ -7,8 +7,8 @@ use crate::cli::output::Output;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
 use crate::run::home::maintenance;
+use crate::study::filter::Filter;
 
 #[derive(Debug, Args)]
 pub(super) struct CancelArgs {

@@ -13,7 +13,7 @@ use crate::hugging_face::Form;
 use crate::run::context::Context;
 use crate::run::export;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
+use crate::study::filter::Filter;
 use crate::tables::{self, Format, TableError};
 use crate::workdir::write_atomic;
 

@@ -14,11 +14,11 @@ use crate::plan::{Plan, Reason, StagePlan};
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
 use crate::run::planning::{self, Planned};
 use crate::run::train::cluster::Cluster;
 use crate::slurm::parse::Site;
 use crate::stage::StageState;
+use crate::study::filter::Filter;
 use crate::units::{human_bytes, human_count, human_seconds};
 
 #[derive(Debug, Args)]

@@ -12,8 +12,8 @@ use crate::recipe::Recipe;
 use crate::recipe::build::{Ask, Size};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::recipe::{advise, files, forecast};
 use crate::run::sweep_set::SweepSet;
-use crate::run::{advising, forecasting, proxies, recipe_files};
 
 #[derive(Debug, Args)]
 pub(super) struct RecipeArgs {
@@ -64,21 +64,21 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
     }
     let mut store = context.store().await?;
     let sweeps = SweepSet::find(&mut store, args.sweep.as_deref()).await?;
-    let laws = advising::laws(context, &mut store, &sweeps).await?;
+    let laws = advise::laws(context, &mut store, &sweeps).await?;
     let ask = Ask {
         params: args.params,
         size: args.size(),
     };
-    let batch = advising::Batch::of(context, &mut store, sweeps.name(), &laws).await?;
-    let recipe = advising::advise(context, &mut store, &sweeps, &laws, &batch, &ask).await?;
+    let batch = advise::Batch::of(context, &mut store, sweeps.name(), &laws).await?;
+    let recipe = advise::advise(context, &mut store, &sweeps, &laws, &batch, &ask).await?;
     if let Some(folder) = &args.out {
-        let data = proxies::data_name(&mut store, &laws.trials).await?;
-        for file in recipe_files::write(&recipe, &data, folder)? {
+        let data = advise::data_name(&mut store, &laws.trials).await?;
+        for file in files::write(&recipe, &data, folder)? {
             output.note(&format!("wrote {}", file.display()));
         }
     }
     let forecast = if args.register {
-        let row = forecasting::register(context, &mut store, &recipe).await?;
+        let row = forecast::register(context, &mut store, &recipe).await?;
         Some(ForecastView {
             forecast: row.forecast,
             registered_at: row.registered_at,

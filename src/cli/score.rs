@@ -6,7 +6,7 @@ use crate::cli::output::Output;
 use crate::cli::predict::count;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::forecasting::{self, Score};
+use crate::run::recipe::forecast::{self, Score};
 
 #[derive(Debug, Args)]
 pub(super) struct ScoreArgs {
@@ -20,7 +20,7 @@ pub(super) struct ScoreArgs {
 
 pub(super) async fn score(context: &Context, args: &ScoreArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
-    let score = forecasting::score(context, &mut store, &args.forecast, args.actual).await?;
+    let score = forecast::score(context, &mut store, &args.forecast, args.actual).await?;
     output.result(&score, std::slice::from_ref(&score.forecast), || text(&score))?;
     Ok(0)
 }

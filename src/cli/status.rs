@@ -6,8 +6,8 @@ use crate::cli::output::{Output, number, table};
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
 use crate::run::home::status::{self, HomeStatus, RunningStage, SweepStatus};
+use crate::study::filter::Filter;
 use crate::units::{human_bytes, human_count, human_seconds};
 
 #[derive(Debug, Args)]

@@ -4,7 +4,6 @@
 //! observation → design → core (solver on a table) → spread (draws) → hold_out, outliers → judge → loss_law
 //!                            chinchilla: the law itself        loss_fit: what is kept, and what it predicts
 //! learning_rate: a bowl for each group of runs, and how its lowest point drifts → transfer: the verdict on muP
-//! alike: which runs compare, for they differ in nothing else
 //! surface → lr_batch: learning rate and batch from one valley; batch_law: the batch from curves of equal loss
 //! three_term: the loss off the best batch;  choice: which law of loss to believe
 //! curve → isoflop: minima at equal compute;  curves: whole loss curves
@@ -12,7 +11,6 @@
 //! Plain numbers in, plain numbers out: the same runs in any order give the same bits, on any number of threads. A law
 //! that the data cannot carry is refused by a named code. Refuses to know where runs come from and who reads a law.
 
-pub mod alike;
 pub mod batch_curves;
 pub mod batch_law;
 pub mod bootstrap;

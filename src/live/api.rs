@@ -17,9 +17,9 @@ use crate::live::tail;
 use crate::live::throughput::{self, Beat, Span};
 use crate::record::TrialRow;
 use crate::run::failure::{Failure, exit};
-use crate::run::filter::Filter;
 use crate::run::home::status::{self, AttemptLog, HomeStatus, TrialStatus};
 use crate::store::Store;
+use crate::study::filter::Filter;
 
 /// Trials on a page where nobody asks for another number.
 const PAGE: usize = 50;

@@ -10,9 +10,9 @@ use crate::report::figures::best_lr::verdict;
 use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict};
 use crate::report::recipe_view::ItemValue;
 use crate::report::sections::span;
-use crate::report::settings::settings;
 use crate::report::study::Study;
 use crate::report::text::{self, number, plural};
+use crate::study::pairs::settings;
 
 /// Questions with their answers.
 type Answers = Vec<(String, String)>;

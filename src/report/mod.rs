@@ -10,7 +10,6 @@ pub mod figures;
 pub mod law_view;
 pub mod recipe_view;
 pub mod sections;
-pub mod settings;
 pub mod study;
 pub mod text;
 pub mod view;

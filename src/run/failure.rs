@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::exec::WorkersError;
 use crate::exec::pool::PoolError;
+use crate::spec::syntax::expressions::ExprError;
 use crate::spec::syntax::mistakes::Mistake;
 use crate::store::StoreError;
 use crate::workdir::WorkdirError;
@@ -159,6 +160,15 @@ impl From<std::io::Error> for Failure {
             _ => ("io", ""),
         };
         Self::environment(code, error.to_string(), hint)
+    }
+}
+
+impl From<ExprError> for Failure {
+    /// The condition of `--where` cannot be read.
+    fn from(error: ExprError) -> Self {
+        let hint = error.suggestion.map(|word| format!("try: {word}"));
+        let message = format!("--where, column {}: {}", error.column, error.message);
+        Self::invalid("invalid_where", message, &hint.unwrap_or_default())
     }
 }
 

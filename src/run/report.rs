@@ -16,16 +16,17 @@ use crate::report::curves::Curves;
 use crate::report::law_view::{Constant, HeldOut, LawInput, LawPoint, Predict};
 use crate::report::sections::LeftOut;
 use crate::report::study::{BestLr, LrBowl, LrPoint, Study};
-use crate::run::advising::{self, Batch};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fit::batch::KeptBatch;
 use crate::run::fit::loss::{self, Kept, Laws, Request};
 use crate::run::fit::page;
 use crate::run::fit::predict;
-use crate::run::page_recipe::recipe_input;
+use crate::run::recipe::advise::{self, Batch};
+use crate::run::recipe::page::recipe_input;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
+use crate::study;
 use crate::units::{human_count, significant};
 use crate::workdir::write_atomic;
 
@@ -37,7 +38,7 @@ pub struct Written {
     /// The figures beside it.
     pub figures: Vec<FigureFiles>,
     /// Trials without a final loss, and why.
-    pub left_out: Vec<loss::LeftOut>,
+    pub left_out: Vec<study::LeftOut>,
     /// Points that are drawn.
     pub points_shown: u64,
     /// Points that are recorded.
@@ -111,7 +112,7 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
         size: Size::Optimal,
     };
     let batch = Batch::of(context, store, sweeps.name(), &laws).await?;
-    let recipe = unless_refused(advising::advise(context, store, sweeps, &laws, &batch, &ask).await)?.ok();
+    let recipe = unless_refused(advise::advise(context, store, sweeps, &laws, &batch, &ask).await)?.ok();
     Ok(Fitted {
         laws: Ok(laws),
         batch: batch.equal_loss,
@@ -185,7 +186,7 @@ fn write(folder: &Path, view: &report::ReportView, left_out: Vec<(String, String
         figures: files,
         left_out: left_out
             .into_iter()
-            .map(|(trial, reason)| loss::LeftOut { trial, reason })
+            .map(|(trial, reason)| study::LeftOut { trial, reason })
             .collect(),
         points_shown: view.points_shown,
         points_total: view.points_total,
@@ -400,7 +401,7 @@ fn facts(kept: &Kept<LossFit>) -> Vec<(String, String)> {
 }
 
 /// How many runs were left out for which reason, the most frequent first.
-fn reasons(left_out: &[loss::LeftOut]) -> String {
+fn reasons(left_out: &[study::LeftOut]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for run in left_out {
         *counts.entry(run.reason.as_str()).or_default() += 1;

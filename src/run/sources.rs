@@ -9,11 +9,11 @@ use crate::fit::observation::Observation;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
 use crate::run::fit::loss::{self, Request};
 use crate::run::fit::table::{self, CONDITION, Mapping};
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
+use crate::study::filter::Filter;
 
 /// Where runs are taken from.
 #[derive(Debug, Clone, Copy)]

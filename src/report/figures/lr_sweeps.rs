@@ -9,10 +9,10 @@ use crate::report::axes::{
     Budgets, DOTS_MAX, Roster, evenly, linear_axis, mean_by_lr, omitted, positive_range, range, rate_axis,
 };
 use crate::report::figures::best_lr;
-use crate::report::settings::settings;
 use crate::report::study::{BestLr, LrBowl, LrPoint, Study};
 use crate::report::text;
 use crate::report::view::{Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
+use crate::study::pairs::settings;
 
 /// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
 /// so many nats. A run beyond is marked above the panel.

@@ -8,10 +8,10 @@ use crate::record::TrialRow;
 use crate::report::axes::{
     Budgets, DOTS_MAX, Roster, evenly, linear_axis, mean_by_lr, omitted, positive_range, range, rate_axis,
 };
-use crate::report::settings::pairs_of;
 use crate::report::study::Study;
 use crate::report::text;
 use crate::report::view::{Content, FigureView, Mark, Numbers, Panel, Shape, Stroke};
+use crate::study::pairs::pairs_of;
 
 /// The difference of final losses between WSD and cosine at equal size, budget, learning rate and seed.
 pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {

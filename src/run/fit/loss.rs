@@ -16,14 +16,14 @@ use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::filter::Filter;
 use crate::run::fit::cross_check::{CrossCheck, cross_check};
 use crate::run::fit::table::{self, Mapping, TableRuns};
-use crate::run::lr_runs;
 use crate::run::sources;
 use crate::run::sweep_set::SweepSet;
 use crate::spec;
 use crate::store::{FitRow, ImportRow, Store};
+use crate::study::filter::Filter;
+use crate::study::{LeftOut, select};
 
 /// The name of the law of loss in the database.
 pub const CHINCHILLA: &str = "chinchilla";
@@ -55,9 +55,6 @@ impl Default for Request {
     }
 }
 
-/// Why a run does not compare with the others of its size and tokens.
-pub(in crate::run) const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
-
 /// A law that is kept under a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kept<T> {
@@ -72,15 +69,6 @@ pub struct Kept<T> {
     pub data_hash: String,
     /// Trials that did not enter, with the reason.
     pub left_out: Vec<LeftOut>,
-}
-
-/// A trial that did not enter a law.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
-    /// Its name.
-    pub trial: String,
-    /// Why.
-    pub reason: String,
 }
 
 /// How long a fit took, in milliseconds.
@@ -415,7 +403,7 @@ pub(in crate::run) fn observation(row: &TrialRow) -> Option<Observation> {
 }
 
 fn lr(sweep: &str, trials: &[TrialRow]) -> Result<Kept<LrFit>, Refusal> {
-    let (chosen, left_out) = lr_runs::choose(trials);
+    let (chosen, left_out) = select::choose(trials);
     let run = |row: &&TrialRow| LrRun {
         model: row.model.clone(),
         params: row.params_non_embedding as f64,

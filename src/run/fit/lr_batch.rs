@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
 use crate::fit::Warning;
-use crate::fit::alike::alike;
 use crate::fit::batch_curves;
 use crate::fit::batch_law::{self, BatchLaw};
 use crate::fit::bootstrap::Draws;
@@ -16,6 +15,8 @@ use crate::run::failure::Failure;
 use crate::run::fit::loss::{self, Request};
 use crate::run::sources::{self, Source};
 use crate::store::Store;
+use crate::study::alike::alike;
+use crate::study::select::OTHER_SETTINGS;
 
 /// The name of the law in the database and on the command line.
 pub const LAW: &str = "lr-batch";
@@ -79,7 +80,7 @@ pub async fn fit(
         if is_alike {
             runs.push(run);
         } else {
-            left_out.push((run.label, loss::OTHER_SETTINGS.to_owned()));
+            left_out.push((run.label, OTHER_SETTINGS.to_owned()));
         }
     }
     let options = Options {

@@ -286,9 +286,5 @@ fn condition(text: &str, table: &TextTable) -> Result<Expr, Failure> {
             kind: if is_number(cells) { Kind::Number } else { Kind::Text },
         })
         .collect();
-    Expr::parse(text, &names).map_err(|error| {
-        let hint = error.suggestion.map(|word| format!("try: {word}"));
-        let message = format!("--where, column {}: {}", error.column, error.message);
-        Failure::invalid("invalid_where", message, &hint.unwrap_or_default())
-    })
+    Ok(Expr::parse(text, &names)?)
 }

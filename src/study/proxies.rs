@@ -5,89 +5,66 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fit::refusal::Refusal;
 use crate::model::config::ADAM_EPS;
 use crate::recipe::OptimizerItem;
 use crate::recipe::build::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
-use crate::report::settings::pairs_of;
-use crate::run::failure::Failure;
-use crate::run::fit::loss::{self, Laws};
 use crate::spec::{ScheduleName, Settings};
-use crate::store::Store;
+use crate::study::LeftOut;
+use crate::study::pairs::pairs_of;
 
-/// The settings that a recipe takes from the proxies: those of the best trial of the largest size.
-pub(super) async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, Failure> {
-    let parametrization = parametrization(laws);
-    let alike: Vec<&TrialRow> = laws
-        .trials
-        .iter()
-        .filter(|row| Some(row.parametrization.as_str()) == parametrization)
-        .collect();
-    let best = best(alike.iter().copied());
-    let best = best.ok_or_else(|| loss::refused(&Refusal::NotFinished { left_out: alike.len() }))?;
-    let Settings {
-        parametrization,
-        multipliers,
-        beta1,
-        beta2,
-        weight_decay,
-        clip,
-        ..
-    } = settings(store, best).await?;
-    let decaying = alike
-        .iter()
-        .copied()
-        .filter(|row| row.schedule == ScheduleName::Wsd.name());
-    let annealing = match self::best(decaying) {
-        Some(row) => {
-            let schedule = settings(store, row).await?.schedule;
-            Some(Annealing {
-                form: schedule.decay,
-                fraction: schedule.decay_fraction,
-                last: schedule.final_fraction,
-            })
-        }
-        None => None,
-    };
-    Ok(Proxies {
-        parametrization,
-        multipliers,
-        optimizer: OptimizerItem {
-            beta1,
-            beta2,
-            eps: ADAM_EPS,
-            weight_decay,
-            clip,
-        },
-        annealing,
-        differ_in: differences(&laws.trials),
-        wsd_less_cosine: wsd_less_cosine(&laws.trials),
+/// The trials that a recipe takes its settings from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Best<'a> {
+    /// The best trial of the largest size.
+    pub of_all: &'a TrialRow,
+    /// The best that was trained with WSD; none: none was.
+    pub decaying: Option<&'a TrialRow>,
+}
+
+/// The best trials of the parametrization of those on which the law of the learning rate rests, else of that of most;
+/// `left_out` did not enter that law. Without a finished trial, how many of that parametrization there are.
+///
+/// # Errors
+/// How many trials have not finished.
+pub fn best<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Result<Best<'a>, usize> {
+    let parametrization = parametrization(trials, left_out);
+    let is_alike = |row: &&TrialRow| Some(row.parametrization.as_str()) == parametrization;
+    let alike: Vec<&TrialRow> = trials.iter().filter(is_alike).collect();
+    let is_wsd = |row: &&TrialRow| row.schedule == ScheduleName::Wsd.name();
+    Ok(Best {
+        of_all: lowest(alike.iter().copied()).ok_or(alike.len())?,
+        decaying: lowest(alike.iter().copied().filter(is_wsd)),
     })
 }
 
-/// The data that the proxies were trained on.
-pub async fn data_name(store: &mut Store, trials: &[TrialRow]) -> Result<String, Failure> {
-    match trials.first() {
-        Some(first) => Ok(settings(store, first).await?.data),
-        None => Ok(String::new()),
+/// What a recipe takes from the settings of the best trial, and of the best that was trained with WSD.
+pub fn proxies(best: Settings, decaying: Option<&Settings>, trials: &[TrialRow]) -> Proxies {
+    Proxies {
+        parametrization: best.parametrization,
+        multipliers: best.multipliers,
+        optimizer: OptimizerItem {
+            beta1: best.beta1,
+            beta2: best.beta2,
+            eps: ADAM_EPS,
+            weight_decay: best.weight_decay,
+            clip: best.clip,
+        },
+        annealing: decaying.map(|settings| Annealing {
+            form: settings.schedule.decay,
+            fraction: settings.schedule.decay_fraction,
+            last: settings.schedule.final_fraction,
+        }),
+        differ_in: differences(trials),
+        wsd_less_cosine: wsd_less_cosine(trials),
     }
 }
 
-async fn settings(store: &mut Store, row: &TrialRow) -> Result<Settings, Failure> {
-    let settings = store.settings(&row.sweep, &row.trial).await?;
-    Ok(serde_json::from_value(settings).map_err(std::io::Error::other)?)
-}
-
-/// That of the finished trials on which the law of the learning rate rests; else that of most.
-fn parametrization(laws: &Laws) -> Option<&str> {
-    let out: BTreeSet<&str> = match &laws.lr {
-        Ok(kept) => kept.left_out.iter().map(|it| it.trial.as_str()).collect(),
-        Err(_) => BTreeSet::new(),
-    };
+fn parametrization<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Option<&'a str> {
+    let out: BTreeSet<&str> = left_out.iter().map(|it| it.trial.as_str()).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let counts_here = |row: &&TrialRow| row.final_loss.is_some() && !out.contains(row.trial.as_str());
-    for row in laws.trials.iter().filter(counts_here) {
+    for row in trials.iter().filter(counts_here) {
         *counts.entry(row.parametrization.as_str()).or_default() += 1;
     }
     let most = counts.into_iter().max_by_key(|&(name, count)| (count, Reverse(name)));
@@ -95,7 +72,7 @@ fn parametrization(laws: &Laws) -> Option<&str> {
 }
 
 /// The lowest final loss of the most tokens of the largest size that has one.
-fn best<'a>(trials: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow> {
+fn lowest<'a>(trials: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow> {
     let finished = trials.filter_map(|row| Some((row, row.final_loss?)));
     let best = finished.max_by(|(a, loss_a), (b, loss_b)| {
         let size = a.params_non_embedding.cmp(&b.params_non_embedding);

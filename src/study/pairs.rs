@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::record::TrialRow;
 
 /// Everything that sets trials of one size, budget, learning rate and seed apart, as text.
-pub(crate) fn settings(trial: &TrialRow) -> String {
+pub fn settings(trial: &TrialRow) -> String {
     let schedule = format!("{} {:?}", trial.schedule, trial.decay_fraction);
     let rest = format!("{} {} {}", trial.batch_tokens, trial.parametrization, trial.data_hash);
     format!("{schedule} {rest} {:?}", trial.setup)

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::record::TrialRow;
-use crate::run::failure::Failure;
-use crate::spec::syntax::expressions::{Expr, Kind, Name, Value};
+use crate::spec::syntax::expressions::{Expr, ExprError, Kind, Name, Value};
 
 /// Columns that hold numbers.
 const NUMBERS: [&str; 21] = [
@@ -55,7 +54,10 @@ pub struct Filter(Option<Expr>);
 
 impl Filter {
     /// Reads a condition on these trials: on their columns and on the axes that their sweeps vary.
-    pub fn new(text: Option<&str>, rows: &[TrialRow]) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// What cannot be read, and where in the text.
+    pub fn new(text: Option<&str>, rows: &[TrialRow]) -> Result<Self, ExprError> {
         let Some(text) = text else { return Ok(Self(None)) };
         let mut kinds: BTreeMap<&str, Kind<'_>> = BTreeMap::new();
         for (name, value) in rows.iter().flat_map(|row| &row.axes) {
@@ -65,15 +67,7 @@ impl Filter {
         kinds.extend(NUMBERS.map(|name| (name, Kind::Number)));
         kinds.extend(WORDS.map(|name| (name, Kind::Text)));
         let names: Vec<Name<'_>> = kinds.into_iter().map(|(name, kind)| Name { name, kind }).collect();
-        let expr = Expr::parse(text, &names).map_err(|error| {
-            let hint = error.suggestion.map(|word| format!("try: {word}"));
-            Failure::invalid(
-                "invalid_where",
-                format!("--where, column {}: {}", error.column, error.message),
-                &hint.unwrap_or_default(),
-            )
-        })?;
-        Ok(Self(Some(expr)))
+        Ok(Self(Some(Expr::parse(text, &names)?)))
     }
 
     /// Whether a trial is meant.

@@ -6,7 +6,7 @@ use crate::recipe::{ITEMS, Item, Recipe};
 use crate::report::recipe_view::{AlternativeRun, Gate, ItemValue, RecipeInput, RecipeItem};
 
 /// The recipe as a page shows it.
-pub(super) fn recipe_input(recipe: &Recipe) -> RecipeInput {
+pub(in crate::run) fn recipe_input(recipe: &Recipe) -> RecipeInput {
     RecipeInput {
         params: recipe.params,
         tokens: recipe.items.get("tokens").and_then(|item| item.value.as_f64()),

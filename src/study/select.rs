@@ -4,14 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fit::alike::alike;
 use crate::model::mup::Parametrization;
 use crate::record::{TrialRow, TrialState};
-use crate::run::fit::loss::{LeftOut, OTHER_SETTINGS};
+use crate::study::LeftOut;
+use crate::study::alike::alike;
+
+/// Why a run does not compare with the others of its size and tokens.
+pub const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
 
 /// Of the trials that have ended: the schedule, batch and parametrisation with the most learning rates; of these, at
 /// each size and number of tokens, the other settings with the most; of these, the grids. The rest with the reason.
-pub(super) fn choose(trials: &[TrialRow]) -> (Vec<&TrialRow>, Vec<LeftOut>) {
+pub fn choose(trials: &[TrialRow]) -> (Vec<&TrialRow>, Vec<LeftOut>) {
     let ended = |row: &&TrialRow| row.final_loss.is_some() || row.state == TrialState::Diverged;
     let mut runs: Vec<&TrialRow> = trials.iter().filter(ended).collect();
     let mut left_out = Vec::new();

@@ -7,20 +7,21 @@ use std::collections::BTreeSet;
 use crate::fit::lr_batch::LrBatchLaw;
 use crate::fit::refusal::Refusal;
 use crate::recipe::Recipe;
-use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Size};
+use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Proxies, Size};
 use crate::recipe::next::Widening;
-use crate::record::TrialState;
+use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
-use crate::run::coordinates;
 use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fit::batch::{self, KeptBatch};
 use crate::run::fit::loss::{self, Laws, Request};
 use crate::run::fit::lr_batch;
-use crate::run::nexts::Nexts;
-use crate::run::proxies;
+use crate::run::recipe::coordinates;
+use crate::run::recipe::next_sweep::Nexts;
 use crate::run::sources::Source;
 use crate::run::sweep_set::SweepSet;
+use crate::spec::Settings;
 use crate::store::Store;
+use crate::study::proxies;
 
 /// Writes the recipe that the laws of a sweep carry; refused where they carry none.
 pub async fn advise(
@@ -44,7 +45,7 @@ pub async fn advise(
         }),
         batch_refused: batch.refused.clone(),
         batches: batch.sizes,
-        proxies: proxies::proxies(store, laws).await?,
+        proxies: proxies(store, laws).await?,
         coordinates: coordinates::newest(store).await?,
     };
     let (mut recipe, widenings) = build::build(ask, &evidence);
@@ -60,6 +61,32 @@ pub async fn advise(
         .add_recipe(&context.now(), &recipe.recipe, Some(sweeps.name()), &body)
         .await?;
     Ok(recipe)
+}
+
+/// The settings that a recipe takes from the proxies: those of the best trial of the largest size.
+async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, Failure> {
+    let left_out = laws.lr.as_ref().map_or(&[][..], |kept| &kept.left_out);
+    let best =
+        proxies::best(&laws.trials, left_out).map_err(|left_out| loss::refused(&Refusal::NotFinished { left_out }))?;
+    let decaying = match best.decaying {
+        Some(row) => Some(settings(store, row).await?),
+        None => None,
+    };
+    let of_best = settings(store, best.of_all).await?;
+    Ok(proxies::proxies(of_best, decaying.as_ref(), &laws.trials))
+}
+
+/// The data that the proxies were trained on.
+pub async fn data_name(store: &mut Store, trials: &[TrialRow]) -> Result<String, Failure> {
+    match trials.first() {
+        Some(first) => Ok(settings(store, first).await?.data),
+        None => Ok(String::new()),
+    }
+}
+
+async fn settings(store: &mut Store, row: &TrialRow) -> Result<Settings, Failure> {
+    let settings = store.settings(&row.sweep, &row.trial).await?;
+    Ok(serde_json::from_value(settings).map_err(std::io::Error::other)?)
 }
 
 /// Refuses a budget that nobody can train: less than one batch, or more than any text.

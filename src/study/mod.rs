@@ -1,0 +1,20 @@
+//! Which trials of a study count, which of them compare, and what they still lack.
+//!
+//! Pure functions on rows. Refuses to know where rows are stored, how laws are fitted, and what is shown.
+
+pub mod alike;
+pub mod filter;
+pub mod pairs;
+pub mod proxies;
+pub mod select;
+
+use serde::{Deserialize, Serialize};
+
+/// A trial that was left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name; of a table, the place of its row.
+    pub trial: String,
+    /// Why.
+    pub reason: String,
+}
