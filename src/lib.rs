@@ -4,7 +4,8 @@
 //! two modules of one floor never meet (`tests/tidy.rs` checks it). Everything down to `report` is pure:
 //! no clock, disk, environment, random source or async.
 
-// 0: enums of words, and counts with their units
+// 0: enums of words, counts with their units, what makes runs comparable
+pub mod setup;
 pub mod units;
 pub mod words;
 // 1: what a proxy is, what a record is, what a law is, what goes wrong on purpose

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::setup::Setup;
 use crate::words::words;
 
 words! {
@@ -338,6 +339,31 @@ trial_columns! {
     /// a column.
     #[serde(default)]
     tokens_asked: u64 = Plan, "tokens",
+}
+
+/// All that was asked for, with the data by its hash, whatever its name is.
+impl From<&TrialRow> for Setup {
+    fn from(row: &TrialRow) -> Self {
+        let own = [
+            ("model", row.model.clone()),
+            ("params", row.params_non_embedding.to_string()),
+            ("tokens_asked", row.tokens_asked.to_string()),
+            ("lr", row.lr.to_string()),
+            ("batch_tokens", row.batch_tokens.to_string()),
+            ("schedule", row.schedule.clone()),
+            ("parametrization", row.parametrization.clone()),
+            ("seed", row.seed.to_string()),
+            ("data", row.data_hash.clone()),
+        ];
+        let decay = row
+            .decay_fraction
+            .map(|share| ("schedule.decay_fraction", share.to_string()));
+        let own = own
+            .into_iter()
+            .chain(decay)
+            .map(|(path, value)| (path.to_owned(), value));
+        Self::new(row.setup.clone().into_iter().chain(own))
+    }
 }
 
 impl TrialRow {

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sandbox::fit::chinchilla::{Law, Objective, Status};
-use sandbox::fit::loss_fit::LossFit;
-use sandbox::fit::loss_law::{HoldOut, Options, loss_law};
+use sandbox::fit::loss::chinchilla::{Law, Objective, Status};
+use sandbox::fit::loss::loss_fit::LossFit;
+use sandbox::fit::loss::loss_law::{HoldOut, Options, loss_law};
 use sandbox::fit::observation::Observation;
 
 /// The refit of Chinchilla by Besiroglu et al. 2024 (arXiv 2404.10102).

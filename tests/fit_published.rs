@@ -8,9 +8,9 @@ mod skip;
 
 use std::path::PathBuf;
 
-use sandbox::fit::chinchilla::Objective;
-use sandbox::fit::loss_fit::LossFit;
-use sandbox::fit::loss_law::{HoldOut, Options, loss_law};
+use sandbox::fit::loss::chinchilla::Objective;
+use sandbox::fit::loss::loss_fit::LossFit;
+use sandbox::fit::loss::loss_law::{HoldOut, Options, loss_law};
 use sandbox::fit::observation::Observation;
 
 /// A file of published runs: `shared/fitdata` beside this folder or beside one that holds it. Where it is not, `test`

@@ -12,11 +12,11 @@ use crate::cli::fit_text::{
 use crate::cli::mapping::MappingArgs;
 use crate::cli::output::Output;
 use crate::cli::predict::count;
-use crate::fit::chinchilla::Objective;
-use crate::fit::curves::Law;
-use crate::fit::learning_rate::LrFit;
-use crate::fit::loss_fit::LossFit;
-use crate::fit::loss_law::HoldOut;
+use crate::fit::curve::Law;
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::rate::learning_rate::LrFit;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;

@@ -3,15 +3,15 @@
 //! Refuses to find any.
 
 use crate::cli::output::{number, table};
-use crate::fit::batch_curves::ReadFrom;
-use crate::fit::batch_law::Level;
-use crate::fit::curves::Score;
-use crate::fit::isoflop::Agreement;
-use crate::fit::learning_rate::LrFit;
-use crate::fit::line::Power;
-use crate::fit::loss_fit::LossFit;
-use crate::fit::lr_batch::PowerLaw;
-use crate::fit::transfer::{Transfer, Verdict};
+use crate::fit::batch::equal_loss_curves::ReadFrom;
+use crate::fit::batch::optimal_batch::Level;
+use crate::fit::curve::Score;
+use crate::fit::loss::isoflop::Agreement;
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::numeric::power_law::Power;
+use crate::fit::rate::learning_rate::LrFit;
+use crate::fit::rate::lr_batch::PowerLaw;
+use crate::fit::rate::transfer::{Transfer, Verdict};
 use crate::fit::{Estimate, Warning};
 use crate::run::fit::batch::KeptBatch;
 use crate::run::fit::cross_check::CrossCheck;

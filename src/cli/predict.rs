@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::fit_text::warnings_text;
 use crate::cli::output::{Output, table};
-use crate::fit::curves::decay::{Candidate, Form, Run};
+use crate::fit::curve::decay::{Candidate, Form, Run};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fit::curves as curve_fitting;

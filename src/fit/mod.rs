@@ -1,45 +1,23 @@
-//! Laws from observations: what a size and a number of tokens cost in loss, and which learning rate they want.
+//! Laws from observations: what a size and a number of tokens cost in loss, and which learning rate and batch they want.
 //!
 //! ```text
-//! observation → design → core (solver on a table) → spread (draws) → hold_out, outliers → judge → loss_law
-//!                            chinchilla: the law itself        loss_fit: what is kept, and what it predicts
-//! learning_rate: a bowl for each group of runs, and how its lowest point drifts → transfer: the verdict on muP
-//! surface → lr_batch: learning rate and batch from one valley; batch_law: the batch from curves of equal loss
-//! three_term: the loss off the best batch;  choice: which law of loss to believe
-//! curve → isoflop: minima at equal compute;  curves: whole loss curves
+//! observation → design → loss/   the final loss over N and D, minima at equal compute, the loss off the best batch
+//!                        rate/   the best learning rate, alone and with the batch
+//!                        batch/  the best batch by curves of equal loss
+//!                        curve/  the whole loss curve under any schedule
+//!                        numeric/  what they share: linear algebra, statistics, bootstrap, interpolation, power laws
 //! ```
 //! Plain numbers in, plain numbers out: the same runs in any order give the same bits, on any number of threads. A law
 //! that the data cannot carry is refused by a named code. Refuses to know where runs come from and who reads a law.
 
-pub mod batch_curves;
-pub mod batch_law;
-pub mod bootstrap;
-pub mod bowl;
-pub mod chinchilla;
-pub mod choice;
-mod core;
-mod curve;
-pub mod curves;
+pub mod batch;
+pub mod curve;
 pub mod design;
-pub mod hold_out;
-pub mod isoflop;
-mod judge;
-pub mod learning_rate;
-pub mod line;
-mod linear;
-pub mod loss_fit;
-pub mod loss_law;
-pub mod lr_batch;
+pub mod loss;
+pub mod numeric;
 pub mod observation;
-mod outliers;
+pub mod rate;
 pub mod refusal;
-mod solver;
-pub mod spread;
-pub mod statistics;
-mod surface;
-mod table;
-pub mod three_term;
-pub mod transfer;
 
 use serde::{Deserialize, Serialize};
 

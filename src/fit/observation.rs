@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::refusal::Refusal;
+use crate::setup::Setup;
 
 /// One finished, decayed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,9 +29,9 @@ pub struct Observation {
     pub seed: Option<u64>,
     /// Training compute in FLOP, where it was told.
     pub flops: Option<f64>,
-    /// All other settings by name, where known: runs in which they differ are no replicates.
+    /// All settings but the seed, where known: runs in which they differ are no replicates.
     #[serde(skip)]
-    pub setup: Option<BTreeMap<String, String>>,
+    pub setup: Option<Setup>,
 }
 
 impl Observation {
@@ -70,11 +71,14 @@ impl Observation {
 
     /// Whether both are of one size and one budget.
     fn is_of_point(&self, other: &Self) -> bool {
-        let budgets = match (self.batch_tokens, other.batch_tokens) {
+        if let (Some(setup), Some(of_other)) = (&self.setup, &other.setup) {
+            return setup.is_of_point(of_other);
+        }
+        let is_of_budget = match (self.batch_tokens, other.batch_tokens) {
             (Some(a), Some(b)) => same_budget([self.tokens, a], [other.tokens, b]),
             _ => self.tokens.total_cmp(&other.tokens).is_eq(),
         };
-        self.params.total_cmp(&other.params).is_eq() && budgets
+        self.params.total_cmp(&other.params).is_eq() && is_of_budget
     }
 
     /// The order of configurations: everything that makes two runs differ, but for the seed.
@@ -95,8 +99,8 @@ impl Observation {
     }
 }
 
-/// Whether `[tokens, tokens of a batch]` of two runs are one budget: it is rounded to whole batches, and so it is not
-/// the same number of tokens at every batch.
+/// Whether `[tokens, tokens of a batch]` of two runs are one budget, where nobody tells what was asked: it is rounded to
+/// whole batches, and so it is not the same number of tokens at every batch.
 pub fn same_budget(a: [f64; 2], b: [f64; 2]) -> bool {
     let rounding = if a[1].total_cmp(&b[1]).is_eq() {
         0.0

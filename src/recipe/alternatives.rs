@@ -3,8 +3,8 @@
 //!
 //! Refuses to choose: what inference is worth, the reader knows.
 
-use crate::fit::chinchilla::Law;
-use crate::fit::loss_fit::LossFit;
+use crate::fit::loss::chinchilla::Law;
+use crate::fit::loss::loss_fit::LossFit;
 use crate::recipe::Alternative;
 
 /// FLOPs of training for each parameter and token, and of inference for each parameter and token: the laws' own unit.

@@ -3,10 +3,10 @@
 //! Refuses to know how numbers are read off laws (`items`), what must hold (`gates`), and where fits are kept.
 
 use crate::fit::Warning;
-use crate::fit::batch_law::BatchLaw;
-use crate::fit::learning_rate::LrFit;
-use crate::fit::loss_fit::LossFit;
-use crate::fit::lr_batch::LrBatchLaw;
+use crate::fit::batch::optimal_batch::BatchLaw;
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::rate::learning_rate::LrFit;
+use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::model::mup::{BASE_WIDTH, Multipliers, Parametrization};
 use crate::model::schedule::Decay;
 use crate::recipe::next::Widening;

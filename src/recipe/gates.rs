@@ -3,10 +3,10 @@
 //! Refuses to change a number.
 
 use crate::fit::Estimate;
-use crate::fit::bowl::Edge;
-use crate::fit::learning_rate::LrFit;
-use crate::fit::loss_fit::LossFit;
-use crate::fit::transfer::{TOLERANCE, Verdict as Transfers};
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::rate::learning_rate::LrFit;
+use crate::fit::rate::lr_parabola::Edge;
+use crate::fit::rate::transfer::{TOLERANCE, Verdict as Transfers};
 use crate::model::mup::Parametrization;
 use crate::recipe::build::Evidence;
 use crate::recipe::next::Widening;

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::fit::Estimate;
-use crate::fit::learning_rate::LrRule;
-use crate::fit::loss_fit::{Extrapolation, LossFit};
-use crate::fit::lr_batch::LrBatchLaw;
-use crate::fit::statistics::interval95;
-use crate::fit::transfer::{Transfer, Verdict};
+use crate::fit::loss::loss_fit::{Extrapolation, LossFit};
+use crate::fit::numeric::statistics::interval95;
+use crate::fit::rate::learning_rate::LrRule;
+use crate::fit::rate::lr_batch::LrBatchLaw;
+use crate::fit::rate::transfer::{Transfer, Verdict};
 use crate::model::flops;
 use crate::model::mup::{BASE_WIDTH, Group, Parametrization, Scaling};
 use crate::model::shape::Shape;

@@ -12,7 +12,7 @@ use crate::report::recipe_view::ItemValue;
 use crate::report::sections::span;
 use crate::report::study::Study;
 use crate::report::text::{self, number, plural};
-use crate::study::pairs::settings;
+use crate::setup::{Factor, Setup};
 
 /// Questions with their answers.
 type Answers = Vec<(String, String)>;
@@ -275,13 +275,7 @@ fn noise(finished: &[&TrialRow]) -> String {
     let mut groups: BTreeMap<_, BTreeMap<u64, f64>> = BTreeMap::new();
     for trial in finished {
         let Some(loss) = trial.final_loss else { continue };
-        let key = (
-            trial.params_non_embedding,
-            trial.tokens,
-            trial.lr.to_bits(),
-            trial.warmup_tokens,
-            format!("{} {}", trial.model, settings(trial)),
-        );
+        let key = Setup::from(*trial).without([Factor::Seed]);
         groups.entry(key).or_default().insert(trial.seed, loss);
     }
     let (mut squares, mut freedom, mut count) = (0.0, 0, 0);

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::draw;
-use crate::fit::loss_fit::LossFit;
+use crate::fit::loss::loss_fit::LossFit;
 use crate::recipe::Recipe;
 use crate::recipe::build::{Ask, Size};
 use crate::record::TrialRow;

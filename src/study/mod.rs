@@ -7,6 +7,8 @@ pub mod filter;
 pub mod pairs;
 pub mod proxies;
 pub mod select;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,4 +19,14 @@ pub struct LeftOut {
     pub trial: String,
     /// Why.
     pub reason: String,
+}
+
+impl LeftOut {
+    /// A trial with the reason.
+    pub fn new(trial: &str, reason: &str) -> Self {
+        Self {
+            trial: trial.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
 }

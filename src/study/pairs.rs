@@ -1,42 +1,23 @@
-//! Which trials differ in nothing but what a figure compares.
+//! Runs that differ in the schedule alone.
 //!
-//! Refuses to know what is drawn.
+//! Refuses to know what is made of the difference.
 
 use std::collections::BTreeMap;
 
 use crate::record::TrialRow;
+use crate::setup::{Factor, Setup};
+use crate::spec::ScheduleName;
 
-/// Everything that sets trials of one size, budget, learning rate and seed apart, as text.
-pub fn settings(trial: &TrialRow) -> String {
-    let schedule = format!("{} {:?}", trial.schedule, trial.decay_fraction);
-    let rest = format!("{} {} {}", trial.batch_tokens, trial.parametrization, trial.data_hash);
-    format!("{schedule} {rest} {:?}", trial.setup)
-}
-
-/// Finished WSD runs, each with the cosine run that differs from it in nothing but the schedule.
-pub fn pairs_of(trials: &[TrialRow]) -> Vec<(&TrialRow, &TrialRow)> {
-    fn key(trial: &TrialRow) -> impl Ord + '_ {
-        (
-            (trial.params_non_embedding, trial.model.as_str()),
-            (trial.tokens, trial.batch_tokens, trial.warmup_tokens),
-            (trial.lr.to_bits(), trial.seed),
-            (trial.parametrization.as_str(), trial.data_hash.as_str()),
-            beside_schedule(trial),
-        )
-    }
-    let finished = || trials.iter().filter(|trial| trial.final_loss.is_some());
-    let cosine: BTreeMap<_, &TrialRow> = finished()
-        .filter(|trial| trial.schedule == "cosine")
-        .map(|trial| (key(trial), trial))
-        .collect();
-    finished()
-        .filter(|trial| trial.schedule == "wsd")
-        .filter_map(|wsd| cosine.get(&key(wsd)).map(|&partner| (wsd, partner)))
+/// Finished WSD runs, each with the finished cosine run that differs from it in nothing but the schedule, and warms up for
+/// as many tokens.
+pub fn wsd_and_cosine(trials: &[TrialRow]) -> Vec<(&TrialRow, &TrialRow)> {
+    let finished_of = |schedule: ScheduleName| {
+        let is_meant = move |row: &&TrialRow| row.final_loss.is_some() && row.schedule == schedule.name();
+        trials.iter().filter(is_meant)
+    };
+    let key = |row: &TrialRow| (Setup::from(row).without([Factor::Schedule]), row.warmup_tokens);
+    let cosine: BTreeMap<_, &TrialRow> = finished_of(ScheduleName::Cosine).map(|row| (key(row), row)).collect();
+    finished_of(ScheduleName::Wsd)
+        .filter_map(|wsd| Some((wsd, *cosine.get(&key(wsd))?)))
         .collect()
-}
-
-/// The setup of a trial without its schedule.
-fn beside_schedule(trial: &TrialRow) -> Vec<(&String, &String)> {
-    let of_schedule = |name: &str| name.starts_with("schedule.");
-    trial.setup.iter().filter(|(name, _)| !of_schedule(name)).collect()
 }

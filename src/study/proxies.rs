@@ -11,7 +11,7 @@ use crate::recipe::build::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
 use crate::spec::{ScheduleName, Settings};
 use crate::study::LeftOut;
-use crate::study::pairs::pairs_of;
+use crate::study::pairs::wsd_and_cosine;
 
 /// The trials that a recipe takes its settings from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,12 +71,13 @@ fn parametrization<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Option<&
     most.map(|(name, _)| name)
 }
 
-/// The lowest final loss of the most tokens of the largest size that has one.
+/// The lowest final loss of the longest budget of the largest size that has one.
 fn lowest<'a>(trials: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow> {
     let finished = trials.filter_map(|row| Some((row, row.final_loss?)));
     let best = finished.max_by(|(a, loss_a), (b, loss_b)| {
         let size = a.params_non_embedding.cmp(&b.params_non_embedding);
-        size.then(a.tokens.cmp(&b.tokens)).then(loss_b.total_cmp(loss_a))
+        size.then(a.tokens_asked.cmp(&b.tokens_asked))
+            .then(loss_b.total_cmp(loss_a))
     });
     best.map(|(row, _)| row)
 }
@@ -102,7 +103,7 @@ fn wsd_less_cosine(trials: &[TrialRow]) -> Option<Comparison> {
     // Several decays may fit one cosine; the best of them is what WSD can do.
     let mut differences: BTreeMap<&str, f64> = BTreeMap::new();
     let mut rates = BTreeSet::new();
-    for (wsd, cosine) in pairs_of(trials) {
+    for (wsd, cosine) in wsd_and_cosine(trials) {
         if let (Some(wsd), Some(less)) = (wsd.final_loss, cosine.final_loss) {
             let best = differences.entry(cosine.trial.as_str()).or_insert(wsd - less);
             *best = best.min(wsd - less);

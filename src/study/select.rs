@@ -1,20 +1,24 @@
-//! The trials that a law of the learning rate rests on: learning rates compare where all else is equal.
+//! Which runs a law or a figure takes: those that compare, for they differ in nothing but what is compared.
 //!
-//! Refuses to fit.
+//! Refuses to fit, and to draw.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::fit::observation::Observation;
 use crate::model::mup::Parametrization;
 use crate::record::{TrialRow, TrialState};
+use crate::setup::Factor::{Batch, Budget, LearningRate, Schedule, Seed, Size};
+use crate::setup::Setup;
 use crate::study::LeftOut;
 use crate::study::alike::alike;
 
 /// Why a run does not compare with the others of its size and tokens.
-pub const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
+const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
 
-/// Of the trials that have ended: the schedule, batch and parametrisation with the most learning rates; of these, at
-/// each size and number of tokens, the other settings with the most; of these, the grids. The rest with the reason.
-pub fn choose(trials: &[TrialRow]) -> (Vec<&TrialRow>, Vec<LeftOut>) {
+/// For a law of the learning rate. Of the trials that have ended: the schedule, batch and parametrization with the most
+/// learning rates; of these, at each size and budget, the other settings with the most; of these, the grids. The rest
+/// with the reason.
+pub fn lr_grids(trials: &[TrialRow]) -> (Vec<&TrialRow>, Vec<LeftOut>) {
     let ended = |row: &&TrialRow| row.final_loss.is_some() || row.state == TrialState::Diverged;
     let mut runs: Vec<&TrialRow> = trials.iter().filter(ended).collect();
     let mut left_out = Vec::new();
@@ -25,17 +29,9 @@ pub fn choose(trials: &[TrialRow]) -> (Vec<&TrialRow>, Vec<LeftOut>) {
     ];
     for (sieve, reason) in sieves {
         let kept = sieve(&runs);
-        let mut kept = kept.into_iter();
-        runs.retain(|row| {
-            let is_kept = kept.next().unwrap_or(false);
-            if !is_kept {
-                left_out.push(LeftOut {
-                    trial: row.trial.clone(),
-                    reason: reason.to_owned(),
-                });
-            }
-            is_kept
-        });
+        let (kept, out) = parted(runs, &kept);
+        left_out.extend(out.into_iter().map(|row| LeftOut::new(&row.trial, reason)));
+        runs = kept;
     }
     (runs, left_out)
 }
@@ -44,7 +40,7 @@ pub fn choose(trials: &[TrialRow]) -> (Vec<&TrialRow>, Vec<LeftOut>) {
 type Sieve = fn(&[&TrialRow]) -> Vec<bool>;
 
 fn place(row: &TrialRow) -> (u64, u64) {
-    (row.params_non_embedding, row.tokens)
+    (row.params_non_embedding, row.tokens_asked)
 }
 
 fn of_one_kind(runs: &[&TrialRow]) -> Vec<bool> {
@@ -57,7 +53,10 @@ fn of_one_kind(runs: &[&TrialRow]) -> Vec<bool> {
 }
 
 fn of_equal_settings(runs: &[&TrialRow]) -> Vec<bool> {
-    alike(runs, |row| (place(row), &row.setup, row.lr.to_bits()))
+    alike(runs, |row| {
+        let kind = Setup::from(*row).without([Size, Budget, LearningRate, Seed]);
+        (place(row), kind, row.lr.to_bits())
+    })
 }
 
 /// A size and tokens with one rate alone are no grid with its best at the edge; where there is no grid at all, all stay.
@@ -69,4 +68,96 @@ fn of_grids(runs: &[&TrialRow]) -> Vec<bool> {
     let is_grid = |row: &&TrialRow| rates.get(&place(row)).is_some_and(|rates| rates.len() > 1);
     let is_any = runs.iter().any(is_grid);
     runs.iter().map(|row| !is_any || is_grid(row)).collect()
+}
+
+/// For a law of learning rate and batch: at each size the settings with the most rates, batches and budgets. The rest
+/// with the reason. Of runs that are known by nothing else, all.
+pub fn lr_and_batch(runs: Vec<Observation>) -> (Vec<Observation>, Vec<LeftOut>) {
+    let kept = alike(&runs, |run| {
+        let bits = |number: Option<f64>| number.map(f64::to_bits);
+        let varied = (bits(run.lr), bits(run.batch_tokens), run.tokens.to_bits());
+        let setup = run.setup.clone();
+        let kind = setup.map(|setup| setup.without([Size, Budget, LearningRate, Batch, Seed]));
+        (run.params.to_bits(), kind, varied)
+    });
+    let (kept, out) = parted(runs, &kept);
+    let left_out = out.iter().map(|run| LeftOut::new(&run.label, OTHER_SETTINGS));
+    (kept, left_out.collect())
+}
+
+/// For curves of equal loss along single runs: at each size the runs of the longest budget and of one kind, that with
+/// the most batches, and of each batch the run that ended lowest. Along different schedules equal tokens do not compare.
+pub fn longest(trials: &[TrialRow]) -> Vec<&TrialRow> {
+    type Best<'a> = BTreeMap<u64, (f64, &'a TrialRow)>;
+    let mut longest: BTreeMap<u64, u64> = BTreeMap::new();
+    for row in trials.iter().filter(|row| row.final_loss.is_some()) {
+        let budget = longest.entry(row.params_non_embedding).or_default();
+        *budget = row.tokens_asked.max(*budget);
+    }
+    let mut sizes: BTreeMap<u64, BTreeMap<(&str, Setup), Best<'_>>> = BTreeMap::new();
+    for row in trials {
+        let size = row.params_non_embedding;
+        let is_longest = longest.get(&size) == Some(&row.tokens_asked);
+        let Some(loss) = row.final_loss.filter(|_| is_longest) else {
+            continue;
+        };
+        let setup = Setup::from(row).without([Budget, LearningRate, Batch, Seed]);
+        let kind = (row.schedule.as_str(), setup);
+        let of_kind = sizes.entry(size).or_default().entry(kind).or_default();
+        let best = of_kind.entry(row.batch_tokens).or_insert((loss, row));
+        if loss < best.0 {
+            *best = (loss, row);
+        }
+    }
+    sizes
+        .into_values()
+        .filter_map(|kinds| kinds.into_values().max_by_key(BTreeMap::len))
+        .flat_map(BTreeMap::into_values)
+        .map(|(_, row)| row)
+        .collect()
+}
+
+/// Whether final losses show a best batch: some size has three batches of three budgets each, or more.
+pub fn shows_best_batch(trials: &[TrialRow]) -> bool {
+    const LEAST: usize = 3;
+    let mut budgets: BTreeMap<(u64, u64), BTreeSet<u64>> = BTreeMap::new();
+    for row in trials.iter().filter(|row| row.final_loss.is_some()) {
+        let curve = (row.params_non_embedding, row.batch_tokens);
+        budgets.entry(curve).or_default().insert(row.tokens_asked);
+    }
+    let mut batches: BTreeMap<u64, usize> = BTreeMap::new();
+    for ((size, _), budgets) in budgets {
+        *batches.entry(size).or_default() += usize::from(budgets.len() >= LEAST);
+    }
+    batches.values().any(|&batches| batches >= LEAST)
+}
+
+/// For a law of loss curves: the first run that differs from the first of all in more than the schedule, its peak and
+/// the seed, and the settings in which it does.
+pub fn first_unlike<'a>(trials: &[&'a TrialRow]) -> Option<(&'a TrialRow, Vec<String>)> {
+    let setup = |row: &TrialRow| Setup::from(row).without([Schedule, Budget, LearningRate, Seed]);
+    let first = setup(trials.first()?);
+    trials.iter().find_map(|row| {
+        let differences = first.differences(&setup(row));
+        (!differences.is_empty()).then_some((*row, differences))
+    })
+}
+
+/// For a picture of what was varied most: the runs that have ended, of the kind with the most of them; of kinds with as
+/// many, `wsd` before `cosine`.
+pub fn of_most_frequent_kind(trials: &[TrialRow]) -> Vec<&TrialRow> {
+    let mut kinds: BTreeMap<(&str, u64, Setup), Vec<&TrialRow>> = BTreeMap::new();
+    let ended = |row: &&TrialRow| row.final_loss.is_some() || row.diverged_at_tokens.is_some();
+    for row in trials.iter().filter(ended) {
+        let setup = Setup::from(row).without([Size, Budget, LearningRate, Seed]);
+        let kind = (row.schedule.as_str(), row.batch_tokens, setup);
+        kinds.entry(kind).or_default().push(row);
+    }
+    kinds.into_values().max_by_key(Vec::len).unwrap_or_default()
+}
+
+/// The items that are kept, and the others.
+fn parted<T>(items: Vec<T>, kept: &[bool]) -> (Vec<T>, Vec<T>) {
+    let mut kept = kept.iter();
+    items.into_iter().partition(|_| kept.next() == Some(&true))
 }

@@ -1,12 +1,12 @@
 //! The laws of hyperparameters, of equal compute and of whole curves on published runs.
 
-use sandbox::fit::bootstrap::Draws;
-use sandbox::fit::curves::{Curve, CurveFit, CurvePoint, Law, Score, Status, fit, predict, score};
-use sandbox::fit::isoflop::{self, Agreement, BudgetRun};
-use sandbox::fit::loss_law::HoldOut;
-use sandbox::fit::lr_batch;
+use sandbox::fit::batch::{equal_loss_curves, optimal_batch};
+use sandbox::fit::curve::{Curve, CurveFit, CurvePoint, Law, Score, Status, fit, predict, score};
+use sandbox::fit::loss::isoflop::{self, Agreement, BudgetRun};
+use sandbox::fit::loss::loss_law::HoldOut;
+use sandbox::fit::numeric::bootstrap::Draws;
 use sandbox::fit::observation::Observation;
-use sandbox::fit::{batch_curves, batch_law};
+use sandbox::fit::rate::lr_batch;
 
 use crate::published;
 
@@ -63,7 +63,7 @@ fn step_laws_budgets_give_its_batch_exponent() {
     let Some(runs) = step_law("step_laws_budgets_give_its_batch_exponent") else {
         return;
     };
-    let law = batch_law::fit(&batch_curves::of_budgets(&runs)).expect("a law");
+    let law = optimal_batch::fit(&equal_loss_curves::of_budgets(&runs)).expect("a law");
     let [low, high] = law.by_tokens.exponent.ci95.expect("an interval");
     assert!(low < 0.571 && 0.571 < high, "{:?}", law.by_tokens);
 }

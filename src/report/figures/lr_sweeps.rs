@@ -12,7 +12,7 @@ use crate::report::figures::best_lr;
 use crate::report::study::{BestLr, LrBowl, LrPoint, Study};
 use crate::report::text;
 use crate::report::view::{Beyond, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
-use crate::study::pairs::settings;
+use crate::study::select;
 
 /// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
 /// so many nats. A run beyond is marked above the panel.
@@ -203,20 +203,8 @@ fn marks_of_best(best: &BestLr, label: &str, ink: Ink) -> Vec<Mark> {
 
 /// Bowls straight from the trials: of the most frequent schedule, and of the most frequent other settings.
 pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
-    let ended = |trial: &&TrialRow| trial.final_loss.is_some() || trial.diverged_at_tokens.is_some();
-    let mut frequency: BTreeMap<String, usize> = BTreeMap::new();
-    for trial in trials.iter().filter(ended) {
-        *frequency.entry(settings(trial)).or_default() += 1;
-    }
-    // Of equally frequent settings the last by name: `wsd` before `cosine`.
-    let Some((chosen, _)) = frequency.into_iter().max_by_key(|(_, count)| *count) else {
-        return Vec::new();
-    };
     let mut bowls: BTreeMap<(u64, String, u64), Vec<LrPoint>> = BTreeMap::new();
-    for trial in trials.iter().filter(ended) {
-        if settings(trial) != chosen {
-            continue;
-        }
+    for trial in select::of_most_frequent_kind(trials) {
         let key = (trial.params_non_embedding, trial.model.clone(), trial.tokens_asked);
         bowls.entry(key).or_default().push(LrPoint {
             trial: trial.trial.clone(),

@@ -11,11 +11,11 @@ use crate::report::axes::{
 use crate::report::study::Study;
 use crate::report::text;
 use crate::report::view::{Content, FigureView, Mark, Numbers, Panel, Shape, Stroke};
-use crate::study::pairs::pairs_of;
+use crate::study::pairs::wsd_and_cosine;
 
 /// The difference of final losses between WSD and cosine at equal size, budget, learning rate and seed.
 pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
-    let pairs = pairs_of(study.trials);
+    let pairs = wsd_and_cosine(study.trials);
     let paired: BTreeSet<&str> = pairs
         .iter()
         .flat_map(|(wsd, cosine)| [wsd.trial.as_str(), cosine.trial.as_str()])

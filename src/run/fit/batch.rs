@@ -2,13 +2,10 @@
 //!
 //! Chooses what the curves are read from. Refuses to know how the law is printed or drawn.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
-use crate::fit::batch_curves::{self, BatchCurve, ReadFrom};
-use crate::fit::batch_law::{self, BatchLaw};
-use crate::fit::design::SAME_SIZE;
+use crate::fit::batch::equal_loss_curves::{self, BatchCurve, ReadFrom};
+use crate::fit::batch::optimal_batch::{self, BatchLaw};
 use crate::fit::observation::Observation;
 use crate::record::TrialRow;
 use crate::run::context::Context;
@@ -16,13 +13,10 @@ use crate::run::failure::Failure;
 use crate::run::fit::loss::{self, Request};
 use crate::run::sources::{self, Source};
 use crate::store::Store;
+use crate::study::select;
 
 /// The name of the law in the database and on the command line.
 pub const LAW: &str = "batch";
-/// Budgets of one size and batch that make a curve of final losses.
-const BUDGETS_MIN: usize = 3;
-/// Such curves at one size that can show a best batch.
-const BATCHES_MIN: usize = 3;
 
 /// The law, as it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,7 +77,7 @@ async fn fit_curves(
     sweep: Option<&str>,
     curves: Curves,
 ) -> Result<KeptBatch, Failure> {
-    let law = batch_law::fit(&curves.each).map_err(|refusal| loss::refused(&refusal))?;
+    let law = optimal_batch::fit(&curves.each).map_err(|refusal| loss::refused(&refusal))?;
     let kept = KeptBatch {
         fit: loss::name(&law),
         kind: LAW.to_owned(),
@@ -100,20 +94,11 @@ async fn fit_curves(
 /// down. Else the training loss along the runs.
 async fn curves_of(store: &mut Store, trials: &[TrialRow]) -> Result<Curves, Failure> {
     let runs: Vec<Observation> = trials.iter().filter_map(loss::observation).collect();
-    let mut budgets: BTreeMap<(u64, u64), BTreeSet<u64>> = BTreeMap::new();
-    for row in trials.iter().filter(|row| row.final_loss.is_some()) {
-        let place = (row.params_non_embedding, row.batch_tokens);
-        budgets.entry(place).or_default().insert(row.tokens);
-    }
-    let mut batches: BTreeMap<u64, usize> = BTreeMap::new();
-    for ((size, _), budgets) in budgets {
-        *batches.entry(size).or_default() += usize::from(budgets.len() >= BUDGETS_MIN);
-    }
-    if batches.values().any(|&batches| batches >= BATCHES_MIN) {
+    if select::shows_best_batch(trials) {
         return Ok(of_budgets(&runs));
     }
     let mut curves = Vec::new();
-    let longest = longest(trials);
+    let longest = select::longest(trials);
     for row in &longest {
         let steps = store.training_curve(&row.sweep, &row.trial).await?;
         let batch = row.batch_tokens as f64;
@@ -129,7 +114,7 @@ async fn curves_of(store: &mut Store, trials: &[TrialRow]) -> Result<Curves, Fai
             label: row.trial.clone(),
             params: row.params_non_embedding as f64,
             batch_tokens: batch,
-            points: batch_curves::windows(&after),
+            points: equal_loss_curves::windows(&after),
         });
     }
     Ok(Curves {
@@ -143,39 +128,6 @@ fn of_budgets(runs: &[Observation]) -> Curves {
     Curves {
         read_from: ReadFrom::FinalLosses,
         trials: runs.iter().map(|run| run.label.clone()).collect(),
-        each: batch_curves::of_budgets(runs),
+        each: equal_loss_curves::of_budgets(runs),
     }
-}
-
-/// For each size the longest runs of one schedule, that with the most batches, and of each batch the run that ended
-/// lowest: along different schedules equal tokens do not compare.
-fn longest(trials: &[TrialRow]) -> Vec<&TrialRow> {
-    type Best<'a> = BTreeMap<u64, (f64, &'a TrialRow)>;
-    type Setup = BTreeMap<String, String>;
-    let mut longest: BTreeMap<u64, f64> = BTreeMap::new();
-    for row in trials.iter().filter(|row| row.final_loss.is_some()) {
-        let tokens = longest.entry(row.params_non_embedding).or_default();
-        *tokens = tokens.max(row.tokens as f64);
-    }
-    let mut sizes: BTreeMap<u64, BTreeMap<(&str, &str, &Setup), Best<'_>>> = BTreeMap::new();
-    for row in trials {
-        let size = row.params_non_embedding;
-        // Whole steps: the same budget is not the same number of tokens at every batch.
-        let is_long = |longest: &f64| row.tokens as f64 * (1.0 + SAME_SIZE) >= *longest;
-        let Some(loss) = row.final_loss.filter(|_| longest.get(&size).is_some_and(is_long)) else {
-            continue;
-        };
-        let kind = (row.schedule.as_str(), row.parametrization.as_str(), &row.setup);
-        let of_kind = sizes.entry(size).or_default().entry(kind).or_default();
-        let best = of_kind.entry(row.batch_tokens).or_insert((loss, row));
-        if loss < best.0 {
-            *best = (loss, row);
-        }
-    }
-    sizes
-        .into_values()
-        .filter_map(|kinds| kinds.into_values().max_by_key(BTreeMap::len))
-        .flat_map(BTreeMap::into_values)
-        .map(|(_, row)| row)
-        .collect()
 }

@@ -5,9 +5,9 @@
 use serde::Serialize;
 
 use crate::fit::Estimate;
-use crate::fit::bootstrap::Draws;
-use crate::fit::isoflop::{self, Agreement, BudgetRun};
-use crate::fit::loss_fit::LossFit;
+use crate::fit::loss::isoflop::{self, Agreement, BudgetRun};
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::numeric::bootstrap::Draws;
 use crate::fit::observation::Observation;
 
 /// What profiles of equal compute say of a law.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::curves::{self, Curve, CurveFit, CurvePoint, Law, RatePoint, Refusal, Schedule, Score};
+use crate::fit::curve::{self, Curve, CurveFit, CurvePoint, Law, RatePoint, Refusal, Schedule, Score};
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -14,6 +14,7 @@ use crate::run::fit::loss;
 use crate::run::fit::table;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
+use crate::study::select;
 use crate::tables::read::TextTable;
 
 /// Where curves are taken from.
@@ -63,14 +64,14 @@ pub async fn fit(context: &Context, store: &mut Store, request: &Request) -> Res
     let (train, others) = match &request.source {
         CurveSource::Tables { train, predict } => (curves_of(train)?, curves_of(predict)?),
         CurveSource::Trials { train, predict } => {
-            alike(train.iter().chain(predict))?;
+            alike(&train.iter().chain(predict).collect::<Vec<_>>())?;
             (recorded(store, train).await?, recorded(store, predict).await?)
         }
     };
-    let law = curves::fit(&train, request.law, request.warmup).map_err(|refusal| refused(&refusal))?;
+    let law = curve::fit(&train, request.law, request.warmup).map_err(|refusal| refused(&refusal))?;
     let predicted = others.iter().map(|curve| {
-        let losses = curves::predict(&law, &curve.schedule(request.warmup))?;
-        curves::score(&losses, curve)
+        let losses = curve::predict(&law, &curve.schedule(request.warmup))?;
+        curve::score(&losses, curve)
     });
     let predict = predicted
         .collect::<Result<_, _>>()
@@ -159,31 +160,23 @@ pub async fn trials(
 }
 
 /// Curves differ in the schedule alone, or their losses tell of something else.
-fn alike<'a>(mut trials: impl Iterator<Item = &'a TrialRow>) -> Result<(), Failure> {
-    let kind = |row: &'a TrialRow| {
-        let data = (row.data_hash.as_str(), row.vocab, row.context);
-        (
-            row.params_total,
-            row.width,
-            row.parametrization.as_str(),
-            row.batch_tokens,
-            data,
-        )
-    };
-    let Some(first) = trials.next() else {
+fn alike(trials: &[&TrialRow]) -> Result<(), Failure> {
+    let Some(first) = trials.first() else {
         return Err(refused(&Refusal::NoCurves));
     };
-    match trials.find(|row| kind(row) != kind(first)) {
-        None => Ok(()),
-        Some(other) => Err(Failure::invalid(
-            "mixed_curves",
-            format!(
-                "`{}` and `{}` differ in more than the schedule: a law of curves is that of one size, batch and data",
-                first.slug, other.slug
-            ),
-            "choose some: `--where \"model == 9M and batch_tokens == 65536\"`",
-        )),
-    }
+    let Some((other, differences)) = select::first_unlike(trials) else {
+        return Ok(());
+    };
+    Err(Failure::invalid(
+        "mixed_curves",
+        format!(
+            "`{}` and `{}` differ in more than the schedule, in {}: a law of curves is that of one size, batch and data",
+            first.slug,
+            other.slug,
+            differences.join(", ")
+        ),
+        "choose some: `--where \"model == 9M and batch_tokens == 65536\"`",
+    ))
 }
 
 /// The training curves of trials, in their order.

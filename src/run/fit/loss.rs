@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::chinchilla::Objective;
-use crate::fit::learning_rate::{self, LrFit, LrRun};
-use crate::fit::loss_fit::LossFit;
-use crate::fit::loss_law::{HoldOut, Options, PointFit};
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::loss::loss_law::{HoldOut, Options, PointFit};
 use crate::fit::observation::{Observation, best_per_cell};
+use crate::fit::rate::learning_rate::{self, LrFit, LrRun};
 use crate::fit::refusal::Refusal;
 use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};
@@ -20,6 +20,7 @@ use crate::run::fit::cross_check::{CrossCheck, cross_check};
 use crate::run::fit::table::{self, Mapping, TableRuns};
 use crate::run::sources;
 use crate::run::sweep_set::SweepSet;
+use crate::setup::{Factor, Setup};
 use crate::spec;
 use crate::store::{FitRow, ImportRow, Store};
 use crate::study::filter::Filter;
@@ -398,12 +399,12 @@ pub(in crate::run) fn observation(row: &TrialRow) -> Option<Observation> {
         seed: Some(row.seed),
         // Laws count 6ND; what a trial cost in full is another number.
         flops: None,
-        setup: Some(row.setup.clone()),
+        setup: Some(Setup::from(row).without([Factor::Seed])),
     })
 }
 
 fn lr(sweep: &str, trials: &[TrialRow]) -> Result<Kept<LrFit>, Refusal> {
-    let (chosen, left_out) = select::choose(trials);
+    let (chosen, left_out) = select::lr_grids(trials);
     let run = |row: &&TrialRow| LrRun {
         model: row.model.clone(),
         params: row.params_non_embedding as f64,

@@ -6,17 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
 use crate::fit::Warning;
-use crate::fit::batch_curves;
-use crate::fit::batch_law::{self, BatchLaw};
-use crate::fit::bootstrap::Draws;
-use crate::fit::lr_batch::{self, LrBatchGroup, LrBatchLaw, Options, PowerLaw, Regret};
+use crate::fit::batch::equal_loss_curves;
+use crate::fit::batch::optimal_batch::{self, BatchLaw};
+use crate::fit::numeric::bootstrap::Draws;
+use crate::fit::rate::lr_batch::{self, LrBatchGroup, LrBatchLaw, Options, PowerLaw, Regret};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fit::loss::{self, Request};
 use crate::run::sources::{self, Source};
 use crate::store::Store;
-use crate::study::alike::alike;
-use crate::study::select::OTHER_SETTINGS;
+use crate::study::select;
 
 /// The name of the law in the database and on the command line.
 pub const LAW: &str = "lr-batch";
@@ -70,19 +69,8 @@ pub async fn fit(
         mut left_out,
         ..
     } = sources::runs(context, store, source, request).await?;
-    let are_alike = alike(&observations, |run| {
-        let bits = |number: Option<f64>| number.map(f64::to_bits);
-        let varied = (bits(run.lr), bits(run.batch_tokens), run.tokens.to_bits());
-        (run.params.to_bits(), &run.setup, varied)
-    });
-    let mut runs = Vec::new();
-    for (run, is_alike) in observations.into_iter().zip(are_alike) {
-        if is_alike {
-            runs.push(run);
-        } else {
-            left_out.push((run.label, OTHER_SETTINGS.to_owned()));
-        }
-    }
+    let (runs, others) = select::lr_and_batch(observations);
+    left_out.extend(others.into_iter().map(|it| (it.trial, it.reason)));
     let options = Options {
         hold_out: request.hold_out,
         draws: Draws {
@@ -110,7 +98,7 @@ pub async fn fit(
         n: runs.len(),
         laws: Both { lr, batch },
         batch_size_exponent,
-        equal_loss: batch_law::fit(&batch_curves::of_budgets(&runs)).ok(),
+        equal_loss: optimal_batch::fit(&equal_loss_curves::of_budgets(&runs)).ok(),
         hold_out,
         groups,
         left_out,

@@ -3,9 +3,9 @@
 //! Refuses to fit where a law is kept already, and to draw.
 
 use crate::fit::Estimate;
-use crate::fit::batch_curves::ReadFrom;
-use crate::fit::learning_rate::{LrFit, LrRule};
-use crate::fit::transfer::{TOLERANCE, Verdict};
+use crate::fit::batch::equal_loss_curves::ReadFrom;
+use crate::fit::rate::learning_rate::{LrFit, LrRule};
+use crate::fit::rate::transfer::{TOLERANCE, Verdict};
 use crate::report::study::{BatchMinimum, BatchRule, RateLaw, Transfer};
 use crate::run::fit::batch::KeptBatch;
 use crate::units::significant;
@@ -48,7 +48,7 @@ pub(in crate::run) fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64)
 /// The law of the batch as a page shows it; `at` is its law by tokens.
 pub(in crate::run) fn batch_rule<'a>(kept: &KeptBatch, at: &'a dyn Fn(f64) -> f64) -> BatchRule<'a> {
     let law = &kept.law;
-    let formula = |letter: &str, power: &crate::fit::line::Power| {
+    let formula = |letter: &str, power: &crate::fit::numeric::power_law::Power| {
         format!(
             "batch = {}\u{b7}{letter}^k with k = {}",
             significant(power.c, 3),

@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 
 use crate::fit::Estimate;
 use crate::fit::Warning;
-use crate::fit::curves::decay::{self, Decays};
-use crate::fit::curves::{self, CurveFit, Schedule};
-use crate::fit::learning_rate::{LrFit, LrRule};
-use crate::fit::loss_fit::{Extrapolation, LossFit, Prediction, Sensitivity};
-use crate::fit::lr_batch::LrBatchGroup;
+use crate::fit::curve::decay::{self, Decays};
+use crate::fit::curve::{self, CurveFit, Schedule};
+use crate::fit::loss::loss_fit::{Extrapolation, LossFit, Prediction, Sensitivity};
+use crate::fit::rate::learning_rate::{LrFit, LrRule};
+use crate::fit::rate::lr_batch::LrBatchGroup;
 use crate::run::failure::Failure;
 use crate::run::fit::batch::{self, KeptBatch};
 use crate::run::fit::curves::{self as curve_fitting, KeptCurves};
@@ -100,7 +100,7 @@ pub async fn kept_loss_law(store: &mut Store, name: &str) -> Result<Kept<LossFit
 
 /// The one law of curves that is meant.
 pub async fn curve_law(store: &mut Store, name: &str) -> Result<(String, CurveFit), Failure> {
-    let laws = [curves::Law::Annealing, curves::Law::MultiPower].map(curve_fitting::name_of);
+    let laws = [curve::Law::Annealing, curve::Law::MultiPower].map(curve_fitting::name_of);
     let row = stored(store, name, &laws).await?;
     let kept: KeptCurves = read(&row)?;
     Ok((row.fit, kept.law))
@@ -192,8 +192,8 @@ pub fn curve(fit: &str, law: &CurveFit, schedule: &Schedule) -> Result<CurveView
     Ok(CurveView {
         fit: fit.to_owned(),
         steps: schedule.points.iter().map(|point| point.step).collect(),
-        losses: curves::predict(law, schedule).map_err(refused)?,
-        warnings: curves::cautions(law, schedule).map_err(refused)?,
+        losses: curve::predict(law, schedule).map_err(refused)?,
+        warnings: curve::cautions(law, schedule).map_err(refused)?,
     })
 }
 

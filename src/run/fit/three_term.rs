@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::bootstrap::Draws;
-use crate::fit::choice::{self, HeldOut, LossLaw};
+use crate::fit::loss::model_selection::{self, HeldOut, LossLaw};
+use crate::fit::loss::three_term::{self, ThreeTermLaw};
+use crate::fit::numeric::bootstrap::Draws;
 use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
-use crate::fit::three_term::{self, ThreeTermLaw};
 use crate::fit::{Estimate, Warning};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -63,11 +63,12 @@ pub async fn fit(
     };
     let law = three_term::fit(&runs, draws).map_err(|refusal| loss::refused(&refusal))?;
     let mut warnings = law.warnings.clone();
-    let hold_out = choice::held_out_error(&runs, LossLaw::ThreeTerm, request.hold_out).unwrap_or_else(|refusal| {
-        let text = format!("without the held-out runs there is no law to check: {refusal}");
-        warnings.push(Warning::new("no_hold_out", text));
-        None
-    });
+    let hold_out =
+        model_selection::held_out_error(&runs, LossLaw::ThreeTerm, request.hold_out).unwrap_or_else(|refusal| {
+            let text = format!("without the held-out runs there is no law to check: {refusal}");
+            warnings.push(Warning::new("no_hold_out", text));
+            None
+        });
     let kept = KeptThreeTerm {
         fit: loss::name(&law),
         law: LAW.to_owned(),
@@ -137,7 +138,7 @@ pub async fn try_all(
 }
 
 fn attempt(law: &'static str, runs: &[Observation], which: LossLaw, request: &Request) -> Tried {
-    let (hold_out, refused) = match choice::held_out_error(runs, which, request.hold_out) {
+    let (hold_out, refused) = match model_selection::held_out_error(runs, which, request.hold_out) {
         Ok(Some(held)) => (Some(held), None),
         Ok(None) => (None, Some("no run lies above the limit of the hold-out".to_owned())),
         Err(refusal) => (None, Some(refusal.to_string())),

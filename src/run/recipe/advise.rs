@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::fit::lr_batch::LrBatchLaw;
+use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::fit::refusal::Refusal;
 use crate::recipe::Recipe;
 use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Proxies, Size};

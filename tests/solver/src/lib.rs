@@ -2,5 +2,7 @@
 
 #[path = "../../../src/fit/mod.rs"]
 pub mod fit;
+#[path = "../../../src/setup.rs"]
+pub mod setup;
 #[path = "../../../src/units.rs"]
 pub mod units;

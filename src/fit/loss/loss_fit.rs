@@ -1,0 +1,344 @@
+//! A fitted law of loss: what is kept of it, and what it says elsewhere.
+//!
+//! Refuses to know how the constants were found: a stored fit predicts the same as a fresh one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fit::design::Design;
+use crate::fit::loss::bootstrap_intervals::{Factors, interval};
+use crate::fit::loss::chinchilla::{Law, Objective, Status};
+use crate::fit::observation::Observation;
+use crate::fit::{Estimate, Warning};
+
+/// The smallest and the largest value among the runs of a fit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    /// Parameters.
+    pub params: [f64; 2],
+    /// Tokens.
+    pub tokens: [f64; 2],
+    /// Training compute in FLOP.
+    pub flops: [f64; 2],
+}
+
+/// How many times beyond the data a point lies: above one beyond the largest run, below one short of the smallest,
+/// one inside.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Extrapolation {
+    /// In parameters.
+    pub params: f64,
+    /// In tokens.
+    pub tokens: f64,
+    /// In training compute.
+    pub flops: f64,
+}
+
+/// How much intervals grow with the distance from the data, learned by rolling the hold-out forward.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Widening {
+    /// The relative half-width that is added (in squares) per e-fold of extrapolation.
+    pub per_e_fold: f64,
+    /// How many fits of the smaller runs were asked for the larger ones.
+    pub rolled_fits: u32,
+    /// How many predictions they made of runs that they had not seen.
+    pub predictions: usize,
+    /// The share of those predictions that intervals without widening cover.
+    pub covered_without: f64,
+}
+
+/// A predicted loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The law's value: the expected loss of runs there.
+    pub mean: f64,
+    /// Where that expected loss lies; none for a fit without draws.
+    pub ci95_mean: Option<[f64; 2]>,
+    /// Where one new run would lie.
+    pub ci95_new_run: Option<[f64; 2]>,
+}
+
+/// How a prediction answers to the irreducible loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sensitivity {
+    /// Nats that the prediction moves for each nat that E moves, the other constants following.
+    pub per_nat: f64,
+    /// The share of the prediction's variance over the draws that E explains.
+    pub share: f64,
+}
+
+/// A law of loss that the data carry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LossFit {
+    /// `chinchilla`.
+    pub law: String,
+    /// How the solution was reached.
+    pub status: Status,
+    /// Runs that entered.
+    pub n: usize,
+    /// Configurations among them: runs that differ in the seed alone are one.
+    pub configurations: usize,
+    /// Which N.
+    pub convention: String,
+    /// What was minimised, and its value.
+    pub objective: ObjectiveValue,
+    /// The constants by name: E, A, alpha, B, beta; for N in parameters and D in tokens.
+    pub parameters: BTreeMap<String, Estimate>,
+    /// Exponents of the compute-optimal N (`a`) and D (`b`) in C.
+    pub allocation: BTreeMap<String, Estimate>,
+    /// `MiniCPM`'s `K_squared` and `eta` of `N_opt/D_opt = K²·(C/6)^η`, in its units (1e9 parameters, 1e9 tokens, 1e18 FLOP).
+    pub minicpm: BTreeMap<String, Estimate>,
+    /// How a fit without the largest runs predicted them.
+    pub hold_out: Option<HoldOutReport>,
+    /// What a reader must know.
+    pub warnings: Vec<Warning>,
+    /// Runs that lie far off the law and move it; they are in the fit all the same.
+    pub outliers: Vec<String>,
+    /// The ranges of the runs: the border of extrapolation.
+    pub seen: Range,
+    /// The standard deviation of a single run about the law, in log loss.
+    pub noise: f64,
+    /// How intervals follow from draws and noise.
+    pub factors: Factors,
+    /// How much intervals grow with the distance; none when too few sizes could teach it.
+    pub widening: Option<Widening>,
+    /// Each run with its predicted and its measured loss.
+    pub residuals: Vec<Residual>,
+    /// The constants of every draw.
+    pub draws: Vec<Law>,
+}
+
+/// How the second fit did on the runs that it had not seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HoldOutReport {
+    /// Along which variable the runs were held out: `params` or `flops`.
+    pub by: String,
+    /// Above which value.
+    pub above: f64,
+    /// How many were held out.
+    pub n: usize,
+    /// The mean of |predicted − loss| / loss.
+    pub mean_abs_rel_error: f64,
+    /// The largest of them.
+    pub max_abs_rel_error: f64,
+    /// The share of the held-out runs inside their 95 % intervals of a new run; `None` without draws.
+    pub covered: Option<f64>,
+    /// The mean width of those intervals, relative to the loss.
+    pub mean_rel_width: Option<f64>,
+    /// Each held-out run.
+    pub points: Vec<HeldOutPoint>,
+}
+
+/// A run that the second fit had not seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOutPoint {
+    /// Which run.
+    pub label: String,
+    /// Parameters.
+    pub params: f64,
+    /// Tokens.
+    pub tokens: f64,
+    /// The loss that it had.
+    pub loss: f64,
+    /// The loss that was predicted.
+    pub predicted: f64,
+    /// The 95 % interval of a new run.
+    pub ci95_new_run: Option<[f64; 2]>,
+}
+
+/// What was minimised.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ObjectiveValue {
+    /// Which.
+    pub kind: Objective,
+    /// Where Huber's loss turns, in log loss; none for least squares.
+    pub delta: Option<f64>,
+    /// The sum over the runs at the fit.
+    pub value: f64,
+}
+
+/// One run against the law.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Residual {
+    /// The run.
+    pub label: String,
+    /// N.
+    pub params: f64,
+    /// D.
+    pub tokens: f64,
+    /// Measured loss.
+    pub measured: f64,
+    /// Predicted loss.
+    pub predicted: f64,
+}
+
+impl LossFit {
+    /// The fitted law.
+    pub fn point(&self) -> Law {
+        let value = |name: &str| self.parameters[name].value;
+        Law {
+            e: value("E"),
+            a: value("A"),
+            alpha: value("alpha"),
+            b: value("B"),
+            beta: value("beta"),
+        }
+    }
+
+    /// The loss at a size and a number of tokens, with intervals.
+    ///
+    /// The interval of the mean is that of the draws, widened beyond the data by what rolling the hold-out forward
+    /// taught; that of a new run adds the noise of a run. Errors of different origin add in squares.
+    pub fn predict(&self, params: f64, tokens: f64) -> Prediction {
+        Predictor {
+            law: self.point(),
+            draws: &self.draws,
+            factors: self.factors,
+            noise: self.noise,
+            widening: self.widening,
+            range: self.seen,
+        }
+        .predict(params, tokens)
+    }
+
+    /// How much of what is predicted hangs on E, whose draws the other constants follow; none without draws, or where
+    /// E never moves.
+    pub fn sensitivity_to_e(&self, params: f64, tokens: f64) -> Option<Sensitivity> {
+        let count = self.draws.len() as f64;
+        let pairs = || self.draws.iter().map(|law| (law.e, law.loss(params, tokens)));
+        let (sum_e, sum_loss) = pairs().fold((0.0, 0.0), |sum, (e, loss)| (sum.0 + e, sum.1 + loss));
+        let (mean_e, mean_loss) = (sum_e / count, sum_loss / count);
+        let (mut ee, mut el, mut ll) = (0.0, 0.0, 0.0);
+        for (e, loss) in pairs() {
+            ee += (e - mean_e).powi(2);
+            el += (e - mean_e) * (loss - mean_loss);
+            ll += (loss - mean_loss).powi(2);
+        }
+        (ee > 0.0 && ll > 0.0).then(|| Sensitivity {
+            per_nat: el / ee,
+            share: el * el / (ee * ll),
+        })
+    }
+
+    /// How far beyond the runs a point lies.
+    pub fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
+        self.seen.extrapolation(params, tokens)
+    }
+}
+
+impl Range {
+    /// The range of the runs of a design.
+    pub(crate) fn of(design: &Design) -> Self {
+        let rows = &design.rows;
+        Self {
+            params: ends(rows.iter().map(|row| row.params)),
+            tokens: ends(rows.iter().map(|row| row.tokens)),
+            flops: ends(rows.iter().map(Observation::compute)),
+        }
+    }
+
+    /// How far outside a point lies.
+    pub(crate) fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
+        let beyond = |[low, high]: [f64; 2], value: f64| {
+            if value > high {
+                value / high
+            } else if value < low {
+                value / low
+            } else {
+                1.0
+            }
+        };
+        Extrapolation {
+            params: beyond(self.params, params),
+            tokens: beyond(self.tokens, tokens),
+            flops: beyond(self.flops, 6.0 * params * tokens),
+        }
+    }
+}
+
+impl Extrapolation {
+    /// How far a point lies beyond runs, given by parameters and tokens; none without runs.
+    pub fn beyond(runs: impl Iterator<Item = (f64, f64)>, params: f64, tokens: f64) -> Option<Self> {
+        let runs: Vec<(f64, f64)> = runs.collect();
+        let range = Range {
+            params: ends(runs.iter().map(|run| run.0)),
+            tokens: ends(runs.iter().map(|run| run.1)),
+            flops: ends(runs.iter().map(|run| 6.0 * run.0 * run.1)),
+        };
+        (!runs.is_empty()).then(|| range.extrapolation(params, tokens))
+    }
+
+    /// The distance in e-folds along the variable that is furthest out.
+    pub fn e_folds(&self) -> f64 {
+        [self.params, self.tokens, self.flops]
+            .iter()
+            .map(|factor| factor.ln().abs())
+            .fold(0.0, f64::max)
+    }
+}
+
+/// The smallest and the largest value.
+fn ends(values: impl Iterator<Item = f64>) -> [f64; 2] {
+    values.fold([f64::INFINITY, 0.0], |[low, high], value| {
+        [low.min(value), high.max(value)]
+    })
+}
+
+/// Everything that a prediction needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Predictor<'a> {
+    /// The law.
+    pub(crate) law: Law,
+    /// Its draws.
+    pub(crate) draws: &'a [Law],
+    /// How intervals follow from them.
+    pub(crate) factors: Factors,
+    /// The noise of a run, in log loss.
+    pub(crate) noise: f64,
+    /// What held-out runs taught, where there were enough.
+    pub(crate) widening: Option<Widening>,
+    /// The range of the runs.
+    pub(crate) range: Range,
+}
+
+impl Predictor<'_> {
+    /// The loss at a point.
+    pub(crate) fn predict(&self, params: f64, tokens: f64) -> Prediction {
+        let mean = self.law.loss(params, tokens);
+        let per_e_fold = self.widening.map_or(0.0, |widening| widening.per_e_fold);
+        let distance = mean * per_e_fold * self.range.extrapolation(params, tokens).e_folds();
+        let run = mean * self.noise * self.factors.run;
+        // No loss is below zero.
+        let widened = |[low, high]: [f64; 2], by: f64| {
+            let low = mean - (mean - low).hypot(by);
+            [if low < 0.0 { 0.0 } else { low }, mean + (high - mean).hypot(by)]
+        };
+        let of_mean = interval(self.draws, self.factors, mean, |law| law.loss(params, tokens))
+            .map(|(drawn, _)| widened(drawn, distance));
+        Prediction {
+            mean,
+            ci95_mean: of_mean,
+            ci95_new_run: of_mean.map(|of_mean| widened(of_mean, run)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_the_data_nothing_is_extrapolated() {
+        let range = Range {
+            params: [1e6, 1e7],
+            tokens: [1e8, 1e9],
+            flops: [6e14, 6e16],
+        };
+        let inside = range.extrapolation(2e6, 2e8);
+        assert_eq!((inside.params, inside.tokens, inside.flops), (1.0, 1.0, 1.0));
+        let outside = range.extrapolation(4e7, 5e7);
+        assert!((outside.params - 4.0).abs() < 1e-12 && (outside.tokens - 0.5).abs() < 1e-12);
+        assert!((outside.e_folds() - 4.0_f64.ln()).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,10 @@
+//! Laws of the best learning rate: alone (a parabola in ln lr for each group of runs, and how its lowest point drifts),
+//! and together with the batch (one surface for all groups, whose lowest point moves as a power law).
+//!
+//! `transfer` is the verdict on muP's promise that the best rate of a narrow proxy serves a wide model.
+
+pub mod learning_rate;
+pub mod lr_batch;
+mod lr_batch_surface;
+pub mod lr_parabola;
+pub mod transfer;
