@@ -358,3 +358,23 @@ fn seeds_that_agree_better_than_the_law_are_a_warning() {
     assert_eq!((found.n, found.configurations), (48, 16));
     assert!(found.warnings.iter().any(|w| w.code == "lack_of_fit"));
 }
+
+#[test]
+fn the_readme_has_a_row_for_every_law() {
+    let readme = fs_err::read_to_string("README.md").expect("a README");
+    let (_, rest) = readme.split_once("<!-- laws").expect("the table begins");
+    let (table, _) = rest.split_once("<!-- /laws -->").expect("the table ends");
+    let rows: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with("| `") && !line.contains("`--law`"))
+        .collect();
+    let row = |law: &sandbox::fit::law::Entry| {
+        let about = law.about;
+        format!(
+            "| `{}` | {} | `{}` | {} | {} |",
+            about.name, about.tells, about.formula, about.source, about.limits
+        )
+    };
+    let expected: Vec<String> = sandbox::fit::laws::LAWS.iter().map(row).collect();
+    assert_eq!(rows, expected, "write these rows");
+}

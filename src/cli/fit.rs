@@ -1,35 +1,23 @@
 //! `sandbox fit`: laws from a sweep, or from a table of anybody's runs.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
-use crate::cli::fit_text::{
-    batch_text, cross_check_text, curves_text, loss_text, lr_batch_text, lr_text, three_term_text, tried_text,
-};
+use crate::cli::fit_text::{law_text, tried_text};
 use crate::cli::mapping::MappingArgs;
 use crate::cli::output::Output;
 use crate::cli::predict::count;
-use crate::fit::curve::Law;
+use crate::fit::law::{Entry, Needs};
+use crate::fit::laws::{self, LAWS};
 use crate::fit::loss::chinchilla::Objective;
-use crate::fit::loss::loss_fit::LossFit;
 use crate::fit::loss::loss_law::HoldOut;
-use crate::fit::rate::learning_rate::LrFit;
-use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::batch;
-use crate::run::fit::cross_check::CrossCheck;
-use crate::run::fit::curves::{self as curve_fitting, CurveSource};
-use crate::run::fit::loss::{self, Kept, Laws, Request, TableFit, Timings};
-use crate::run::fit::lr_batch;
+use crate::run::fit::source::Source;
 use crate::run::fit::table::Mapping;
-use crate::run::fit::three_term::{self, Tried};
-use crate::run::sources::Source;
-use crate::run::sweep_set::SweepSet;
-use crate::store::Store;
+use crate::run::fit::{self, Request};
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
@@ -38,11 +26,9 @@ pub(super) struct FitArgs {
     target: Option<String>,
     #[command(flatten)]
     mapping: MappingArgs,
-    /// Which law: the loss over size and tokens (with the best learning rate beside it), over size, steps and batch, the
-    /// learning rate alone, learning rate and batch, or whole loss curves. Of several laws of loss, separated by commas,
-    /// the one that best predicts the runs held out is chosen
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "chinchilla")]
-    law: Vec<LawArg>,
+    #[arg(long, value_delimiter = ',', default_value = LAWS[0].about.name, help = law_help(),
+          value_parser = PossibleValuesParser::new(laws::names(|_| true)))]
+    law: Vec<String>,
     /// What is minimised
     #[arg(long, value_enum, default_value_t = ObjectiveArg::Huber)]
     objective: ObjectiveArg,
@@ -64,15 +50,16 @@ pub(super) struct FitArgs {
     warmup: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LawArg {
-    Chinchilla,
-    ThreeTerm,
-    Lr,
-    LrBatch,
-    Batch,
-    Annealing,
-    MultiPower,
+/// What each law tells, from the list of laws.
+fn law_help() -> String {
+    let each = LAWS
+        .iter()
+        .map(|law| format!("{}: {}", law.about.name, law.about.tells));
+    format!(
+        "Which law. {}. Of several laws of loss, separated by commas, the one that best predicts the runs held out is \
+         chosen",
+        each.collect::<Vec<_>>().join("; ")
+    )
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,15 +81,6 @@ fn hold_out(text: &str) -> Result<HoldOut, String> {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct LossView<'a> {
-    #[serde(flatten)]
-    kept: &'a Kept<LossFit>,
-    timings_ms: Timings,
-    lr: Option<&'a Kept<LrFit>>,
-    isoflop: Option<&'a CrossCheck>,
-}
-
 impl FitArgs {
     fn request(&self) -> Request {
         Request {
@@ -113,6 +91,9 @@ impl FitArgs {
             hold_out: self.hold_out,
             bootstrap: self.bootstrap,
             condition: self.mapping.condition.clone(),
+            train: self.train.clone(),
+            predict: self.predict.clone(),
+            warmup: self.warmup,
         }
     }
 
@@ -130,63 +111,46 @@ impl FitArgs {
 const TABLES: [&str; 4] = ["csv", "parquet", "jsonl", "ndjson"];
 
 pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
-    let (law, tried) = match args.law[..] {
-        [law] => (law, Vec::new()),
-        _ => choose(context, args, output).await?,
-    };
-    let fitting = Fitting {
-        context,
-        args,
-        output,
-        tried,
-    };
+    let laws: Vec<&'static Entry> = args.law.iter().filter_map(|name| laws::named(name)).collect();
     let mapping = args.mapping.mapping()?;
     let table = args.table();
-    refuse_idle_flags(law, args, table.is_some(), &mapping)?;
+    let is_of_curves = laws.iter().any(|law| law.about.needs == Needs::LossCurves);
+    let folder = Path::new(args.target.as_deref().unwrap_or("."));
     let source = match &table {
-        Some(path) => Source::Table(path, &mapping),
-        None => Source::Named(args.target.as_deref()),
+        _ if is_of_curves && folder.is_dir() => Source::Folder(folder),
+        Some(path) if !is_of_curves => Source::Table(path, &mapping),
+        Some(_) | None => Source::Named(args.target.as_deref()),
     };
-    match (law, &table) {
-        (LawArg::Chinchilla, Some(path)) => fitting.table(path, &mapping).await,
-        (LawArg::Chinchilla | LawArg::Lr, None) => fitting.sweep(law).await,
-        (LawArg::Lr, Some(_)) => Err(lr_of_others()),
-        (LawArg::ThreeTerm, _) => {
-            let mut store = context.store_or_new().await?;
-            let kept = three_term::fit(context, &mut store, source, &args.request()).await?;
-            fitting
-                .show(&mut store, &kept, &kept.fit, || three_term_text(&kept))
-                .await
+    refuse_idle_flags(source, &mapping)?;
+    let mut store = match source {
+        Source::Named(_) if laws[0].about.beside.is_some() || laws[0].about.needs == Needs::LearningRates => {
+            context.store().await?
         }
-        (LawArg::LrBatch, _) => {
-            let mut store = context.store_or_new().await?;
-            let (kept, _) = lr_batch::fit(context, &mut store, source, &args.request()).await?;
-            fitting
-                .show(&mut store, &kept, &kept.fit, || lr_batch_text(&kept))
-                .await
-        }
-        (LawArg::Batch, _) => {
-            let mut store = context.store_or_new().await?;
-            let kept = batch::fit(context, &mut store, source, &args.request()).await?;
-            fitting.show(&mut store, &kept, &kept.fit, || batch_text(&kept)).await
-        }
-        (LawArg::Annealing, _) => fitting.curves(Law::Annealing).await,
-        (LawArg::MultiPower, _) => fitting.curves(Law::MultiPower).await,
+        Source::Named(_) | Source::Table(..) | Source::Folder(_) => context.store_or_new().await?,
+    };
+    let fitted = fit::fit(context, &mut store, &laws, source, &args.request()).await?;
+    if !fitted.tried.is_empty() {
+        output.note(&tried_text(&fitted.tried));
     }
-}
-
-/// Somebody's runs do not say what else was equal among their learning rates.
-fn lr_of_others() -> Failure {
-    Failure::invalid(
-        "usage",
-        "the law of the learning rate alone is that of a sweep",
-        "fit a table or an import with `--law lr-batch`",
-    )
+    if let Some(Err(refusal)) = fitted.beside.as_ref().and_then(|beside| beside.law.as_ref()) {
+        let code = refusal.code();
+        output.note(&format!("the law of the learning rate is refused ({code}): {refusal}"));
+    }
+    let name = &fitted.law.kept.fit;
+    output.result(&fitted.body(), std::slice::from_ref(name), || {
+        let below = fitted
+            .beside
+            .iter()
+            .filter_map(|beside| beside.law.as_ref()?.as_ref().ok());
+        let texts: Vec<String> = std::iter::once(&fitted.law).chain(below).map(law_text).collect();
+        texts.join("\n\n")
+    })?;
+    Ok(0)
 }
 
 /// Refuses a flag that would mean nothing here: who gives one expects another result.
-fn refuse_idle_flags(law: LawArg, args: &FitArgs, is_table: bool, mapping: &Mapping) -> Result<(), Failure> {
-    let is_of_curves = matches!(law, LawArg::Annealing | LawArg::MultiPower);
+fn refuse_idle_flags(source: Source<'_>, mapping: &Mapping) -> Result<(), Failure> {
+    let is_table = matches!(source, Source::Table(..));
     if !is_table && !mapping.scales.is_empty() {
         return Err(Failure::invalid(
             "usage",
@@ -194,8 +158,7 @@ fn refuse_idle_flags(law: LawArg, args: &FitArgs, is_table: bool, mapping: &Mapp
             "give it to `sandbox import`, where the numbers of an import are read",
         ));
     }
-    let is_folder = args.target.as_ref().is_some_and(|target| Path::new(target).is_dir());
-    if is_of_curves && is_folder && mapping.condition.is_some() {
+    if matches!(source, Source::Folder(_)) && mapping.condition.is_some() {
         return Err(Failure::invalid(
             "usage",
             "--where chooses among runs, and a folder of curves has none",
@@ -205,164 +168,51 @@ fn refuse_idle_flags(law: LawArg, args: &FitArgs, is_table: bool, mapping: &Mapp
     Ok(())
 }
 
-/// Several laws of loss: the one that best predicts what is held out, and how each did.
-async fn choose(context: &Context, args: &FitArgs, output: &Output) -> Result<(LawArg, Vec<Tried>), Failure> {
-    let of_loss = |law: &LawArg| matches!(law, LawArg::Chinchilla | LawArg::ThreeTerm);
-    if !args.law.iter().all(of_loss) || args.hold_out == HoldOut::None {
-        return Err(Failure::invalid(
-            "usage",
-            "several laws are compared on the runs held out, and only laws of loss compare: chinchilla,three-term",
-            "name one law, or leave `--hold-out` as it is",
-        ));
-    }
-    let mapping = args.mapping.mapping()?;
-    let table = args.table();
-    let source = match &table {
-        Some(path) => Source::Table(path, &mapping),
-        None => Source::Named(args.target.as_deref()),
-    };
-    let mut store = context.store_or_new().await?;
-    let tried = three_term::try_all(context, &mut store, source, &args.request()).await?;
-    output.note(&tried_text(&tried));
-    let chosen = match tried[0].law {
-        three_term::LAW => LawArg::ThreeTerm,
-        _ => LawArg::Chinchilla,
-    };
-    Ok((chosen, tried))
-}
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
 
-/// Where a sweep has varied the batch it may answer another question.
-fn batch_hint(trials: &[TrialRow]) -> Option<String> {
-    let batches: BTreeSet<u64> = trials.iter().map(|row| row.batch_tokens).collect();
-    (batches.len() > 1)
-        .then(|| "the batch was varied: `--law batch` or `--law lr-batch` ask for the best one".to_owned())
-}
+    use crate::cli::output::Output;
+    use crate::cli::{Cli, dispatch};
 
-/// One law to be fitted.
-struct Fitting<'a> {
-    context: &'a Context,
-    args: &'a FitArgs,
-    output: &'a Output,
-    /// The laws that it was chosen from, the best first; empty: it was asked for.
-    tried: Vec<Tried>,
-}
-
-#[derive(Serialize)]
-struct Shown<'a, T> {
-    #[serde(flatten)]
-    law: &'a T,
-    #[serde(skip_serializing_if = "<[Tried]>::is_empty")]
-    tried: &'a [Tried],
-}
-
-impl Fitting<'_> {
-    /// Shows the law, which is the `last` from now on.
-    async fn show(
-        &self,
-        store: &mut Store,
-        law: &impl Serialize,
-        fit: &String,
-        text: impl FnOnce() -> String,
-    ) -> Result<u8, Failure> {
-        store.touch_fit(&self.context.now(), fit).await?;
-        let view = Shown {
-            law,
-            tried: &self.tried,
-        };
-        self.output.result(&view, std::slice::from_ref(fit), text)?;
-        Ok(0)
+    /// Runs a command in a home and gives its exit code.
+    fn run(home: &std::path::Path, args: &[&str]) -> u8 {
+        let home = ["sandbox", "--quiet", "--home", home.to_str().expect("a path in UTF-8")];
+        let cli = Cli::try_parse_from(home.iter().chain(args)).expect("a command");
+        dispatch(cli, &Output::new(false, true)).unwrap_or_else(|failure| failure.exit)
     }
 
-    async fn table(&self, path: &Path, mapping: &Mapping) -> Result<u8, Failure> {
-        let mut store = self.context.store_or_new().await?;
-        let fit = loss::fit_table(self.context, &mut store, path, mapping, &self.args.request()).await?;
-        self.show_runs(&mut store, &fit).await
-    }
+    #[test]
+    fn a_law_of_a_test_reaches_the_help_and_is_fitted_asked_and_put_on_a_page() {
+        let command = Cli::command();
+        let fit = command.find_subcommand("fit").expect("fit");
+        let law = fit.get_arguments().find(|arg| arg.get_id() == "law").expect("--law");
+        let values: Vec<String> = law
+            .get_possible_values()
+            .iter()
+            .map(|it| it.get_name().to_owned())
+            .collect();
+        assert!(values.contains(&"mean-of-a-test".to_owned()), "{values:?}");
+        let help = law.get_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("mean-of-a-test: the mean of all losses"), "{help}");
 
-    async fn sweep(&self, law: LawArg) -> Result<u8, Failure> {
-        let (context, request) = (self.context, self.args.request());
-        let mut store = context.store().await?;
-        if let Some(name) = &self.args.target
-            && store.imports().await?.contains(name)
-        {
-            if law == LawArg::Lr {
-                return Err(lr_of_others());
-            }
-            let fit = loss::fit_import(context, &mut store, name, &request).await?;
-            return self.show_runs(&mut store, &fit).await;
-        }
-        let sweeps = SweepSet::find(&mut store, self.args.target.as_deref()).await?;
-        let laws = loss::fit_sweeps(context, &mut store, &sweeps, &request).await?;
-        let Laws {
-            loss,
-            lr,
-            timings,
-            trials,
-        } = laws;
-        if law == LawArg::Lr {
-            let kept = lr.map_err(|refusal| loss::refused(&refusal))?;
-            return self.show(&mut store, &kept, &kept.fit, || lr_text(&kept)).await;
-        }
-        if let Err(refusal) = &lr {
-            self.output.note(&format!(
-                "the law of the learning rate is refused ({}): {refusal}",
-                refusal.code()
-            ));
-        }
-        let kept = loss.map_err(|refusal| {
-            let mut failure = loss::refused(&refusal);
-            failure.hints.extend(batch_hint(&trials));
-            failure
-        })?;
-        let lr = lr.ok();
-        let view = LossView {
-            kept: &kept,
-            timings_ms: timings,
-            lr: lr.as_ref(),
-            isoflop: None,
-        };
-        self.show(&mut store, &view, &kept.fit, || {
-            let lr = lr.as_ref().map(lr_text).unwrap_or_default();
-            format!("{}\n\n{lr}", loss_text(&kept))
-        })
-        .await
-    }
-
-    async fn show_runs(&self, store: &mut Store, fit: &TableFit) -> Result<u8, Failure> {
-        let view = LossView {
-            kept: &fit.kept,
-            timings_ms: fit.timings,
-            lr: None,
-            isoflop: fit.isoflop.as_ref(),
-        };
-        self.show(store, &view, &fit.kept.fit, || {
-            loss_text(&fit.kept) + &fit.isoflop.as_ref().map_or_else(String::new, cross_check_text)
-        })
-        .await
-    }
-
-    async fn curves(&self, law: Law) -> Result<u8, Failure> {
-        let args = self.args;
-        let target = args.target.as_deref().unwrap_or(".");
-        let folder = Path::new(target);
-        let mut store = self.context.store_or_new().await?;
-        let source = if folder.is_dir() {
-            let inside = |files: &[String]| files.iter().map(|file| folder.join(file)).collect();
-            CurveSource::Tables {
-                train: inside(&args.train),
-                predict: inside(&args.predict),
-            }
-        } else {
-            let sweeps = SweepSet::find(&mut store, Some(target)).await?;
-            let names = [&args.train[..], &args.predict[..]];
-            curve_fitting::trials(self.context, &mut store, &sweeps, names, &args.request()).await?
-        };
-        let request = curve_fitting::Request {
-            law,
-            source,
-            warmup: args.warmup,
-        };
-        let kept = curve_fitting::fit(self.context, &mut store, &request).await?;
-        self.show(&mut store, &kept, &kept.fit, || curves_text(&kept)).await
+        let folder = tempfile::tempdir().expect("a folder");
+        let (table, page) = (folder.path().join("runs.csv"), folder.path().join("page"));
+        fs_err::write(&table, "params,tokens,loss\n1e6,1e8,3\n2e6,1e8,2\n").expect("a table");
+        let (table, page_name) = (table.to_str().expect("UTF-8"), page.to_str().expect("UTF-8"));
+        let home = folder.path().join("home");
+        assert_eq!(run(&home, &["fit", table, "--law", "mean-of-a-test"]), 0);
+        assert_eq!(run(&home, &["predict", "last", "--params", "1M", "--tokens", "1M"]), 0);
+        assert_eq!(run(&home, &["report", "last", "--out", page_name]), 0);
+        let text = fs_err::read_to_string(page.join("index.html")).expect("a page");
+        assert!(
+            text.contains("mean-of-a-test") && text.contains("L = m"),
+            "the page shows the law"
+        );
+        assert_eq!(
+            run(&home, &["fit", table, "--law", "batch"]),
+            4,
+            "another law refuses these runs"
+        );
     }
 }

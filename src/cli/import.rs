@@ -8,7 +8,7 @@ use crate::cli::mapping::MappingArgs;
 use crate::cli::output::Output;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::loss;
+use crate::run::fit::import;
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
@@ -24,7 +24,7 @@ pub(super) struct ImportArgs {
 pub(super) async fn import(context: &Context, args: &ImportArgs, output: &Output) -> Result<u8, Failure> {
     let stem = args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let name = args.name.clone().unwrap_or(stem);
-    let view = loss::import(context, &args.file, &args.mapping.mapping()?, &name).await?;
+    let view = import::import(context, &args.file, &args.mapping.mapping()?, &name).await?;
     output.result(&view, std::slice::from_ref(&view.import), || {
         format!(
             "{}{}: {} runs of {} ({} rows left out); `sandbox fit {}` fits them",

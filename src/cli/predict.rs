@@ -7,10 +7,11 @@ use clap::Args;
 use crate::cli::fit_text::warnings_text;
 use crate::cli::output::{Output, table};
 use crate::fit::curve::decay::{Candidate, Form, Run};
+use crate::fit::law::Place;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::curves as curve_fitting;
-use crate::run::fit::predict::{self, CurveView, DecayView, Place, PlaceView};
+use crate::run::fit::kept::{self, CurveView, DecayView, PlaceView};
+use crate::run::fit::loss_curves;
 use crate::run::fit::table;
 use crate::units::{human_count, parse_count, significant};
 
@@ -74,24 +75,24 @@ fn check_place([params, tokens]: [f64; 2]) -> Result<(), Failure> {
 pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
     if let Some(steps) = args.steps {
-        let (fit, law) = predict::curve_law(&mut store, &args.fit).await?;
+        let law = kept::curve_law(&mut store, &args.fit).await?;
         let run = Run {
             peak: args.peak.unwrap_or_default(),
             steps,
             warmup: args.warmup,
             floor: args.floor,
         };
-        let view = predict::best_decay(&fit, &law, run)?;
+        let view = kept::best_decay(&law, run)?;
         output.result(&view, &[], || decay_text(&view))?;
     } else if let Some(path) = &args.schedule {
-        let (fit, law) = predict::curve_law(&mut store, &args.fit).await?;
-        let schedule = curve_fitting::schedule(path, f64::from(args.warmup))?;
-        let view = predict::curve(&fit, &law, &schedule)?;
+        let law = kept::curve_law(&mut store, &args.fit).await?;
+        let schedule = loss_curves::schedule(path, f64::from(args.warmup))?;
+        let view = kept::curve(&law, &schedule)?;
         output.result(&view, &[], || curve_text(&view))?;
     } else {
-        let (fit, law) = predict::place_law(&mut store, &args.fit).await?;
-        if args.batch.is_some() && !law.has_batch() {
-            let message = format!("fit {fit} says nothing of a batch");
+        let law = kept::place_law(&mut store, &args.fit).await?;
+        if args.batch.is_some() && !law.kept.law.has_batch() {
+            let message = format!("fit {} says nothing of a batch", law.kept.fit);
             return Err(Failure::invalid(
                 "usage",
                 message,
@@ -104,7 +105,7 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
                 tokens,
                 batch_tokens: args.batch,
             };
-            law.at(&fit, place)
+            kept::at(&law, place)
         };
         if let Some(path) = &args.at {
             let places = table::places(path)?;
@@ -129,9 +130,9 @@ fn interval(ends: Option<[f64; 2]>, digits: i32) -> String {
     )
 }
 
-fn place_text(view: &PlaceView) -> String {
+fn place_text(PlaceView { said, .. }: &PlaceView) -> String {
     let mut parts = Vec::new();
-    if let Some(loss) = &view.loss {
+    if let Some(loss) = &said.loss {
         parts.push(format!(
             "{:.4} nats/token (95 % of the mean {}, of a new run {})",
             loss.mean,
@@ -139,23 +140,23 @@ fn place_text(view: &PlaceView) -> String {
             interval(loss.ci95_new_run, 5)
         ));
     }
-    if let Some(hangs) = &view.sensitivity_to_e {
+    if let Some(hangs) = &said.sensitivity_to_e {
         parts.push(format!("{:.0} % of its variance is that of E", 100.0 * hangs.share));
     }
-    if let Some(lr) = &view.lr {
+    if let Some(lr) = &said.lr {
         parts.push(format!(
             "peak lr {} (95 %: {})",
             significant(lr.value, 3),
             interval(lr.ci95, 3)
         ));
     }
-    if let Some(batch) = &view.batch_tokens {
+    if let Some(batch) = &said.batch_tokens {
         let ends = batch
             .ci95
             .map_or_else(String::new, |ends| format!(" (95 %: {})", interval(Some(ends), 3)));
         parts.push(format!("batch {} tokens{ends}", human_count(batch.value)));
     }
-    if let Some(reach) = &view.extrapolation {
+    if let Some(reach) = &said.extrapolation {
         parts.push(format!(
             "{}× the parameters, {}× the tokens seen",
             significant(reach.params, 3),

@@ -9,7 +9,7 @@ use crate::cli::output::Output;
 use crate::cli::predict::count;
 use crate::cli::recipe_text::recipe_text;
 use crate::recipe::Recipe;
-use crate::recipe::build::{Ask, Size};
+use crate::recipe::evidence::{Ask, Size};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::recipe::{advise, files, forecast};
@@ -69,10 +69,10 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
         params: args.params,
         size: args.size(),
     };
-    let batch = advise::Batch::of(context, &mut store, sweeps.name(), &laws).await?;
+    let batch = advise::Batch::of(context, &mut store, &laws).await?;
     let recipe = advise::advise(context, &mut store, &sweeps, &laws, &batch, &ask).await?;
     if let Some(folder) = &args.out {
-        let data = advise::data_name(&mut store, &laws.trials).await?;
+        let data = advise::data_name(&mut store, laws.trials()).await?;
         for file in files::write(&recipe, &data, folder)? {
             output.note(&format!("wrote {}", file.display()));
         }

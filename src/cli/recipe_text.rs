@@ -4,8 +4,10 @@
 
 use crate::cli::output::table;
 use crate::model::mup::Parametrization;
-use crate::recipe::{Alternative, ITEMS, Item, Recipe};
-use crate::units::{human_count, significant};
+use crate::recipe::{Gate, Recipe};
+use crate::report::recipe_view::RecipeView;
+use crate::report::view::{Cell, Table};
+use crate::units::human_count;
 
 pub(super) fn recipe_text(sweep: &str, recipe: &Recipe) -> String {
     let shape = &recipe.shape;
@@ -33,108 +35,33 @@ pub(super) fn recipe_text(sweep: &str, recipe: &Recipe) -> String {
         recipe.mup.scale_depth,
         recipe.mup.init_std
     );
-    let published = |name: &str| {
-        let found = recipe.published.iter().find(|it| it.item == name)?;
-        Some(
-            found
-                .value
-                .as_f64()
-                .map_or_else(|| found.value.as_str().unwrap_or_default().to_owned(), shown),
-        )
-    };
-    let rows: Vec<Vec<String>> = ITEMS
-        .iter()
-        .filter_map(|name| {
-            let mut cells = row(name, recipe.items.get(*name)?);
-            cells.insert(3, published(name).unwrap_or_default());
-            Some(cells)
-        })
-        .collect();
-    let head = ["", "value", "95 % interval", "MiniCPM-2.4B", "source", "from"];
-    text.push_str(&table(&head, &rows));
-    text.push_str("\n\n");
-    text.push_str(&alternatives(recipe));
-    let gates: Vec<Vec<String>> = recipe
-        .gates
-        .iter()
-        .map(|gate| {
-            let next = gate
-                .next
-                .as_ref()
-                .map_or_else(String::new, |next| format!(" — run next: {next}"));
-            vec![
-                if gate.passed { "pass" } else { "FAIL" }.to_owned(),
-                gate.name.clone(),
-                format!("{}{next}", gate.why),
-            ]
-        })
-        .collect();
+    let view = RecipeView::new(recipe);
+    // A terminal is narrower than a page: units stand with the page's numbers, reach in the JSON.
+    text.push_str(&columns(&view.items, &[0, 1, 3, 4, 5, 6]));
+    if !view.alternatives.rows.is_empty() {
+        text.push_str(&columns(&view.alternatives, &[0, 1, 2, 3, 4, 5, 6]));
+    }
+    let gates: Vec<Vec<String>> = view.gates.iter().map(gate).collect();
     text.push_str(&table(&["gate", "", ""], &gates));
-    for warning in &recipe.warnings {
-        text.push_str(&format!("\nwarning {}: {}", warning.code, warning.text));
+    for warning in &view.warnings {
+        text.push_str(&format!("\nwarning {warning}"));
     }
     text
 }
 
-/// What else the compute, or the loss, could buy.
-fn alternatives(recipe: &Recipe) -> String {
-    let Some(asked) = recipe.alternatives.first() else {
-        return String::new();
-    };
-    let row = |it: &Alternative| {
-        vec![
-            it.name.replace('_', " "),
-            human_count(it.params),
-            human_count(it.tokens),
-            format!("{:.2e}", it.flops),
-            format!("{:.4}", it.loss),
-            format!("×{:.2}", it.flops / asked.flops),
-            format!("×{:.2}", it.inference_flops_per_token / asked.inference_flops_per_token),
-        ]
-    };
-    let rows: Vec<Vec<String>> = recipe.alternatives.iter().map(row).collect();
-    let head = [
-        "beside it, by the law of loss",
-        "N",
-        "D",
-        "6ND",
-        "loss",
-        "training",
-        "inference",
-    ];
-    format!("{}\n\n", table(&head, &rows))
+/// Some columns of a table of the page, and an empty line.
+fn columns(of_page: &Table, shown: &[usize]) -> String {
+    let head: Vec<&str> = shown.iter().map(|&at| of_page.columns[at].title).collect();
+    let row = |row: &Vec<Cell>| shown.iter().map(|&at| row[at].text.clone()).collect();
+    let rows: Vec<Vec<String>> = of_page.rows.iter().map(row).collect();
+    table(&head, &rows) + "\n\n"
 }
 
-/// A number as people read it.
-fn shown(value: f64) -> String {
-    if value >= 1e15 {
-        format!("{value:.2e}")
-    } else if value >= 1e4 {
-        human_count(value)
-    } else {
-        significant(value, 4).to_string()
-    }
-}
-
-fn row(name: &str, item: &Item) -> Vec<String> {
-    let value = item
-        .value
-        .as_f64()
-        .map_or_else(|| item.value.as_str().unwrap_or("–").to_owned(), shown);
-    let interval = item
-        .ci95
-        .map_or_else(|| "–".to_owned(), |[a, b]| format!("{} to {}", shown(a), shown(b)));
-    let reach = item.extrapolation.map_or_else(String::new, |reach| {
-        format!(
-            " ({:.1e}× the parameters, {:.1e}× the tokens seen)",
-            reach.params, reach.tokens
-        )
-    });
-    vec![
-        name.to_owned(),
-        value,
-        interval,
-        item.source.name().to_owned(),
-        format!("{}{reach}", item.law),
-    ]
+fn gate(gate: &Gate) -> Vec<String> {
+    let next = gate
+        .next
+        .as_ref()
+        .map_or_else(String::new, |next| format!(" — run next: {next}"));
+    let passed = if gate.passed { "pass" } else { "FAIL" };
+    vec![passed.to_owned(), gate.name.clone(), format!("{}{next}", gate.why)]
 }

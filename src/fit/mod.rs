@@ -6,6 +6,7 @@
 //!                        batch/  the best batch by curves of equal loss
 //!                        curve/  the whole loss curve under any schedule
 //!                        numeric/  what they share: linear algebra, statistics, bootstrap, interpolation, power laws
+//! law: what a law is → laws/  the list of all, a file each;  kept: how fits are kept;  view: how they are shown
 //! ```
 //! Plain numbers in, plain numbers out: the same runs in any order give the same bits, on any number of threads. A law
 //! that the data cannot carry is refused by a named code. Refuses to know where runs come from and who reads a law.
@@ -13,11 +14,15 @@
 pub mod batch;
 pub mod curve;
 pub mod design;
+pub mod kept;
+pub mod law;
+pub mod laws;
 pub mod loss;
 pub mod numeric;
 pub mod observation;
 pub mod rate;
 pub mod refusal;
+pub mod view;
 
 use serde::{Deserialize, Serialize};
 

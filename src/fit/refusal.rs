@@ -1,5 +1,7 @@
 //! Why a law is refused: the data cannot carry it, and no number is better than a wrong one.
 
+use crate::fit::curve;
+
 /// A refusal; its code is a contract.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
@@ -55,9 +57,17 @@ pub enum Refusal {
         /// What is wrong with it.
         what: String,
     },
+    /// A law of loss curves refuses.
+    #[error(transparent)]
+    Curves(#[from] curve::Refusal),
 }
 
 impl Refusal {
+    /// Whether the user's input is at fault, and not what a good input cannot carry.
+    pub fn is_mistake(&self) -> bool {
+        matches!(self, Self::Curves(refusal) if refusal.is_mistake())
+    }
+
     /// The code of the contract.
     pub fn code(&self) -> &'static str {
         match self {
@@ -69,6 +79,7 @@ impl Refusal {
             Self::ToyData { .. } => "toy_data",
             Self::NotFinished { .. } => "not_finished",
             Self::BadObservation { .. } => "bad_observation",
+            Self::Curves(refusal) => refusal.code(),
         }
     }
 
@@ -86,6 +97,7 @@ impl Refusal {
             Self::ToyData { .. } => "pass `--toy` if this is a test",
             Self::NotFinished { .. } => "finish the sweep with `sandbox run`; a constant schedule has no final loss",
             Self::BadObservation { .. } => "mend or leave out the row",
+            Self::Curves(refusal) => refusal.hint(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::lr_parabola::Edge;
 use crate::fit::rate::transfer::{TOLERANCE, Verdict as Transfers};
 use crate::model::mup::Parametrization;
-use crate::recipe::build::Evidence;
+use crate::recipe::evidence::Evidence;
 use crate::recipe::next::Widening;
 use crate::recipe::{Gate, REACH_MAX, Verdict};
 use crate::units::{human_count, significant};

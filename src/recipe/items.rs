@@ -15,7 +15,7 @@ use crate::fit::rate::transfer::{Transfer, Verdict};
 use crate::model::flops;
 use crate::model::mup::{BASE_WIDTH, Group, Parametrization, Scaling};
 use crate::model::shape::Shape;
-use crate::recipe::build::{Annealing, Ask, Comparison, Evidence, Size};
+use crate::recipe::evidence::{Annealing, Ask, Comparison, Evidence, Size};
 use crate::recipe::published;
 use crate::recipe::{Item, REACH_MAX, Reach, Source};
 use crate::units::significant;

@@ -4,6 +4,7 @@
 
 mod alternatives;
 pub mod build;
+pub mod evidence;
 mod gates;
 mod items;
 pub mod next;

@@ -8,7 +8,7 @@ use crate::record::TrialRow;
 use crate::report::axes::range;
 use crate::report::figures::best_lr::verdict;
 use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict};
-use crate::report::recipe_view::ItemValue;
+use crate::report::recipe_view::recipe_tokens;
 use crate::report::sections::span;
 use crate::report::study::Study;
 use crate::report::text::{self, number, plural};
@@ -122,7 +122,7 @@ fn sizes(points: &[LawPoint], study: &Study<'_>) -> Option<String> {
     let [_, largest] = range(points.iter().map(|point| point.params))?;
     let [_, longest] = range(points.iter().map(|point| point.tokens))?;
     let beyond = |target: f64, most: f64| format!("{}\u{d7}", number(target / most, 2));
-    let tokens = recipe.tokens.map_or_else(String::new, |tokens| {
+    let tokens = recipe_tokens(recipe).map_or_else(String::new, |tokens| {
         format!(", {} the longest run", beyond(tokens, longest))
     });
     Some(format!(
@@ -135,18 +135,18 @@ fn sizes(points: &[LawPoint], study: &Study<'_>) -> Option<String> {
 fn limit(law: &LawInput<'_>) -> Option<String> {
     let constant = law.constants.iter().find(|constant| constant.name == "E")?;
     let [lowest, _] = range(law.points.iter().map(|point| point.loss))?;
-    let interval = constant.ci95.map_or_else(String::new, |[low, high]| {
+    let interval = constant.estimate.ci95.map_or_else(String::new, |[low, high]| {
         format!(" (95 % interval {} to {})", number(low, 3), number(high, 3))
     });
-    let place = match constant.ci95 {
-        _ if constant.value <= 1e-6 => "; it is at its limit of 0: the data do not show it",
+    let place = match constant.estimate.ci95 {
+        _ if constant.estimate.value <= 1e-6 => "; it is at its limit of 0: the data do not show it",
         Some([low, _]) if low <= 1e-6 => "; its interval reaches its limit of 0: the data hardly show it",
         Some([_, high]) if high >= lowest => "; its interval reaches the lowest loss",
         Some(_) | None => "",
     };
     Some(format!(
         "{}{interval}, the lowest loss is {}{place}",
-        number(constant.value, 3),
+        number(constant.estimate.value, 3),
         text::loss(lowest)
     ))
 }
@@ -154,14 +154,9 @@ fn limit(law: &LawInput<'_>) -> Option<String> {
 /// The share of E in the loss that is predicted farthest out.
 fn share_of_limit(law: &LawInput<'_>, predict: Predict<'_>, study: &Study<'_>) -> Option<String> {
     let constant = law.constants.iter().find(|constant| constant.name == "E")?;
-    let recipe = study.recipe.and_then(|recipe| {
-        let tokens = recipe.items.iter().find(|item| item.name == "tokens");
-        let tokens = recipe.tokens.or_else(|| match tokens?.value {
-            ItemValue::Number(tokens) => Some(tokens),
-            ItemValue::Word(_) => None,
-        });
-        Some((recipe.params as f64, tokens?, "the recipe"))
-    });
+    let recipe = study
+        .recipe
+        .and_then(|recipe| Some((recipe.params as f64, recipe_tokens(recipe)?, "the recipe")));
     let farthest = || {
         let compute = |point: &&LawPoint| point.params * point.tokens;
         let point = law.points.iter().max_by(|a, b| compute(a).total_cmp(&compute(b)))?;
@@ -169,7 +164,7 @@ fn share_of_limit(law: &LawInput<'_>, predict: Predict<'_>, study: &Study<'_>) -
     };
     let (params, tokens, place) = recipe.or_else(farthest)?;
     let loss = predict(params, tokens).filter(|loss| *loss > 0.0)?;
-    let moved = constant.ci95.map_or_else(String::new, |[low, high]| {
+    let moved = constant.estimate.ci95.map_or_else(String::new, |[low, high]| {
         format!(
             "; its interval alone is {:.1} % of that loss wide",
             100.0 * (high - low) / loss
@@ -177,7 +172,7 @@ fn share_of_limit(law: &LawInput<'_>, predict: Predict<'_>, study: &Study<'_>) -
     });
     Some(format!(
         "{:.0} % of the loss predicted at {place}{moved}",
-        100.0 * constant.value / loss
+        100.0 * constant.estimate.value / loss
     ))
 }
 

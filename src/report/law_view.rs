@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::fit::view::Constant;
 use crate::report::text::number;
 use crate::report::view::{Column, Table};
 
@@ -35,19 +36,6 @@ pub struct LawInput<'a> {
     pub held: &'a [HeldOut],
     /// Its loss at N parameters and D tokens.
     pub predict: Option<Predict<'a>>,
-}
-
-/// One constant of a law.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Constant {
-    /// Its letter.
-    pub name: String,
-    /// Its value.
-    pub value: f64,
-    /// Its 95 % interval.
-    pub ci95: Option<[f64; 2]>,
-    /// Its unit; empty if it has none.
-    pub unit: String,
 }
 
 /// One observation of a law.
@@ -111,14 +99,14 @@ pub(crate) fn law(law: &LawInput<'_>) -> LawView {
         .constants
         .iter()
         .map(|constant| {
-            let interval = constant.ci95.map_or_else(String::new, |[low, high]| {
+            let interval = constant.estimate.ci95.map_or_else(String::new, |[low, high]| {
                 format!("{} to {}", number(low, 4), number(high, 4))
             });
             vec![
                 constant.name.clone().into(),
-                number(constant.value, 4).into(),
+                number(constant.estimate.value, 4).into(),
                 interval.into(),
-                constant.unit.clone().into(),
+                constant.unit.to_owned().into(),
             ]
         })
         .collect();

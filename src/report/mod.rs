@@ -69,7 +69,7 @@ pub fn build(study: &Study<'_>) -> ReportView {
         question: study.question.map(str::to_owned),
         summary: sections::summary(study.trials),
         notices: sections::notices(study),
-        recipe: study.recipe.map(recipe_view::recipe),
+        recipe: study.recipe.map(RecipeView::new),
         laws: study.laws.iter().map(law_view::law).collect(),
         figures,
         checklist: checklist::checklist(study),

@@ -2,10 +2,10 @@
 //!
 //! Refuses to know where rows come from, and what is shown of them.
 
+use crate::recipe::Recipe;
 use crate::record::TrialRow;
 use crate::report::curves::Curves;
 use crate::report::law_view::LawInput;
-use crate::report::recipe_view::RecipeInput;
 
 /// Everything a report is made of.
 #[derive(Clone, Copy)]
@@ -27,13 +27,13 @@ pub struct Study<'a> {
     /// The fitted laws, and the refused ones with their reason; the first with a prediction is drawn.
     pub laws: &'a [LawInput<'a>],
     /// The recipe of the big run.
-    pub recipe: Option<&'a RecipeInput>,
+    pub recipe: Option<&'a Recipe>,
 }
 
 impl Study<'_> {
     /// Whether there is nothing but a law.
     pub(crate) fn is_law_alone(&self) -> bool {
-        self.trials.is_empty() && self.laws.iter().any(|law| !law.points.is_empty())
+        self.trials.is_empty() && self.laws.iter().any(|law| law.refused.is_none())
     }
 }
 

@@ -10,6 +10,5 @@ pub mod home;
 pub mod planning;
 pub mod recipe;
 pub mod report;
-pub mod sources;
 pub mod sweep_set;
 pub mod train;

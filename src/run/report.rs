@@ -1,29 +1,29 @@
 //! From a sweep and its laws to a page: maps what was fitted to what is shown, and writes the files.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::draw;
-use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::law::{About, Fitted, Kept, Law as _, Place, reasons};
+use crate::fit::laws::{BatchFit, Chinchilla, lr_formula};
+use crate::fit::rate::learning_rate::LrFit;
+use crate::fit::rate::transfer::{TOLERANCE, Verdict};
+use crate::fit::view::{View, warned};
 use crate::recipe::Recipe;
-use crate::recipe::build::{Ask, Size};
+use crate::recipe::evidence::{Ask, Size};
 use crate::record::TrialRow;
 use crate::report;
 use crate::report::curves::Curves;
-use crate::report::law_view::{Constant, HeldOut, LawInput, LawPoint, Predict};
+use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict};
 use crate::report::sections::LeftOut;
-use crate::report::study::{BestLr, LrBowl, LrPoint, Study};
+use crate::report::study::{BatchMinimum, BatchRule, BestLr, LrBowl, LrPoint, RateLaw, Study, Transfer};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit, unless_refused};
-use crate::run::fit::batch::KeptBatch;
-use crate::run::fit::loss::{self, Kept, Laws, Request};
-use crate::run::fit::page;
-use crate::run::fit::predict;
+use crate::run::fit::kept;
+use crate::run::fit::sweep::{self, Laws};
 use crate::run::recipe::advise::{self, Batch};
-use crate::run::recipe::page::recipe_input;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
 use crate::study;
@@ -82,23 +82,26 @@ pub async fn report(
         .collect();
     let question = (!questions.is_empty()).then(|| questions.join(" "));
     let view = view(sweep, question.as_deref(), &trials, &curves, &fitted);
-    let left_out = view.left_out.iter().map(|it| (it.trial.clone(), it.reason.clone()));
+    let left_out = view
+        .left_out
+        .iter()
+        .map(|it| study::LeftOut::from((it.trial.clone(), it.reason.clone())));
     write(folder, &view, left_out.collect())
 }
 
 /// What is fitted to a sweep or study for its page.
-struct Fitted {
+struct OfSweep {
     laws: Result<Laws, Failure>,
-    batch: Option<KeptBatch>,
+    batch: Option<Kept<BatchFit>>,
     recipe: Option<Recipe>,
 }
 
 /// A law that is refused is shown as such; a sweep that has not finished has a page too.
-async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Fitted, Failure> {
-    let laws = match loss::fit_sweeps(context, store, sweeps, &Request::default()).await {
+async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<OfSweep, Failure> {
+    let laws = match sweep::laws(context, store, sweeps).await {
         Ok(laws) => laws,
         Err(failure) if failure.exit == exit::REFUSED => {
-            return Ok(Fitted {
+            return Ok(OfSweep {
                 laws: Err(failure),
                 batch: None,
                 recipe: None,
@@ -111,9 +114,9 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
         params: targets.max().map_or(TARGET_PARAMS, |params| params as f64),
         size: Size::Optimal,
     };
-    let batch = Batch::of(context, store, sweeps.name(), &laws).await?;
+    let batch = Batch::of(context, store, &laws).await?;
     let recipe = unless_refused(advise::advise(context, store, sweeps, &laws, &batch, &ask).await)?.ok();
-    Ok(Fitted {
+    Ok(OfSweep {
         laws: Ok(laws),
         batch: batch.equal_loss,
         recipe,
@@ -122,18 +125,27 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
 
 /// Writes the page of one kept law of loss into a folder: of a sweep or of somebody's table.
 pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<Written, Failure> {
-    let kept = predict::kept_loss_law(store, fit).await?;
-    let left_out = kept
-        .left_out
-        .iter()
-        .map(|it| (it.trial.clone(), it.reason.clone()))
-        .collect();
-    let parts = LossParts::new(&kept, &[]);
-    let point = kept.law.point();
-    let predict = |params: f64, tokens: f64| Some(point.loss(params, tokens));
-    let source = Path::new(&kept.source);
+    let any = kept::loss_law(store, fit).await?;
+    let kept = &any.kept;
+    let parts = LossParts::new(
+        any.about,
+        &kept.fit,
+        any.convention(),
+        kept.law.as_ref(),
+        &kept.left_out,
+        &[],
+    );
+    let predict = |params: f64, tokens: f64| {
+        let place = Place {
+            params,
+            tokens,
+            batch_tokens: None,
+        };
+        Some(kept.law.at(place)?.loss?.mean)
+    };
+    let source = kept.source.clone().unwrap_or_default();
     let mut view = report::build(&Study {
-        sweep: &source.file_name().unwrap_or_default().to_string_lossy(),
+        sweep: &Path::new(&source).file_name().unwrap_or_default().to_string_lossy(),
         question: None,
         trials: &[],
         curves: &Curves::new(&[]),
@@ -152,18 +164,15 @@ pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<W
             reason: it.reason.clone(),
         })
         .collect();
-    view.provenance = [
-        ("runs", &kept.source),
-        ("hash of the runs", &kept.data_hash),
-        ("fit", &kept.fit),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.clone()))
-    .into();
-    write(folder, &view, left_out)
+    let hash = kept.data_hash.clone().unwrap_or_default();
+    view.provenance = [("runs", source), ("hash of the runs", hash), ("fit", kept.fit.clone())]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+    write(folder, &view, kept.left_out.clone())
 }
 
 /// Draws a view and writes its files.
-fn write(folder: &Path, view: &report::ReportView, left_out: Vec<(String, String)>) -> Result<Written, Failure> {
+fn write(folder: &Path, view: &report::ReportView, left_out: Vec<study::LeftOut>) -> Result<Written, Failure> {
     let figures = draw::figures(view)
         .map_err(|error| Failure::new(exit::INTERNAL, "draw", error.to_string(), "please report this"))?;
     let page = draw::page(view, &figures);
@@ -184,10 +193,7 @@ fn write(folder: &Path, view: &report::ReportView, left_out: Vec<(String, String
     Ok(Written {
         html: html.display().to_string(),
         figures: files,
-        left_out: left_out
-            .into_iter()
-            .map(|(trial, reason)| study::LeftOut { trial, reason })
-            .collect(),
+        left_out,
         points_shown: view.points_shown,
         points_total: view.points_total,
     })
@@ -198,13 +204,22 @@ fn view(
     question: Option<&str>,
     trials: &[TrialRow],
     curves: &Curves,
-    fitted: &Fitted,
+    fitted: &OfSweep,
 ) -> report::ReportView {
     let laws = &fitted.laws;
     let bowls = laws.as_ref().map(|laws| bowls(laws, trials)).unwrap_or_default();
-    let recipe = fitted.recipe.as_ref().map(recipe_input);
     let parts = match laws {
-        Ok(Laws { loss: Ok(kept), .. }) => Ok(LossParts::new(kept, trials)),
+        Ok(Laws { loss: Ok(kept), .. }) => {
+            let (fit, convention) = (&kept.fit, &kept.law.convention);
+            Ok(LossParts::new(
+                &Chinchilla::ABOUT,
+                fit,
+                convention,
+                &kept.law,
+                &kept.left_out,
+                trials,
+            ))
+        }
         Ok(Laws { loss: Err(refusal), .. }) => Err(format!("{}: {refusal}", refusal.code())),
         Err(failure) => Err(format!("{}: {}", failure.code, failure.message)),
     };
@@ -222,10 +237,10 @@ fn view(
     };
     let lr = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
     let best_rate = |params: f64, tokens: f64| lr.map_or(f64::NAN, |kept| kept.law.predict(params, tokens).lr.value);
-    let rates = lr.map(|kept| page::rate_law(&kept.law, &best_rate));
+    let rates = lr.map(|kept| rate_law(&kept.law, &best_rate));
     let batch = fitted.batch.as_ref();
-    let best_batch = |tokens: f64| batch.map_or(f64::NAN, |kept| kept.law.by_tokens.at(tokens).value);
-    let batch = batch.map(|kept| page::batch_rule(kept, &best_batch));
+    let best_batch = |tokens: f64| batch.map_or(f64::NAN, |kept| kept.law.law.by_tokens.at(tokens).value);
+    let batch = batch.map(|kept| batch_rule(&kept.law, &best_batch));
     report::build(&Study {
         sweep,
         question,
@@ -235,15 +250,15 @@ fn view(
         rates: rates.as_ref(),
         batch: batch.as_ref(),
         laws: &[law],
-        recipe: recipe.as_ref(),
+        recipe: fitted.recipe.as_ref(),
     })
 }
 
 /// The law of loss before anything is known of it.
 const NO_LAW: LawInput<'static> = LawInput {
-    law: "chinchilla",
+    law: Chinchilla::ABOUT.name,
     fit: None,
-    formula: "L(N, D) = E + A / N^α + B / D^β",
+    formula: Chinchilla::ABOUT.formula,
     params_are: "params_non_embedding",
     refused: None,
     constants: &[],
@@ -255,28 +270,26 @@ const NO_LAW: LawInput<'static> = LawInput {
 };
 
 /// What a page says of a law of loss.
-struct LossParts {
-    fit: String,
-    params_are: String,
+struct LossParts<'a> {
+    about: &'a About,
+    fit: &'a str,
+    params_are: &'a str,
+    view: View,
     held: Vec<HeldOut>,
-    constants: Vec<Constant>,
-    facts: Vec<(String, String)>,
     warnings: Vec<String>,
     points: Vec<LawPoint>,
 }
 
-impl LossParts {
-    fn new(kept: &Kept<LossFit>, trials: &[TrialRow]) -> Self {
-        let law = &kept.law;
-        let constants = [("E", "nats/token"), ("A", ""), ("alpha", ""), ("B", ""), ("beta", "")]
-            .into_iter()
-            .map(|(name, unit)| Constant {
-                name: name.to_owned(),
-                value: law.parameters[name].value,
-                ci95: law.parameters[name].ci95,
-                unit: unit.to_owned(),
-            })
-            .collect();
+impl<'a> LossParts<'a> {
+    fn new(
+        about: &'a About,
+        fit: &'a str,
+        params_are: &'a str,
+        law: &dyn Fitted,
+        left_out: &[study::LeftOut],
+        trials: &[TrialRow],
+    ) -> Self {
+        let mut view = law.view();
         let models: BTreeMap<&str, &str> = trials
             .iter()
             .map(|row| (row.trial.as_str(), row.model.as_str()))
@@ -286,136 +299,55 @@ impl LossParts {
             let known = models.get(trial).copied();
             known.map_or_else(|| human_count(significant(params, 2)), str::to_owned)
         };
-        let set_aside: BTreeSet<&str> = law
-            .hold_out
-            .iter()
-            .flat_map(|report| report.points.iter().map(|run| run.label.as_str()))
-            .collect();
-        let points = law
-            .residuals
-            .iter()
-            .map(|run| LawPoint {
-                trial: run.label.clone(),
-                model: model(&run.label, run.params),
-                params: run.params,
-                tokens: run.tokens,
-                loss: run.measured,
-                held_out: set_aside.contains(run.label.as_str()),
-            })
-            .collect();
-        let held = law
-            .hold_out
-            .iter()
-            .flat_map(|report| &report.points)
-            .map(|run| HeldOut {
-                trial: run.label.clone(),
-                model: model(&run.label, run.params),
-                params: run.params,
-                tokens: run.tokens,
-                loss: run.loss,
-                predicted: run.predicted,
-                ci95: run.ci95_new_run,
-            });
+        let points = view.points.iter().map(|run| LawPoint {
+            trial: run.label.clone(),
+            model: model(&run.label, run.params),
+            params: run.params,
+            tokens: run.tokens,
+            loss: run.loss,
+            held_out: run.is_held_out,
+        });
+        let held = view.held_out.iter().map(|run| HeldOut {
+            trial: run.label.clone(),
+            model: model(&run.label, run.params),
+            params: run.params,
+            tokens: run.tokens,
+            loss: run.loss,
+            predicted: run.predicted,
+            ci95: run.ci95,
+        });
+        let (points, held) = (points.collect(), held.collect());
+        let of_runs = [
+            ("runs", format!("{} entered", view.rests_on)),
+            ("left out", reasons(left_out)),
+        ];
+        let of_runs = of_runs.map(|(name, text)| (name.to_owned(), text));
+        view.facts = of_runs.into_iter().chain(view.facts).collect();
         Self {
-            held: held.collect(),
-            params_are: law.convention.clone(),
-            fit: kept.fit.clone(),
-            constants,
-            facts: facts(kept),
-            warnings: law
-                .warnings
-                .iter()
-                .map(|warning| format!("{}: {}", warning.code, warning.text))
-                .collect(),
+            about,
+            fit,
+            params_are,
+            view,
+            held,
+            warnings: law.warnings().iter().map(warned).collect(),
             points,
         }
     }
-}
 
-impl LossParts {
-    fn input<'a>(&'a self, predict: Predict<'a>) -> LawInput<'a> {
+    fn input<'b>(&'b self, predict: Predict<'b>) -> LawInput<'b> {
         LawInput {
-            fit: Some(&self.fit),
-            params_are: &self.params_are,
-            constants: &self.constants,
-            facts: &self.facts,
+            law: self.about.name,
+            fit: Some(self.fit),
+            formula: &self.view.formula,
+            params_are: self.params_are,
+            refused: None,
+            constants: &self.view.constants,
+            facts: &self.view.facts,
             warnings: &self.warnings,
             points: &self.points,
             held: &self.held,
             predict: Some(predict),
-            ..NO_LAW
         }
-    }
-}
-
-fn facts(kept: &Kept<LossFit>) -> Vec<(String, String)> {
-    let law = &kept.law;
-    let fact = |name: &str, text: String| (name.to_owned(), text);
-    let mut facts = vec![
-        fact("runs", format!("{} entered", law.n)),
-        fact("left out", reasons(&kept.left_out)),
-        fact(
-            "objective",
-            match law.objective.delta {
-                Some(delta) => format!("Huber on log loss, δ = {delta}: {:.4e}", law.objective.value),
-                None => format!("least squares: {:.4e}", law.objective.value),
-            },
-        ),
-        fact(
-            "solver",
-            format!(
-                "{:?}; a grid of exponents, then Newton's method on all five",
-                law.status
-            )
-            .to_lowercase(),
-        ),
-        fact("intervals", format!("{} resamples of configurations", law.draws.len())),
-        fact("noise", format!("{:.2} % of the loss", law.noise * 100.0)),
-    ];
-    if let Some(held) = &law.hold_out {
-        facts.push(fact(
-            "hold-out",
-            format!(
-                "{} runs above {} {} predicted to {:.2} % from the others",
-                held.n,
-                human_count(held.above),
-                held.by,
-                held.mean_abs_rel_error * 100.0
-            ),
-        ));
-    }
-    facts.extend(law.allocation.iter().map(|(name, it)| {
-        let range = it
-            .ci95
-            .map_or_else(String::new, |[a, b]| format!(" ({a:.2} to {b:.2})"));
-        fact(
-            if name == "a" {
-                "optimal N grows as"
-            } else {
-                "optimal D grows as"
-            },
-            format!("C^{:.2}{range}", it.value),
-        )
-    }));
-    facts
-}
-
-/// How many runs were left out for which reason, the most frequent first.
-fn reasons(left_out: &[study::LeftOut]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for run in left_out {
-        *counts.entry(run.reason.as_str()).or_default() += 1;
-    }
-    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
-    counts.sort_by_key(|&(_, count)| Reverse(count));
-    let counts: Vec<String> = counts
-        .iter()
-        .map(|(reason, count)| format!("{count}: {reason}"))
-        .collect();
-    if counts.is_empty() {
-        "none".to_owned()
-    } else {
-        counts.join("; ")
     }
 }
 
@@ -453,4 +385,48 @@ fn bowls(laws: &Laws, trials: &[TrialRow]) -> Vec<LrBowl> {
             }
         })
         .collect()
+}
+
+/// The law of the learning rate as a page shows it; `at` is its [`LrFit::predict`].
+fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64) -> RateLaw<'a> {
+    let transfer = law.transfer.as_ref().map(|it| Transfer {
+        verdict: match it.verdict {
+            Verdict::Verified => "verified",
+            Verdict::Drifts => "drifts",
+            Verdict::NotKnown => "not_known",
+        }
+        .to_owned(),
+        widths: [it.from_width, law.widths[1]],
+        verified_to: it.verified_to_width,
+        compared: it.compared.words(),
+        drift: it.drift.map(|drift| drift.value),
+        ci95: it.drift.and_then(|drift| drift.ci95),
+        tolerance: TOLERANCE,
+    });
+    RateLaw {
+        formula: lr_formula(law),
+        is_constant: law.is_constant(),
+        at,
+        transfer,
+    }
+}
+
+/// The law of the batch as a page shows it; `at` is its law by tokens.
+fn batch_rule<'a>(kept: &BatchFit, at: &'a dyn Fn(f64) -> f64) -> BatchRule<'a> {
+    let law = &kept.law;
+    BatchRule {
+        formulas: kept.formulas(),
+        at,
+        read_from: kept.read_from.words(),
+        minima: law
+            .levels
+            .iter()
+            .map(|level| BatchMinimum {
+                params: level.params,
+                loss: level.loss,
+                batch_tokens: level.batch_tokens,
+                tokens: level.tokens,
+            })
+            .collect(),
+    }
 }

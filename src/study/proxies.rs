@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::config::ADAM_EPS;
 use crate::recipe::OptimizerItem;
-use crate::recipe::build::{Annealing, Comparison, Proxies};
+use crate::recipe::evidence::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
 use crate::spec::{ScheduleName, Settings};
 use crate::study::LeftOut;

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use sandbox::fit::view::Constant;
+use sandbox::fit::{Estimate, Warning};
+use sandbox::model::mup::Parametrization;
+use sandbox::recipe::{
+    Alternative, Gate, Item, Mup, OptimizerItem, PublishedItem, Reach, Recipe, ShapeItem, Source, Verdict,
+};
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
-use sandbox::report::law_view::{Constant, HeldOut, LawInput, LawPoint};
-use sandbox::report::recipe_view::{AlternativeRun, Gate, ItemValue, RecipeInput, RecipeItem};
+use sandbox::report::law_view::{HeldOut, LawInput, LawPoint};
 use sandbox::report::study::{BatchMinimum, BatchRule, BestLr, LrBowl, LrPoint, RateLaw, Study, Transfer};
 use sandbox::report::{ReportView, build};
+use serde_json::{Value, json};
 
 const SIZES: [(&str, u64, u64, u64); 4] = [
     ("57k", 57_184, 64, 1),
@@ -149,58 +155,100 @@ impl Planted {
         ]
         .map(|(name, value, ci95, unit)| Constant {
             name: name.to_owned(),
-            value,
-            ci95: Some(ci95),
-            unit: unit.to_owned(),
+            estimate: Estimate {
+                value,
+                se: None,
+                ci95: Some(ci95),
+            },
+            unit,
         })
         .to_vec()
     }
 
-    pub(crate) fn recipe() -> RecipeInput {
+    pub(crate) fn recipe() -> Recipe {
         let (params, tokens) = (2_442_057_984, 4.88e10);
         let loss = chinchilla(params as f64, tokens);
-        let number = |name: &str, value: f64, ci95: Option<[f64; 2]>, unit: &str, source: &str| {
-            let fitted = source == "fitted";
-            RecipeItem {
-                name: name.to_owned(),
-                value: ItemValue::Number(value),
-                ci95,
+        let item = |value: Value, unit: &str, source: Source| {
+            let is_fitted = source == Source::Fitted;
+            Item {
+                value,
+                ci95: None,
                 ci95_new_run: None,
                 unit: unit.to_owned(),
-                source: source.to_owned(),
-                law: fitted.then(|| "chinchilla".to_owned()),
-                fit: fitted.then(|| "f3c9a1d2".to_owned()),
-                trials: fitted.then_some(12),
-                extrapolation: fitted.then_some([2166.0, 2200.0]),
-                published: (name == "lr").then_some(ItemValue::Number(0.01)),
+                source,
+                law: if is_fitted { "chinchilla" } else { "" }.to_owned(),
+                fit: is_fitted.then(|| "f3c9a1d2".to_owned()),
+                trials: if is_fitted { 12 } else { 0 },
+                extrapolation: is_fitted.then_some(Reach {
+                    params: 2166.0,
+                    tokens: 2200.0,
+                }),
             }
         };
-        let mut schedule = number("schedule", 0.0, None, "", "default");
-        schedule.value = ItemValue::Word("wsd".to_owned());
-        let mut items = vec![
-            number("lr", 0.0112, Some([0.0071, 0.0179]), "", "measured"),
-            number("lr_hidden", 0.00124, Some([0.0008, 0.0020]), "", "measured"),
-            number("batch_tokens", 3_932_160.0, None, "tokens", "published"),
-            schedule,
-            number("tokens", tokens, None, "tokens", "default"),
-            number(
-                "loss",
-                loss,
-                Some([loss - 0.3, loss + 0.22]),
-                "nats per token",
-                "fitted",
+        let within = |ci95: [f64; 2], item: Item| Item {
+            ci95: Some(ci95),
+            ..item
+        };
+        let of_loss = item(json!(loss), "nats per token", Source::Fitted);
+        let items = [
+            (
+                "lr",
+                within([0.0071, 0.0179], item(json!(0.0112), "", Source::Measured)),
             ),
-            number("flops", 7.15e20, None, "FLOP", "fitted"),
+            (
+                "lr_hidden",
+                within([0.0008, 0.0020], item(json!(0.00124), "", Source::Measured)),
+            ),
+            ("batch_tokens", item(json!(3_932_160), "tokens", Source::Published)),
+            ("schedule", item(json!("wsd"), "", Source::Default)),
+            ("tokens", item(json!(tokens), "tokens", Source::Default)),
+            (
+                "loss",
+                Item {
+                    ci95_new_run: Some([loss - 0.31, loss + 0.24]),
+                    ..within([loss - 0.3, loss + 0.22], of_loss)
+                },
+            ),
+            ("flops", item(json!(7.15e20), "FLOP", Source::Fitted)),
         ];
-        items[5].ci95_new_run = Some([loss - 0.31, loss + 0.24]);
-        RecipeInput {
+        Recipe {
+            recipe: "0a1b2c3d4e5f".to_owned(),
             params,
-            tokens: Some(tokens),
-            verdict: "unverified".to_owned(),
-            items,
+            verdict: Verdict::Unverified,
+            fits: Vec::new(),
+            shape: ShapeItem {
+                model: "2.4B".to_owned(),
+                width: 2304,
+                layers: 40,
+                heads: 36,
+                kv_heads: 36,
+                d_ff: 5760,
+                vocab: 122_753,
+                context: 4096,
+            },
+            parametrization: Parametrization::Mup,
+            mup: Mup {
+                base_width: 256,
+                scale_emb: 12.0,
+                scale_depth: 1.4,
+                init_std: 0.1,
+            },
+            optimizer: OptimizerItem {
+                beta1: 0.9,
+                beta2: 0.95,
+                eps: 1e-8,
+                weight_decay: 0.1,
+                clip: 1.0,
+            },
+            items: items.map(|(name, item)| (name.to_owned(), item)).into(),
+            published: vec![PublishedItem {
+                item: "lr".to_owned(),
+                value: json!(0.01),
+                source: "MiniCPM".to_owned(),
+            }],
             alternatives: vec![
-                alternative("as asked", 2.44e9, 4e11, 2.31),
-                alternative("optimal for this loss", 4.1e9, 1.9e11, 2.31),
+                alternative("as_asked", 2.44e9, 4e11, 2.31),
+                alternative("optimal_for_this_loss", 4.1e9, 1.9e11, 2.31),
             ],
             gates: vec![
                 Gate {
@@ -216,7 +264,7 @@ impl Planted {
                     next: None,
                 },
             ],
-            warnings: vec!["no batch-size law was fitted: the batch is MiniCPM's".to_owned()],
+            warnings: vec![Warning::new("no_batch_law", "the batch is MiniCPM's")],
         }
     }
 }
@@ -545,13 +593,14 @@ fn hash(text: &str) -> u64 {
     hash.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ (hash >> 29)
 }
 
-fn alternative(name: &str, params: f64, tokens: f64, loss: f64) -> AlternativeRun {
-    AlternativeRun {
+fn alternative(name: &str, params: f64, tokens: f64, loss: f64) -> Alternative {
+    Alternative {
         name: name.to_owned(),
         params,
         tokens,
         flops: 6.0 * params * tokens,
         loss,
-        inference: 2.0 * params,
+        ci95: None,
+        inference_flops_per_token: 2.0 * params,
     }
 }

@@ -26,13 +26,24 @@ pub struct BatchCurve {
 }
 
 /// What the points of the curves are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadFrom {
     /// Final losses of runs of several budgets.
+    #[default]
     FinalLosses,
     /// The training loss along one run for each size and batch, as in `MiniCPM`'s study.
     TrainingLosses,
+}
+
+impl ReadFrom {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::FinalLosses => "final losses",
+            Self::TrainingLosses => "training losses along the runs",
+        }
+    }
 }
 
 /// Curves of finished runs: at each size and batch the lowest loss of each number of tokens, whatever the learning

@@ -55,6 +55,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether a table is to be mended, and not what a good one cannot carry.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::SingleSchedule { .. } | Self::TooFewPoints { .. } => false,
+            Self::NoCurves
+            | Self::BadRow { .. }
+            | Self::BadCurve { .. }
+            | Self::BadFit { .. }
+            | Self::BadPlan { .. } => true,
+        }
+    }
+
     /// The code of the contract.
     pub fn code(&self) -> &'static str {
         match self {

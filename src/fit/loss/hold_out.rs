@@ -3,8 +3,6 @@
 //! Once for the report beside a fit, and rolled forward over the sizes to learn how much wider than a bootstrap
 //! an interval has to be. Refuses to touch the constants that are printed.
 
-use serde::{Deserialize, Serialize};
-
 use crate::fit::design::{Design, SAME_SIZE, distinct};
 use crate::fit::loss::bootstrap_intervals::DrawOptions;
 use crate::fit::loss::chinchilla::Objective;

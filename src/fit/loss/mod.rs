@@ -23,6 +23,6 @@ pub mod loss_law;
 pub mod model_selection;
 mod objective;
 mod outliers;
-mod point_fit;
+pub(in crate::fit) mod point_fit;
 mod solver;
 pub mod three_term;

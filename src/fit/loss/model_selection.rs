@@ -8,22 +8,15 @@ use crate::fit::design::Design;
 use crate::fit::loss::chinchilla::Objective;
 use crate::fit::loss::hold_out::{axis, limit};
 use crate::fit::loss::loss_law::HoldOut;
-use crate::fit::loss::point_fit::FittedConstants;
-use crate::fit::loss::three_term;
-use crate::fit::numeric::bootstrap::Draws;
 use crate::fit::numeric::statistics;
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
 
-/// A law of the final loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossLaw {
-    /// In size and tokens.
-    Chinchilla(Objective),
-    /// In size, steps and batch.
-    ThreeTerm,
-}
+/// The loss of a run by a fitted law; none where the run does not say what the law needs.
+pub type LossOf = Box<dyn Fn(&Observation) -> Option<f64>>;
+
+/// Fits a law of loss to runs, to predict others; what is minimised is for laws that leave it open.
+pub type Compare = fn(&[Observation], Objective) -> Result<LossOf, Refusal>;
 
 /// How a law did on the runs that were held out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,7 +34,12 @@ pub struct HeldOut {
 ///
 /// # Errors
 /// The refusal of the law by the other runs.
-pub fn held_out_error(runs: &[Observation], law: LossLaw, hold_out: HoldOut) -> Result<Option<HeldOut>, Refusal> {
+pub fn held_out_error(
+    runs: &[Observation],
+    law: Compare,
+    objective: Objective,
+    hold_out: HoldOut,
+) -> Result<Option<HeldOut>, Refusal> {
     let design = Design::new(runs.to_vec());
     let Some(limit) = limit(hold_out, &design) else {
         return Ok(None);
@@ -52,28 +50,57 @@ pub fn held_out_error(runs: &[Observation], law: LossLaw, hold_out: HoldOut) -> 
     if held.is_empty() {
         return Ok(None);
     }
-    let error = |run: &Observation, predicted: f64| (predicted - run.loss).abs() / run.loss;
-    let errors: Vec<f64> = match law {
-        LossLaw::Chinchilla(objective) => {
-            let (best, _) = best_per_cell(&seen);
-            let law = FittedConstants::new(Design::new(best), objective)?.law;
-            held.iter()
-                .map(|run| error(run, law.loss(run.params, run.tokens)))
-                .collect()
-        }
-        LossLaw::ThreeTerm => {
-            let law = three_term::fit(&seen, Draws { count: 0, seed: 0 })?;
-            let predicted = |run: &Observation| Some(law.loss(run.params, run.tokens, run.batch_tokens?));
-            held.iter()
-                .filter_map(|run| Some(error(run, predicted(run)?)))
-                .collect()
-        }
-    };
+    let loss_of = law(&seen, objective)?;
+    let error = |run: &Observation| Some((loss_of(run)? - run.loss).abs() / run.loss);
+    let errors: Vec<f64> = held.iter().filter_map(error).collect();
     Ok(statistics::mean(&errors).map(|mean| HeldOut {
         n: errors.len(),
         mean_abs_rel_error: mean,
         max_abs_rel_error: errors.iter().copied().fold(0.0, f64::max),
     }))
+}
+
+/// A law that was tried.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tried {
+    /// Which.
+    pub law: &'static str,
+    /// How it did on the runs held out; none: it has no answer.
+    pub hold_out: Option<HeldOut>,
+    /// Why it has none.
+    pub refused: Option<String>,
+}
+
+/// Tries laws of loss, each with its name, on the runs that are held out; the best comes first.
+///
+/// # Errors
+/// `not_identified` where none has an answer.
+pub fn try_all(
+    laws: &[(&'static str, Compare)],
+    runs: &[Observation],
+    objective: Objective,
+    hold_out: HoldOut,
+) -> Result<Vec<Tried>, Refusal> {
+    let attempt = |&(law, compare): &(&'static str, Compare)| {
+        let (hold_out, refused) = match held_out_error(runs, compare, objective, hold_out) {
+            Ok(Some(held)) => (Some(held), None),
+            Ok(None) => (None, Some("no run lies above the limit of the hold-out".to_owned())),
+            Err(refusal) => (None, Some(refusal.to_string())),
+        };
+        Tried { law, hold_out, refused }
+    };
+    let mut tried: Vec<Tried> = laws.iter().map(attempt).collect();
+    let error = |it: &Tried| {
+        it.hold_out
+            .as_ref()
+            .map_or(f64::INFINITY, |held| held.mean_abs_rel_error)
+    };
+    tried.sort_by(|a, b| error(a).total_cmp(&error(b)));
+    if tried.iter().all(|it| it.hold_out.is_none()) {
+        let why = "no law predicts runs that it has not seen: there is nothing to choose by".to_owned();
+        return Err(Refusal::NotIdentified { why });
+    }
+    Ok(tried)
 }
 
 #[cfg(test)]
@@ -110,18 +137,30 @@ mod tests {
         runs
     }
 
+    fn compare(name: &str) -> Compare {
+        let law = crate::fit::laws::named(name).expect("a law");
+        law.about.compare.expect("a law of loss")
+    }
+
+    fn ask(runs: &[Observation], law: &str, hold_out: HoldOut) -> Result<Option<HeldOut>, Refusal> {
+        held_out_error(runs, compare(law), Objective::LeastSquares, hold_out)
+    }
+
     #[test]
     fn both_laws_are_asked_for_the_same_runs() {
         let runs = grid(true);
-        let ask = |law| {
-            held_out_error(&runs, law, HoldOut::Largest)
-                .expect("fits")
-                .expect("held out")
-        };
-        let (two, three) = (ask(LossLaw::Chinchilla(Objective::Huber)), ask(LossLaw::ThreeTerm));
+        let ask = |law| ask(&runs, law, HoldOut::Largest).expect("fits").expect("held out");
+        let (two, three) = (ask("chinchilla"), ask("three-term"));
         assert_eq!((two.n, three.n), (4, 4));
         assert!(three.mean_abs_rel_error < two.mean_abs_rel_error, "{three:?} {two:?}");
         assert!(three.mean_abs_rel_error < 1e-6, "{three:?}");
+        let laws = ["chinchilla", "three-term"].map(|law| (law, compare(law)));
+        let tried = try_all(&laws, &runs, Objective::Huber, HoldOut::Largest).expect("an answer");
+        assert_eq!(tried[0].law, "three-term");
+        assert!(
+            try_all(&laws, &runs, Objective::Huber, HoldOut::None).is_err(),
+            "nothing is held out"
+        );
     }
 
     #[test]
@@ -130,15 +169,11 @@ mod tests {
         for run in &mut runs {
             run.batch_tokens = None;
         }
-        assert!(
-            held_out_error(&runs, LossLaw::ThreeTerm, HoldOut::Largest).is_err(),
-            "no batch is known"
-        );
-        let law = LossLaw::Chinchilla(Objective::LeastSquares);
-        let found = held_out_error(&runs, law, HoldOut::Largest)
+        assert!(ask(&runs, "three-term", HoldOut::Largest).is_err(), "no batch is known");
+        let found = ask(&runs, "chinchilla", HoldOut::Largest)
             .expect("fits")
             .expect("held out");
         assert!(found.max_abs_rel_error < 1e-6, "{found:?}");
-        assert_eq!(held_out_error(&runs, law, HoldOut::None), Ok(None));
+        assert_eq!(ask(&runs, "chinchilla", HoldOut::None), Ok(None));
     }
 }

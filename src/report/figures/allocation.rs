@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::recipe::Recipe;
 use crate::report::axes::{Roster, log_axis, positive_range};
 use crate::report::figures::compute::{FLOPS_PER_PARAM_TOKEN, best_params};
 use crate::report::figures::law_marks::{CURVE_POINTS, Drawable, curve, dot, drawable, no_law, thinned};
 use crate::report::law_view::Predict;
-use crate::report::recipe_view::{RecipeInput, recipe_tokens};
+use crate::report::recipe_view::recipe_tokens;
 use crate::report::study::Study;
 use crate::report::text;
 use crate::report::view::{Axis, Content, FigureView, Ink, Mark, Numbers, Panel, Shape, Stroke};
@@ -39,7 +40,7 @@ pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
     }
 }
 
-fn allocation_panel(drawn: &Drawable<'_>, recipe: Option<&RecipeInput>, sizes: &Roster<'_>) -> Option<Panel> {
+fn allocation_panel(drawn: &Drawable<'_>, recipe: Option<&Recipe>, sizes: &Roster<'_>) -> Option<Panel> {
     let points = drawn.law.points;
     let target = recipe.and_then(|recipe| Some([recipe.params as f64, recipe_tokens(recipe)?]));
     let reach =

@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::recipe::Recipe;
 use crate::record::TrialRow;
 use crate::report::axes::{Roster, evenly, log_axis, loss_axis, omitted, positive_range};
 use crate::report::figures::compute::{FLOPS_PER_PARAM_TOKEN, best_params};
 use crate::report::figures::law_marks::{Drawable, curve, dot, drawable, no_law, not_in_law, range_of_marks, rings};
 use crate::report::law_view::LawPoint;
-use crate::report::recipe_view::{RecipeInput, item, recipe_tokens};
+use crate::report::recipe_view::{item, recipe_tokens};
 use crate::report::study::Study;
 use crate::report::text;
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape, Stroke};
@@ -120,7 +121,7 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Panel {
 }
 
 /// Loss against compute, out to the recipe, with the law at its best allocation.
-fn compute_panel(drawn: &Drawable<'_>, recipe: &RecipeInput, sizes: &Roster<'_>) -> Option<Panel> {
+fn compute_panel(drawn: &Drawable<'_>, recipe: &Recipe, sizes: &Roster<'_>) -> Option<Panel> {
     let (loss, interval) = item(recipe, "loss")?;
     let target = FLOPS_PER_PARAM_TOKEN * recipe.params as f64 * recipe_tokens(recipe)?;
     let compute = |point: &LawPoint| FLOPS_PER_PARAM_TOKEN * point.params * point.tokens;

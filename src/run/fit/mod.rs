@@ -1,13 +1,221 @@
 //! Fits laws to the trials of a home and to the runs of anybody's table, keeps them, and asks them.
 //!
-//! Refuses to know flags and how a law is printed.
+//! Refuses to know any one law, flags, and how a law is printed.
 
-pub mod batch;
-pub mod cross_check;
-pub mod curves;
-pub mod loss;
-pub mod lr_batch;
-pub mod page;
-pub mod predict;
+mod batch_curves;
+pub mod import;
+pub mod kept;
+pub mod loss_curves;
+mod request;
+pub mod source;
+pub mod sweep;
 pub mod table;
-pub mod three_term;
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::fit::law::{AnyKept, Entry, Kept, Law, Needs, Options};
+use crate::fit::laws;
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::loss::model_selection::{self, Compare, Tried};
+use crate::fit::refusal::Refusal;
+use crate::run::context::Context;
+use crate::run::failure::Failure;
+pub use crate::run::fit::request::{Request, refused};
+use crate::run::fit::source::{Runs, Source};
+use crate::store::{FitRow, Store};
+
+/// A law that was fitted and kept.
+#[derive(Debug)]
+pub struct Fit {
+    /// The law.
+    pub law: AnyKept,
+    /// The law that stands below it.
+    pub beside: Option<Beside>,
+    /// The laws that it was chosen from, the best first; empty: it was asked for.
+    pub tried: Vec<Tried>,
+}
+
+/// A law that stands below the one that was asked for.
+#[derive(Debug)]
+pub struct Beside {
+    /// Its name.
+    pub name: &'static str,
+    /// The law; none where the source is not one that carries it.
+    pub law: Option<Result<AnyKept, Refusal>>,
+}
+
+impl Fit {
+    /// All of it: what is kept, and what is told once.
+    pub fn body(&self) -> Value {
+        let mut body = self.law.body.clone();
+        if let Value::Object(fields) = &mut body {
+            fields.extend(self.law.beside.clone());
+            fields.extend(self.beside.iter().map(|beside| {
+                let law = beside.law.as_ref().and_then(|law| law.as_ref().ok());
+                (beside.name.to_owned(), law.map_or(Value::Null, |law| law.body.clone()))
+            }));
+            if !self.tried.is_empty() {
+                fields.insert("tried".to_owned(), serde_json::json!(self.tried));
+            }
+        }
+        body
+    }
+}
+
+/// Fits a law to what its source has, and keeps it, and the law that stands below it where the source carries that. Of
+/// several laws of loss, the one that best predicts the runs held out.
+pub async fn fit(
+    context: &Context,
+    store: &mut Store,
+    laws: &[&'static Entry],
+    source: Source<'_>,
+    request: &Request,
+) -> Result<Fit, Failure> {
+    let (law, tried) = match laws {
+        [law] => (*law, Vec::new()),
+        _ => choose(context, store, laws, source, request).await?,
+    };
+    let runs = source::runs(context, store, law.about.needs, source, request).await?;
+    affordable(law, &runs, request)?;
+    let beside = match law.about.beside.and_then(laws::named) {
+        None => None,
+        Some(entry) => Some(Beside {
+            name: entry.about.name,
+            law: beside(context, store, entry, &runs, request).await?,
+        }),
+    };
+    let data = runs.data(store, law.about.needs).await?;
+    let fitted = (law.fit)(&data, &options(context, request, &clock())).map_err(|refusal| {
+        let mut failure = refused(&refusal);
+        failure.hints.extend(law.about.beside.and_then(|_| runs.batch_hint()));
+        failure
+    })?;
+    keep(context, store, runs.sweep(), law.about.name, &fitted).await?;
+    // The law that was asked for is the `last` from now on.
+    store.touch_fit(&context.now(), &fitted.kept.fit).await?;
+    Ok(Fit {
+        law: fitted,
+        beside,
+        tried,
+    })
+}
+
+/// The law below another, where the runs are trials of a sweep.
+async fn beside(
+    context: &Context,
+    store: &mut Store,
+    law: &Entry,
+    runs: &Runs,
+    request: &Request,
+) -> Result<Option<Result<AnyKept, Refusal>>, Failure> {
+    let Some(sweep) = runs.sweep() else {
+        return Ok(None);
+    };
+    let data = runs.data(store, law.about.needs).await?;
+    let fitted = (law.fit)(&data, &options(context, request, &clock()));
+    if let Ok(kept) = &fitted {
+        keep(context, store, Some(sweep), law.about.name, kept).await?;
+    }
+    Ok(Some(fitted))
+}
+
+/// Of several laws of loss the one that best predicts what is held out, and how each did.
+async fn choose(
+    context: &Context,
+    store: &mut Store,
+    laws: &[&'static Entry],
+    source: Source<'_>,
+    request: &Request,
+) -> Result<(&'static Entry, Vec<Tried>), Failure> {
+    let comparing = laws.iter().filter_map(|law| Some((law.about.name, law.about.compare?)));
+    let comparing: Vec<(&'static str, Compare)> = comparing.collect();
+    if comparing.len() < laws.len() || request.hold_out == HoldOut::None {
+        let those = laws::names(|about| about.compare.is_some()).join(",");
+        return Err(Failure::invalid(
+            "usage",
+            format!("several laws are compared on the runs held out, and only laws of loss compare: {those}"),
+            "name one law, or leave `--hold-out` as it is",
+        ));
+    }
+    let runs = source::runs(context, store, Needs::Runs, source, request).await?;
+    let tried = model_selection::try_all(&comparing, &runs.observations, request.objective, request.hold_out);
+    let tried = tried.map_err(|refusal| refused(&refusal))?;
+    let best = tried.first().and_then(|best| laws::named(best.law)).unwrap_or(laws[0]);
+    Ok((best, tried))
+}
+
+/// Refuses what would take hours: every draw fits every run anew.
+fn affordable(law: &Entry, runs: &Runs, request: &Request) -> Result<(), Failure> {
+    // Runs held out are predicted by further fits, also without a bootstrap.
+    const FITS: usize = 50;
+    let (count, bootstrap) = (runs.observations.len(), request.bootstrap);
+    let Some(work_max) = law.about.work_max.filter(|max| count * bootstrap.max(FITS) > *max) else {
+        return Ok(());
+    };
+    let most = if count * FITS > work_max {
+        "sample the rows: a law of five constants needs no more".to_owned()
+    } else {
+        format!("`--bootstrap {}` at most, or sample the rows", work_max / count)
+    };
+    let message = format!(
+        "`{}` has {count} runs; {bootstrap} draws of a law on them would take hours",
+        runs.name
+    );
+    Err(Failure::invalid("too_many_rows", message, &most))
+}
+
+/// Milliseconds from now on.
+fn clock() -> impl Fn() -> f64 {
+    let began = Instant::now();
+    move || began.elapsed().as_secs_f64() * 1000.0
+}
+
+fn options<'a>(context: &Context, request: &Request, clock: &'a dyn Fn() -> f64) -> Options<'a> {
+    Options {
+        objective: request.objective,
+        hold_out: request.hold_out,
+        bootstrap: request.bootstrap,
+        threads: context.cores as usize,
+        clock,
+    }
+}
+
+/// Fits one law, whose type is known, and keeps it; the outer error is that of the home.
+pub(in crate::run) async fn fit_one<L: Law>(
+    context: &Context,
+    store: &mut Store,
+    runs: &Runs,
+) -> Result<Result<Kept<L::Fit>, Refusal>, Failure> {
+    let data = runs.data(store, L::ABOUT.needs).await?;
+    let found = match L::fit(&data, &options(context, &Request::default(), &clock())) {
+        Ok(found) => found,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let kept = found.kept(data.source);
+    let row = FitRow {
+        fit: kept.fit.clone(),
+        sweep: runs.sweep().map(str::to_owned),
+        law: L::ABOUT.name.to_owned(),
+        body: kept.body(L::ABOUT.name, L::ABOUT.left_out),
+    };
+    store.add_fit(&context.now(), &row).await?;
+    Ok(Ok(kept))
+}
+
+async fn keep(
+    context: &Context,
+    store: &mut Store,
+    sweep: Option<&str>,
+    law: &str,
+    fitted: &AnyKept,
+) -> Result<(), Failure> {
+    let row = FitRow {
+        fit: fitted.kept.fit.clone(),
+        sweep: sweep.map(str::to_owned),
+        law: law.to_owned(),
+        body: fitted.body.clone(),
+    };
+    Ok(store.add_fit(&context.now(), &row).await?)
+}

@@ -4,24 +4,25 @@
 
 use std::collections::BTreeSet;
 
-use crate::fit::rate::lr_batch::LrBatchLaw;
+use crate::fit::law::Kept;
+use crate::fit::laws::{Batch as BatchLaw, BatchFit, LrBatch, LrBatchFit};
 use crate::fit::refusal::Refusal;
 use crate::recipe::Recipe;
-use crate::recipe::build::{self, Ask, EqualLoss, Evidence, Proxies, Size};
+use crate::recipe::build;
+use crate::recipe::evidence::{Ask, EqualLoss, Evidence, Proxies, Size};
 use crate::recipe::next::Widening;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
-use crate::run::failure::{Failure, exit, unless_refused};
-use crate::run::fit::batch::{self, KeptBatch};
-use crate::run::fit::loss::{self, Laws, Request};
-use crate::run::fit::lr_batch;
+use crate::run::failure::{Failure, exit};
+use crate::run::fit::sweep::{self, Laws};
+use crate::run::fit::{fit_one, refused};
 use crate::run::recipe::coordinates;
-use crate::run::recipe::next_sweep::Nexts;
-use crate::run::sources::Source;
 use crate::run::sweep_set::SweepSet;
 use crate::spec::Settings;
 use crate::store::Store;
+use crate::study::next_sweep::{NextSweep, SweepFile, beyond_the_best, for_a_law_of_loss};
 use crate::study::proxies;
+use crate::workdir::write_atomic;
 
 /// Writes the recipe that the laws of a sweep carry; refused where they carry none.
 pub async fn advise(
@@ -32,16 +33,16 @@ pub async fn advise(
     batch: &Batch,
     ask: &Ask,
 ) -> Result<Recipe, Failure> {
-    let nexts = Nexts::new(context, sweeps, &laws.trials);
-    refuse(laws, &nexts)?;
+    refuse(context, sweeps, laws)?;
+    let next = next_sweep(sweeps, laws.trials());
     let evidence = Evidence {
         loss: laws.loss.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
         lr: laws.lr.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
-        lr_batch: batch.joint.as_ref().map(|(fit, law)| (fit.as_str(), law)),
+        lr_batch: batch.joint.as_ref().map(|kept| (kept.fit.as_str(), &kept.law.law)),
         equal_loss: batch.equal_loss.as_ref().map(|kept| EqualLoss {
             fit: &kept.fit,
-            law: &kept.law,
-            trials: kept.trials.len() as u64,
+            law: &kept.law.law,
+            trials: kept.law.trials.len() as u64,
         }),
         batch_refused: batch.refused.clone(),
         batches: batch.sizes,
@@ -53,7 +54,7 @@ pub async fn advise(
     for (gate, widening) in recipe.gates.iter_mut().zip(widenings) {
         if let Some(widening) = widening {
             let why = format!("The gate `{}` of the recipe failed: {}", gate.name, gate.why);
-            gate.next = nexts.write(&[widening], &why)?;
+            gate.next = write(context, next.file(&[widening], &why))?;
         }
     }
     let body = serde_json::to_value(&recipe).map_err(std::io::Error::other)?;
@@ -67,13 +68,13 @@ pub async fn advise(
 async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, Failure> {
     let left_out = laws.lr.as_ref().map_or(&[][..], |kept| &kept.left_out);
     let best =
-        proxies::best(&laws.trials, left_out).map_err(|left_out| loss::refused(&Refusal::NotFinished { left_out }))?;
+        proxies::best(laws.trials(), left_out).map_err(|left_out| refused(&Refusal::NotFinished { left_out }))?;
     let decaying = match best.decaying {
         Some(row) => Some(settings(store, row).await?),
         None => None,
     };
     let of_best = settings(store, best.of_all).await?;
-    Ok(proxies::proxies(of_best, decaying.as_ref(), &laws.trials))
+    Ok(proxies::proxies(of_best, decaying.as_ref(), laws.trials()))
 }
 
 /// The data that the proxies were trained on.
@@ -110,7 +111,7 @@ fn check_budget(recipe: &Recipe, ask: &Ask) -> Result<(), Failure> {
 
 /// Fits the laws of a sweep for a recipe; where nothing can be fitted for every rate diverged, says what to run next.
 pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Laws, Failure> {
-    let mut failure = match loss::fit_sweeps(context, store, sweeps, &Request::default()).await {
+    let mut failure = match sweep::laws(context, store, sweeps).await {
         Ok(laws) => return Ok(laws),
         Err(failure) => failure,
     };
@@ -122,25 +123,24 @@ pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Re
             between: false,
         };
         let why = "Every trial diverged: lower learning rates.";
-        failure
-            .hints
-            .extend(Nexts::new(context, sweeps, &trials).hint(&[lower], why)?);
+        let file = next_sweep(sweeps, &trials).file(&[lower], why);
+        failure.hints.extend(write(context, file)?.map(run_next));
     }
     Err(failure)
 }
 
 /// No law of loss, or no learning rate between two worse ones: no recipe, but the sweep to run next.
-fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
+fn refuse(context: &Context, sweeps: &SweepSet, laws: &Laws) -> Result<(), Failure> {
     let (refusal, mut widenings) = match (&laws.lr, &laws.loss) {
-        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![Nexts::beyond_the_best(&laws.trials)]),
+        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![beyond_the_best(laws.trials())]),
         (_, Err(loss)) => (loss, Vec::new()),
         (Ok(_) | Err(_), Ok(_)) => return Ok(()),
     };
     // One sweep for all that is missing: after it there is a recipe.
     if laws.loss.is_err() {
-        widenings.extend(Nexts::for_a_law_of_loss(&laws.trials));
+        widenings.extend(for_a_law_of_loss(laws.trials()));
     }
-    let mut failure = loss::refused(refusal);
+    let mut failure = refused(refusal);
     match (&laws.lr, &laws.loss) {
         (Ok(_), Err(_)) => {
             let hint = "the learning rate has its law: `--law lr` of `sandbox fit` and of `sandbox predict`";
@@ -151,26 +151,48 @@ fn refuse(laws: &Laws, nexts: &Nexts<'_>) -> Result<(), Failure> {
         }
         (Ok(_) | Err(_), _) => {}
     }
-    failure
-        .hints
-        .extend(nexts.hint(&widenings, &format!("The recipe was refused: {refusal}"))?);
+    let why = format!("The recipe was refused: {refusal}");
+    let file = next_sweep(sweeps, laws.trials()).file(&widenings, &why);
+    failure.hints.extend(write(context, file)?.map(run_next));
     Err(failure)
+}
+
+fn next_sweep<'a>(sweeps: &'a SweepSet, trials: &[TrialRow]) -> NextSweep<'a> {
+    let files = sweeps
+        .sweeps()
+        .iter()
+        .map(|row| (row.sweep.as_str(), row.spec.as_str()));
+    NextSweep::new(files, trials)
+}
+
+/// Writes the sweep to run next, where there is one, and gives its path.
+fn write(context: &Context, file: Option<SweepFile>) -> Result<Option<String>, Failure> {
+    let Some(SweepFile { name, text }) = file else {
+        return Ok(None);
+    };
+    let path = context.workdir.next_sweep(&name);
+    write_atomic(&path, text.as_bytes())?;
+    Ok(Some(path.display().to_string()))
+}
+
+fn run_next(path: String) -> String {
+    format!("run next: {path}")
 }
 
 /// What the trials say of the batch.
 #[derive(Debug)]
 pub struct Batch {
-    joint: Option<(String, LrBatchLaw)>,
+    joint: Option<Kept<LrBatchFit>>,
     /// By curves of equal loss.
-    pub equal_loss: Option<KeptBatch>,
+    pub equal_loss: Option<Kept<BatchFit>>,
     refused: Option<String>,
     sizes: usize,
 }
 
 impl Batch {
     /// Fits the laws of the batch to the trials of a sweep, where they have several, and keeps them.
-    pub async fn of(context: &Context, store: &mut Store, sweep: &str, laws: &Laws) -> Result<Self, Failure> {
-        let trials = &laws.trials;
+    pub async fn of(context: &Context, store: &mut Store, laws: &Laws) -> Result<Self, Failure> {
+        let trials = laws.trials();
         let sizes: BTreeSet<u64> = trials.iter().map(|row| row.batch_tokens).collect();
         let mut batch = Self {
             joint: None,
@@ -181,12 +203,11 @@ impl Batch {
         if batch.sizes < 2 {
             return Ok(batch);
         }
-        let joint = lr_batch::fit(context, store, Source::Named(Some(sweep)), &Request::default()).await;
-        match unless_refused(joint)? {
-            Ok((kept, law)) => batch.joint = Some((kept.fit, law)),
-            Err(refusal) => batch.refused = Some(refusal.message),
+        match fit_one::<LrBatch>(context, store, &laws.runs).await? {
+            Ok(kept) => batch.joint = Some(kept),
+            Err(refusal) => batch.refused = Some(refusal.to_string()),
         }
-        batch.equal_loss = unless_refused(batch::fit_trials(context, store, sweep, trials).await)?.ok();
+        batch.equal_loss = fit_one::<BatchLaw>(context, store, &laws.runs).await?.ok();
         // What was fitted on the way is not what a reader asks `last` for.
         if let Ok(kept) = &laws.loss {
             store.touch_fit(&context.now(), &kept.fit).await?;

@@ -4,13 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fit::law::name_of;
 use crate::plan::identity::EPOCH;
 use crate::recipe::Coordinates;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::loss;
-use crate::run::fit::predict;
-use crate::store::Store;
+use crate::run::fit::kept;
+use crate::store::{FitRow, Store};
 
 /// The name under which a coordinate check is kept.
 const COORDINATES: &str = "coordinates";
@@ -21,7 +21,13 @@ pub async fn keep(context: &Context, store: &mut Store, found: &Coordinates) -> 
         found: *found,
         code_epoch: EPOCH,
     };
-    loss::keep(context, store, None, &loss::name(&kept), COORDINATES, &kept).await
+    let row = FitRow {
+        fit: name_of(&kept),
+        sweep: None,
+        law: COORDINATES.to_owned(),
+        body: serde_json::to_value(&kept).map_err(std::io::Error::other)?,
+    };
+    Ok(store.add_fit(&context.now(), &row).await?)
 }
 
 /// A coordinate check, and whose arithmetic it checked.
@@ -39,6 +45,6 @@ pub(super) async fn newest(store: &mut Store) -> Result<Option<Coordinates>, Fai
     let Some(row) = store.newest_fit(&[COORDINATES]).await? else {
         return Ok(None);
     };
-    let kept: KeptCoordinates = predict::read(&row)?;
+    let kept: KeptCoordinates = kept::read(&row)?;
     Ok((kept.code_epoch == EPOCH).then_some(kept.found))
 }

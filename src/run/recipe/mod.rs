@@ -6,5 +6,3 @@ pub mod advise;
 pub mod coordinates;
 pub mod files;
 pub mod forecast;
-pub mod next_sweep;
-pub(super) mod page;

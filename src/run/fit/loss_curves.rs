@@ -1,127 +1,31 @@
-//! The laws of the whole loss curve, from tables of curves to a result that is kept.
+//! Loss curves with their schedules: tables with the columns step, lr and loss, or trials that have run here.
 //!
-//! Refuses to know how it is printed.
+//! Refuses to fit.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use crate::fit::curve::{self, Curve, CurveFit, CurvePoint, Law, RatePoint, Refusal, Schedule, Score};
+use crate::fit::curve::{Curve, CurvePoint, RatePoint, Refusal, Schedule};
 use crate::record::{TrialRow, TrialState};
-use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::loss;
+use crate::run::fit::request::refused;
 use crate::run::fit::table;
-use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
 use crate::study::select;
 use crate::tables::read::TextTable;
 
-/// Where curves are taken from.
-#[derive(Debug, Clone)]
-pub enum CurveSource {
-    /// Tables with the columns step, lr and loss.
-    Tables {
-        /// Curves to fit.
-        train: Vec<PathBuf>,
-        /// Curves to predict, which the fit does not see.
-        predict: Vec<PathBuf>,
-    },
-    /// Trials that have run here, with the training loss of every step.
-    Trials {
-        /// Trials to fit.
-        train: Vec<TrialRow>,
-        /// Trials to predict, which the fit does not see.
-        predict: Vec<TrialRow>,
-    },
+/// The curves of files in a folder.
+pub(super) fn of_files(folder: &Path, names: &[String]) -> Result<Vec<Curve>, Failure> {
+    names.iter().map(|name| curve(&folder.join(name))).collect()
 }
 
-/// What is asked.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Which law.
-    pub law: Law,
-    /// The curves.
-    pub source: CurveSource,
-    /// Steps of warm-up that tables do not show; 0: none are known.
-    pub warmup: f64,
-}
-
-/// A law of curves, as it is kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KeptCurves {
-    /// Its name.
-    pub fit: String,
-    /// The law and how it meets what it was fitted on.
-    #[serde(flatten)]
-    pub law: CurveFit,
-    /// How it meets curves that it had not seen.
-    pub predict: Vec<Score>,
-}
-
-/// Fits the law, keeps it, and predicts the other curves.
-pub async fn fit(context: &Context, store: &mut Store, request: &Request) -> Result<KeptCurves, Failure> {
-    let (train, others) = match &request.source {
-        CurveSource::Tables { train, predict } => (curves_of(train)?, curves_of(predict)?),
-        CurveSource::Trials { train, predict } => {
-            alike(&train.iter().chain(predict).collect::<Vec<_>>())?;
-            (recorded(store, train).await?, recorded(store, predict).await?)
-        }
-    };
-    let law = curve::fit(&train, request.law, request.warmup).map_err(|refusal| refused(&refusal))?;
-    let predicted = others.iter().map(|curve| {
-        let losses = curve::predict(&law, &curve.schedule(request.warmup))?;
-        curve::score(&losses, curve)
-    });
-    let predict = predicted
-        .collect::<Result<_, _>>()
-        .map_err(|refusal| refused(&refusal))?;
-    let kept = KeptCurves {
-        fit: loss::name(&law),
-        law,
-        predict,
-    };
-    loss::keep(context, store, None, &kept.fit, name_of(request.law), &kept).await?;
-    Ok(kept)
-}
-
-/// The name of a law in the database and on the command line.
-pub fn name_of(law: Law) -> &'static str {
-    match law {
-        Law::Annealing => "annealing",
-        Law::MultiPower => "multi-power",
-    }
-}
-
-/// Bad tables are the user's to mend; what good ones cannot carry is refused.
-pub(in crate::run) fn refused(refusal: &Refusal) -> Failure {
-    match refusal {
-        Refusal::SingleSchedule { .. } | Refusal::TooFewPoints { .. } => {
-            Failure::refused(refusal.code(), refusal.to_string(), refusal.hint())
-        }
-        Refusal::NoCurves
-        | Refusal::BadRow { .. }
-        | Refusal::BadCurve { .. }
-        | Refusal::BadFit { .. }
-        | Refusal::BadPlan { .. } => Failure::invalid(refusal.code(), refusal.to_string(), refusal.hint()),
-    }
-}
-
-fn curves_of(paths: &[PathBuf]) -> Result<Vec<Curve>, Failure> {
-    paths.iter().map(|path| curve(path)).collect()
-}
-
-/// The finished trials of a sweep, `[to fit, to predict]` as they are named by slug or id; without names for the first,
-/// all that are not to be predicted.
-pub async fn trials(
-    context: &Context,
+/// The curves of the finished trials of a sweep, `[to fit, to predict]` as they are named by slug or id; without names
+/// for the first, all that are not to be predicted.
+pub(super) async fn of_trials(
     store: &mut Store,
-    sweeps: &SweepSet,
+    sweep: &str,
+    mut rows: Vec<TrialRow>,
     names: [&[String]; 2],
-    request: &loss::Request,
-) -> Result<CurveSource, Failure> {
-    let mut rows = loss::counting(store, sweeps, request).await?;
-    loss::no_toys(&rows, context.trainer).map_err(|refusal| loss::refused(&refusal))?;
+) -> Result<[Vec<Curve>; 2], Failure> {
     rows.retain(|row| row.state == TrialState::Complete);
     let is = |row: &TrialRow, name: &String| row.slug == *name || row.trial.starts_with(name.as_str());
     let named = |names: &[String]| -> Result<Vec<TrialRow>, Failure> {
@@ -132,7 +36,7 @@ pub async fn trials(
                 match found[..] {
                     [row] => Ok(row.clone()),
                     [] => {
-                        let message = format!("`{}` has no finished trial `{name}`", sweeps.name());
+                        let message = format!("`{}` has no finished trial `{name}`", sweep);
                         Err(Failure::invalid(
                             "unknown_trial",
                             message,
@@ -156,13 +60,14 @@ pub async fn trials(
     } else {
         named(names[0])?
     };
-    Ok(CurveSource::Trials { train, predict })
+    alike(&train.iter().chain(&predict).collect::<Vec<_>>())?;
+    Ok([recorded(store, &train).await?, recorded(store, &predict).await?])
 }
 
 /// Curves differ in the schedule alone, or their losses tell of something else.
 fn alike(trials: &[&TrialRow]) -> Result<(), Failure> {
     let Some(first) = trials.first() else {
-        return Err(refused(&Refusal::NoCurves));
+        return Err(refused(&Refusal::NoCurves.into()));
     };
     let Some((other, differences)) = select::first_unlike(trials) else {
         return Ok(());

@@ -1,0 +1,259 @@
+//! What a law is: what it needs, how it is fitted, what it says of a place, and how it is shown.
+//!
+//! Refuses to know any one law, and where data comes from.
+
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::fit::batch::equal_loss_curves::{BatchCurve, ReadFrom};
+use crate::fit::curve::{Curve, CurveFit};
+pub use crate::fit::kept::{Found, Kept, LeftOut, LeftOutForm, name_of, reasons};
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::loss_fit::{Extrapolation, Prediction, Sensitivity};
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::loss::model_selection::Compare;
+use crate::fit::observation::Observation;
+use crate::fit::rate::learning_rate::{LrRule, LrRun};
+use crate::fit::refusal::Refusal;
+use crate::fit::view::View;
+use crate::fit::{Estimate, Warning};
+
+/// What is known of a law before it is fitted.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// Its name on the command line and in the database.
+    pub name: &'static str,
+    /// What it tells, in a few words.
+    pub tells: &'static str,
+    /// Its formula.
+    pub formula: &'static str,
+    /// The paper and the equation.
+    pub source: &'static str,
+    /// Where it must not be used.
+    pub limits: &'static str,
+    /// What it is fitted on.
+    pub needs: Needs,
+    /// The law that is fitted to the same trials and shown below it.
+    pub beside: Option<&'static str>,
+    /// How it predicts runs that it has not seen, by which laws of loss are compared.
+    pub compare: Option<Compare>,
+    /// The most runs times draws that take minutes, where every draw fits every run anew.
+    pub work_max: Option<usize>,
+    /// How kept fits write the runs that were left out.
+    pub left_out: LeftOutForm,
+}
+
+/// What a law is fitted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Final losses of runs.
+    Runs,
+    /// Final losses over learning rates and batches where all else is equal.
+    Grids,
+    /// Final losses over learning rates where all else is equal; only trials of a sweep say that.
+    LearningRates,
+    /// Losses over tokens, a curve for each batch.
+    BatchCurves,
+    /// Whole loss curves with their schedules.
+    LossCurves,
+}
+
+/// What a law is fitted on; what it does not need is empty.
+#[derive(Debug, Clone, Default)]
+pub struct Data {
+    /// The sweep, import or file; none: a folder of curves.
+    pub source: Option<String>,
+    /// What its N counts: `params_non_embedding` or `as-given`.
+    pub convention: &'static str,
+    /// Final losses.
+    pub runs: Vec<Observation>,
+    /// Final losses over learning rates.
+    pub rates: Vec<LrRun>,
+    /// Losses over tokens.
+    pub batches: BatchCurves,
+    /// Loss curves to fit.
+    pub curves: Vec<Curve>,
+    /// Loss curves to predict without having seen them.
+    pub unseen: Vec<Curve>,
+    /// Steps of warm-up that the curves do not show.
+    pub warmup: f64,
+    /// Runs that did not enter.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Losses over tokens, a curve for each batch, and the names of what they were read from.
+#[derive(Debug, Clone, Default)]
+pub struct BatchCurves {
+    /// What they were read from.
+    pub read_from: ReadFrom,
+    /// The trials, or the rows of a table.
+    pub trials: Vec<String>,
+    /// The curves.
+    pub each: Vec<BatchCurve>,
+}
+
+/// How to fit.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// What is minimised.
+    pub objective: Objective,
+    /// What is held out.
+    pub hold_out: HoldOut,
+    /// Draws for the intervals.
+    pub bootstrap: usize,
+    /// Threads; no result depends on it.
+    pub threads: usize,
+    /// Milliseconds since some moment: this floor has no clock of its own.
+    pub clock: &'a dyn Fn() -> f64,
+}
+
+/// A law. One file implements it, one line of [`LAWS`](crate::fit::laws::LAWS) lists it.
+pub trait Law {
+    /// What a fit of it knows.
+    type Fit: Fitted + Serialize + DeserializeOwned + 'static;
+    /// What is known before.
+    const ABOUT: About;
+
+    /// Fits it.
+    ///
+    /// # Errors
+    /// A refusal by name where the data cannot carry it.
+    fn fit(data: &Data, options: &Options<'_>) -> Result<Found<Self::Fit>, Refusal>;
+}
+
+/// A fit of any law.
+pub trait Fitted: Debug + Send + Sync {
+    /// What it says of a place; none: it speaks of schedules.
+    fn at(&self, _place: Place) -> Option<Said> {
+        None
+    }
+
+    /// Whether its loss depends on the batch.
+    fn has_batch(&self) -> bool {
+        false
+    }
+
+    /// The law of whole loss curves, if it is one.
+    fn curves(&self) -> Option<&CurveFit> {
+        None
+    }
+
+    /// How it is shown.
+    fn view(&self) -> View;
+
+    /// What a reader must know.
+    fn warnings(&self) -> &[Warning];
+}
+
+/// A kept fit of any law, with its body.
+#[derive(Debug)]
+pub struct AnyKept {
+    /// What is known of the law beforehand.
+    pub about: &'static About,
+    /// The law.
+    pub kept: Kept<Box<dyn Fitted>>,
+    /// All of it as it is kept.
+    pub body: Value,
+    /// What is told once, beside what is kept.
+    pub beside: Map<String, Value>,
+    /// The same for people.
+    pub facts: Vec<(String, String)>,
+}
+
+impl AnyKept {
+    /// What its N counts.
+    pub fn convention(&self) -> &str {
+        self.body
+            .get("convention")
+            .and_then(Value::as_str)
+            .unwrap_or("as-given")
+    }
+}
+
+/// A law in the list of all laws.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// What is known of it.
+    pub about: About,
+    /// Fits it.
+    pub fit: fn(&Data, &Options<'_>) -> Result<AnyKept, Refusal>,
+    /// Reads a fit that was kept.
+    pub read: fn(Value) -> Result<AnyKept, serde_json::Error>,
+}
+
+impl Entry {
+    /// The entry of a law.
+    pub const fn of<L: Law>() -> Self {
+        Self {
+            about: L::ABOUT,
+            fit: |data, options| {
+                let mut found = L::fit(data, options)?;
+                let (beside, facts) = (std::mem::take(&mut found.beside), std::mem::take(&mut found.facts));
+                let kept = found.kept(data.source.clone());
+                Ok(any::<L>(
+                    kept.body(L::ABOUT.name, L::ABOUT.left_out),
+                    kept,
+                    beside,
+                    facts,
+                ))
+            },
+            read: |body| {
+                let kept = Kept::<L::Fit>::read(&body)?;
+                Ok(any::<L>(body, kept, Map::new(), Vec::new()))
+            },
+        }
+    }
+}
+
+fn any<L: Law>(body: Value, kept: Kept<L::Fit>, beside: Map<String, Value>, facts: Vec<(String, String)>) -> AnyKept {
+    AnyKept {
+        about: &L::ABOUT,
+        kept: Kept {
+            fit: kept.fit,
+            law: Box::new(kept.law),
+            source: kept.source,
+            data_hash: kept.data_hash,
+            left_out: kept.left_out,
+        },
+        body,
+        beside,
+        facts,
+    }
+}
+
+/// A size, a number of tokens and perhaps a batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    /// Parameters, by the convention of the fit.
+    pub params: f64,
+    /// Tokens.
+    pub tokens: f64,
+    /// Tokens of a batch; none: the best.
+    pub batch_tokens: Option<f64>,
+}
+
+/// What a law says of a place; what it does not speak of is missing.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Said {
+    /// The loss, nats per token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Prediction>,
+    /// How much of it hangs on E.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitivity_to_e: Option<Sensitivity>,
+    /// The best peak learning rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr: Option<Estimate>,
+    /// By which rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_by: Option<LrRule>,
+    /// The best batch in tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_tokens: Option<Estimate>,
+    /// How far beyond the runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extrapolation: Option<Extrapolation>,
+}

@@ -1,0 +1,49 @@
+//! How a law is to be fitted, and a refusal in the user's terms.
+//!
+//! Refuses to fit.
+
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::loss_law::HoldOut;
+use crate::fit::refusal::Refusal;
+use crate::run::failure::Failure;
+
+/// How to fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// What is minimised.
+    pub objective: Objective,
+    /// What is held out.
+    pub hold_out: HoldOut,
+    /// Resamples.
+    pub bootstrap: usize,
+    /// Trials of a sweep, or rows of a table, that count; none: all.
+    pub condition: Option<String>,
+    /// Loss curves to fit, by file or trial; none of a sweep: all others.
+    pub train: Vec<String>,
+    /// Loss curves to predict, which the fit does not see.
+    pub predict: Vec<String>,
+    /// Steps of warm-up that the curves do not show.
+    pub warmup: f64,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            objective: Objective::Huber,
+            hold_out: HoldOut::Largest,
+            bootstrap: 1000,
+            condition: None,
+            train: Vec::new(),
+            predict: Vec::new(),
+            warmup: 0.0,
+        }
+    }
+}
+
+/// A refusal, in the user's terms: bad input is the user's to mend, what a good one cannot carry is refused.
+pub fn refused(refusal: &Refusal) -> Failure {
+    if refusal.is_mistake() {
+        return Failure::invalid(refusal.code(), refusal.to_string(), refusal.hint());
+    }
+    Failure::refused(refusal.code(), refusal.to_string(), refusal.hint())
+}

@@ -1,0 +1,300 @@
+//! The runs that a law is fitted on: of a sweep, of an import, of a table, or a folder of loss curves.
+//!
+//! Refuses to know laws but by what they need.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::fit::curve::Curve;
+use crate::fit::law::{Data, LeftOut, Needs};
+use crate::fit::observation::Observation;
+use crate::fit::rate::learning_rate::LrRun;
+use crate::fit::refusal::Refusal;
+use crate::protocol::Trainer;
+use crate::record::{TrialRow, TrialState};
+use crate::run::context::Context;
+use crate::run::failure::Failure;
+use crate::run::fit::request::{Request, refused};
+use crate::run::fit::table::{self, CONDITION, Mapping};
+use crate::run::fit::{batch_curves, loss_curves};
+use crate::run::sweep_set::SweepSet;
+use crate::setup::{Factor, Setup};
+use crate::store::Store;
+use crate::study::filter::Filter;
+use crate::study::select;
+
+/// Where runs are taken from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// A table, and what its columns mean.
+    Table(&'a Path, &'a Mapping),
+    /// A folder of tables with the columns step, lr and loss.
+    Folder(&'a Path),
+    /// A sweep, several, or an import; none: the sweep that was planned last.
+    Named(Option<&'a str>),
+}
+
+/// The runs of a source.
+#[derive(Debug, Default)]
+pub struct Runs {
+    /// What the source is called.
+    pub name: String,
+    /// The trials of a sweep, finished or not; none: the runs are of somebody else.
+    pub trials: Option<Vec<TrialRow>>,
+    /// What counts.
+    pub(super) observations: Vec<Observation>,
+    /// What does not, with the reason.
+    left_out: Vec<(String, String)>,
+    /// Loss curves to fit and to predict.
+    curves: [Vec<Curve>; 2],
+    /// Steps of warm-up that the curves do not show.
+    warmup: f64,
+}
+
+/// Reads the runs of a source.
+pub(super) async fn runs(
+    context: &Context,
+    store: &mut Store,
+    needs: Needs,
+    source: Source<'_>,
+    request: &Request,
+) -> Result<Runs, Failure> {
+    if needs == Needs::LossCurves {
+        let curves = curves_of(context, store, source, request).await?;
+        let warmup = request.warmup;
+        return Ok(Runs {
+            curves,
+            warmup,
+            ..Runs::default()
+        });
+    }
+    let somebodys = match source {
+        Source::Table(path, mapping) => {
+            let table = table::read(path, mapping)?;
+            (path.display().to_string(), table.runs, table.left_out)
+        }
+        Source::Named(Some(name)) if store.imports().await?.iter().any(|it| it == name) => {
+            let (observations, left_out) = imported(store, name, request).await?;
+            (name.to_owned(), observations, left_out)
+        }
+        Source::Named(name) => {
+            let sweeps = SweepSet::find(store, name).await?;
+            return Runs::of_sweeps(context, store, &sweeps, request).await;
+        }
+        Source::Folder(path) => {
+            let message = format!("`{}` is a folder, which only laws of loss curves read", path.display());
+            return Err(Failure::invalid("usage", message, "name a table or a sweep"));
+        }
+    };
+    // Somebody's runs do not say what else was equal among their learning rates.
+    if needs == Needs::LearningRates {
+        return Err(Failure::invalid(
+            "usage",
+            "the law of the learning rate alone is that of a sweep",
+            "fit a table or an import with `--law lr-batch`",
+        ));
+    }
+    let (name, observations, left_out) = somebodys;
+    Ok(Runs {
+        name,
+        observations,
+        left_out,
+        ..Runs::default()
+    })
+}
+
+impl Runs {
+    /// The runs of a sweep, or of several as one.
+    pub(in crate::run) async fn of_sweeps(
+        context: &Context,
+        store: &mut Store,
+        sweeps: &SweepSet,
+        request: &Request,
+    ) -> Result<Self, Failure> {
+        let trials = counting(store, sweeps, request).await?;
+        check(&trials, context.trainer).map_err(|refusal| {
+            let mut failure = refused(&refusal);
+            if !trials.is_empty() && trials.iter().all(|row| row.state == TrialState::Diverged) {
+                failure.message = format!("all {} trials diverged, so there is no loss", trials.len());
+                let next = "try lower learning rates: `sandbox recipe` writes the sweep to run next";
+                failure.hints = vec![next.to_owned()];
+            }
+            failure
+        })?;
+        let why = |row: &TrialRow| Some((row.trial.clone(), row.why_no_loss()?.to_owned()));
+        Ok(Self {
+            name: sweeps.name().to_owned(),
+            observations: trials.iter().filter_map(observation).collect(),
+            left_out: trials.iter().filter_map(why).collect(),
+            trials: Some(trials),
+            ..Self::default()
+        })
+    }
+
+    /// The sweep, where the runs are its trials.
+    pub(super) fn sweep(&self) -> Option<&str> {
+        self.trials.as_ref().map(|_| self.name.as_str())
+    }
+
+    /// Where a sweep has varied the batch it may answer another question.
+    pub(super) fn batch_hint(&self) -> Option<String> {
+        let batches: BTreeSet<u64> = self.trials.iter().flatten().map(|row| row.batch_tokens).collect();
+        (batches.len() > 1)
+            .then(|| "the batch was varied: `--law batch` or `--law lr-batch` ask for the best one".to_owned())
+    }
+
+    /// What a law needs of them.
+    pub(super) async fn data(&self, store: &mut Store, needs: Needs) -> Result<Data, Failure> {
+        let left_out = self.left_out.iter().cloned().map(LeftOut::from).collect();
+        let mut data = Data {
+            source: (needs != Needs::LossCurves).then(|| self.name.clone()),
+            convention: if self.trials.is_some() {
+                "params_non_embedding"
+            } else {
+                "as-given"
+            },
+            left_out,
+            ..Data::default()
+        };
+        match needs {
+            Needs::Runs => data.runs.clone_from(&self.observations),
+            Needs::Grids => {
+                let (runs, others) = select::lr_and_batch(self.observations.clone());
+                data.runs = runs;
+                data.left_out.extend(others);
+            }
+            Needs::LearningRates => {
+                let (chosen, left_out) = select::lr_grids(self.trials.as_deref().unwrap_or_default());
+                data.rates = chosen.into_iter().map(lr_run).collect();
+                data.left_out = left_out;
+            }
+            Needs::BatchCurves => {
+                data.batches = match &self.trials {
+                    Some(trials) => batch_curves::of_trials(store, trials, &self.observations).await?,
+                    None => batch_curves::of_budgets(&self.observations),
+                };
+            }
+            Needs::LossCurves => {
+                let [train, unseen] = self.curves.clone();
+                (data.curves, data.unseen, data.warmup) = (train, unseen, self.warmup);
+            }
+        }
+        Ok(data)
+    }
+}
+
+/// Loss curves `[to fit, to predict]`.
+async fn curves_of(
+    context: &Context,
+    store: &mut Store,
+    source: Source<'_>,
+    request: &Request,
+) -> Result<[Vec<Curve>; 2], Failure> {
+    let names = [&request.train[..], &request.predict[..]];
+    let name = match source {
+        Source::Folder(folder) => {
+            let [train, unseen] = names.map(|names| loss_curves::of_files(folder, names));
+            return Ok([train?, unseen?]);
+        }
+        Source::Named(name) => name,
+        Source::Table(path, _) => path.to_str(),
+    };
+    let sweeps = SweepSet::find(store, name).await?;
+    let trials = counting(store, &sweeps, request).await?;
+    no_toys(&trials, context.trainer).map_err(|refusal| refused(&refusal))?;
+    loss_curves::of_trials(store, sweeps.name(), trials, names).await
+}
+
+/// The runs of an import for which the condition holds, and the others with the reason.
+async fn imported(
+    store: &mut Store,
+    import: &str,
+    request: &Request,
+) -> Result<(Vec<Observation>, Vec<(String, String)>), Failure> {
+    let filter = Filter::new(request.condition.as_deref(), &[])?;
+    let runs = store.imported(import).await?;
+    // Both in the order of the file.
+    let rows = store.imported_trials(Some(import)).await?;
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+    for (run, row) in runs.into_iter().zip(rows) {
+        let columns = serde_json::to_value(row).map_err(std::io::Error::other)?;
+        if filter.holds_for(&columns, &BTreeMap::new()) {
+            kept.push(run);
+        } else {
+            left_out.push((run.label, CONDITION.to_owned()));
+        }
+    }
+    Ok((kept, left_out))
+}
+
+/// The trials that count.
+async fn counting(store: &mut Store, sweeps: &SweepSet, request: &Request) -> Result<Vec<TrialRow>, Failure> {
+    let mut trials = sweeps.trials(store).await?;
+    let filter = Filter::new(request.condition.as_deref(), &trials)?;
+    let all = trials.len();
+    trials.retain(|trial| filter.holds(trial));
+    if trials.is_empty() && all > 0 {
+        let message = format!("the condition of `--where` holds for none of {all} trials");
+        return Err(Failure::invalid(
+            "nothing_matches",
+            message,
+            "`sandbox status --trials` lists them",
+        ));
+    }
+    Ok(trials)
+}
+
+/// What the toy has answered is no measurement, unless it is asked for.
+fn no_toys(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
+    let toys = trials.iter().filter(|row| row.trainer == Trainer::Toy.name()).count();
+    if toys > 0 && trainer != Trainer::Toy {
+        return Err(Refusal::ToyData { rows: toys });
+    }
+    Ok(())
+}
+
+/// What no law may rest on.
+fn check(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
+    no_toys(trials, trainer)?;
+    let finished: Vec<&TrialRow> = trials.iter().filter(|row| row.final_loss.is_some()).collect();
+    if finished.is_empty() {
+        return Err(Refusal::NotFinished { left_out: trials.len() });
+    }
+    let data: BTreeSet<&str> = finished.iter().map(|row| row.data_hash.as_str()).collect();
+    if data.len() > 1 {
+        let why = format!(
+            "the trials are trained on {} different data, whose losses do not compare",
+            data.len()
+        );
+        return Err(Refusal::NotIdentified { why });
+    }
+    Ok(())
+}
+
+/// A trial as a law sees it; none without a final loss.
+fn observation(row: &TrialRow) -> Option<Observation> {
+    Some(Observation {
+        label: row.trial.clone(),
+        params: row.params_non_embedding as f64,
+        tokens: row.tokens as f64,
+        loss: row.final_loss?,
+        lr: Some(row.lr),
+        batch_tokens: Some(row.batch_tokens as f64),
+        schedule: Some(row.schedule.clone()),
+        seed: Some(row.seed),
+        // Laws count 6ND; what a trial cost in full is another number.
+        flops: None,
+        setup: Some(Setup::from(row).without([Factor::Seed])),
+    })
+}
+
+fn lr_run(row: &TrialRow) -> LrRun {
+    LrRun {
+        model: row.model.clone(),
+        params: row.params_non_embedding as f64,
+        width: row.width as f64,
+        tokens: row.tokens as f64,
+        lr: row.lr,
+        loss: row.final_loss,
+    }
+}
