@@ -7,26 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::mup::Parametrization;
+use crate::protocol::Trainer;
 use crate::setup::Setup;
-use crate::words::words;
-
-words! {
-    /// What has become of a trial.
-    pub enum TrialState {
-        /// Some of its stages are still to be trained.
-        Pending = "pending",
-        /// One of its stages is being trained.
-        Running = "running",
-        /// Trained to its end.
-        Complete = "complete",
-        /// A loss was not finite: a result, the edge of stability.
-        Diverged = "diverged",
-        /// Given up after its attempts; the cause is in its attempts.
-        Failed = "failed",
-        /// Taken out by the user.
-        Cancelled = "cancelled",
-    }
-}
+use crate::spec::ScheduleName;
+use crate::stage::StageKind;
+pub use crate::stage::TrialState;
 
 /// A run of others among the trials, of which there is less to tell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,7 +26,7 @@ pub struct ImportedTrial {
     /// Only finished runs are imported.
     pub state: TrialState,
     /// `imported`.
-    pub trainer: String,
+    pub trainer: Trainer,
     /// Parameters, as they were given.
     pub params_non_embedding: f64,
     /// Peak learning rate.
@@ -214,7 +200,7 @@ macro_rules! word_fields {
     };
 }
 
-word_fields!(TrialState);
+word_fields!(Parametrization, ScheduleName, Trainer, TrialState);
 
 /// Declares [`TrialRow`] and the table of its columns: `name: type = origin, unit`, in the order of the exports.
 macro_rules! trial_columns {
@@ -278,7 +264,7 @@ trial_columns! {
     /// What has become of it.
     state: TrialState = Result, "",
     /// `proxy`, `toy` or `imported`.
-    trainer: String = Plan, "",
+    trainer: Trainer = Plan, "",
     /// Name of its rung, or its shape.
     model: String = Plan, "",
     /// Parameters without the embedding: the N of the laws.
@@ -296,13 +282,13 @@ trial_columns! {
     /// Tokens in a sequence.
     context: u64 = Plan, "tokens",
     /// `mup` or `standard`.
-    parametrization: String = Plan, "",
+    parametrization: Parametrization = Plan, "",
     /// Peak learning rate of the embedding's group.
     lr: f64 = Plan, "",
     /// Tokens in a batch.
     batch_tokens: u64 = Plan, "tokens",
     /// `wsd`, `cosine`, `linear` or `constant`.
-    schedule: String = Plan, "",
+    schedule: ScheduleName = Plan, "",
     /// Tokens of warm-up.
     warmup_tokens: u64 = Plan, "tokens",
     /// Share of the run that decays; none for schedules without one.
@@ -350,8 +336,8 @@ impl From<&TrialRow> for Setup {
             ("tokens_asked", row.tokens_asked.to_string()),
             ("lr", row.lr.to_string()),
             ("batch_tokens", row.batch_tokens.to_string()),
-            ("schedule", row.schedule.clone()),
-            ("parametrization", row.parametrization.clone()),
+            ("schedule", row.schedule.name().to_owned()),
+            ("parametrization", row.parametrization.name().to_owned()),
             ("seed", row.seed.to_string()),
             ("data", row.data_hash.clone()),
         ];
@@ -371,7 +357,7 @@ impl TrialRow {
     pub fn why_no_loss(&self) -> Option<&'static str> {
         let why = match self.state {
             TrialState::Complete if self.final_loss.is_some() => return None,
-            TrialState::Complete if self.schedule == "constant" => "its schedule does not decay",
+            TrialState::Complete if self.schedule == ScheduleName::Constant => "its schedule does not decay",
             TrialState::Complete => "without a held-out loss",
             TrialState::Diverged => "diverged",
             TrialState::Failed => "failed",
@@ -413,8 +399,8 @@ pub struct StageRow {
     pub stage: String,
     /// The stage it starts from.
     pub parent: Option<String>,
-    /// `trunk`, `decay` or `whole`.
-    pub kind: String,
+    /// What it is in the tree of stages.
+    pub kind: StageKind,
     /// Tokens before it.
     pub from_tokens: u64,
     /// Tokens after it.

@@ -7,10 +7,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use crate::model::config::RunConfig;
-use crate::plan::{KnownStage, StageKind, StagePlan};
+use crate::plan::{KnownStage, StagePlan};
 use crate::protocol::{Checkpoint, Resume, Spent};
 use crate::record::{Kind, StageRow, TrialRow, TrialState, Value};
-use crate::stage::StageState;
+use crate::stage::{StageKind, StageState};
 use crate::store::StoreError;
 use crate::units::{StageId, Steps};
 
@@ -157,17 +157,11 @@ fn state_of(name: &str, attempts: i64, is_open: bool) -> Result<StageState, Stor
 
 pub(super) fn known_stage(row: &SqliteRow) -> Result<(StageId, KnownStage), StoreError> {
     let id = StageId(row.try_get(0)?);
-    let kind = match row.try_get::<&str, _>(3)? {
-        "trunk" => StageKind::Trunk,
-        "decay" => StageKind::Decay,
-        "whole" => StageKind::Whole,
-        other => return Err(StoreError::Damaged(format!("a stage is a `{other}`"))),
-    };
     let plan = StagePlan {
         id: id.clone(),
         parent: row.try_get::<Option<String>, _>(1)?.map(StageId),
         lineage: row.try_get(2)?,
-        kind,
+        kind: stage_kind(row.try_get(3)?)?,
         config: json(row, 4)?,
         from: Steps(unsigned(row.try_get(5)?)),
         to: Steps(unsigned(row.try_get(6)?)),
@@ -183,11 +177,15 @@ pub(super) fn known_stage(row: &SqliteRow) -> Result<(StageId, KnownStage), Stor
     ))
 }
 
+fn stage_kind(name: &str) -> Result<StageKind, StoreError> {
+    StageKind::parse(name).ok_or_else(|| StoreError::Damaged(format!("a stage is a `{name}`")))
+}
+
 pub(super) fn stage_row(row: &SqliteRow) -> Result<StageRow, StoreError> {
     Ok(StageRow {
         stage: row.try_get("stage")?,
         parent: row.try_get("parent")?,
-        kind: row.try_get("kind")?,
+        kind: stage_kind(row.try_get("kind")?)?,
         from_tokens: unsigned(row.try_get("from_tokens")?),
         to_tokens: unsigned(row.try_get("to_tokens")?),
         state: trial_state(row.try_get("state")?)?,
@@ -260,4 +258,9 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: usiz
 
 pub(super) fn unsigned(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
+}
+
+/// `SQLite`'s integers are signed; counts stay far below the border.
+pub(super) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -42,7 +42,7 @@ fn stage(name: &str, parent: Option<&str>, from: u64, to: u64) -> Entry {
         id: StageId(name.to_owned()),
         parent: parent.map(|parent| StageId(parent.to_owned())),
         lineage: "line".to_owned(),
-        kind: crate::plan::StageKind::Trunk,
+        kind: crate::stage::StageKind::Trunk,
         config,
         from: Steps(from),
         to: Steps(to),

@@ -6,6 +6,7 @@ use crate::plan::StagePlan;
 use crate::protocol::{Point, Trainer};
 use crate::record::{Column, Origin, TrialRow, Value};
 use crate::store::log::{Entry, TrialEntry};
+use crate::store::rows::signed;
 use crate::store::{Store, StoreError, stages};
 use crate::units::StageId;
 
@@ -255,9 +256,4 @@ async fn put_stage(tx: &mut SqliteConnection, stage: &StagePlan, trainer: Traine
     .execute(&mut *tx)
     .await?;
     Ok(())
-}
-
-/// `SQLite`'s integers are signed; counts stay far below the border.
-pub(super) fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -69,7 +69,7 @@ pub fn with_imported(table: &DataFrame, rows: &[ImportedTrial]) -> Result<DataFr
         sweep = |row| row.sweep.as_str(),
         slug = |row| row.slug.as_str(),
         state = |row| row.state.name(),
-        trainer = |row| row.trainer.as_str(),
+        trainer = |row| row.trainer.name(),
         params_non_embedding = |row| whole(row.params_non_embedding),
         lr = |row| row.lr,
         batch_tokens = |row| row.batch_tokens.map(whole),
@@ -134,7 +134,7 @@ pub fn stages(rows: &[StageRow]) -> Result<DataFrame, TableError> {
     let columns = columns!(rows;
         stage = |row| row.stage.as_str(),
         parent = |row| row.parent.as_deref(),
-        kind = |row| row.kind.as_str(),
+        kind = |row| row.kind.name(),
         from_tokens = |row| row.from_tokens,
         to_tokens = |row| row.to_tokens,
         state = |row| row.state.name(),

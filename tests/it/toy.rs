@@ -578,7 +578,7 @@ fn several_cards_share_the_work_and_each_job_names_its_own() {
     let ran = crate::world::ran(&output.expect("the program starts"));
     assert_eq!(ran.code, 0, "{}", ran.stdout);
     let jobs = world.files().into_iter().filter(|(path, _)| path.ends_with("job.json"));
-    let devices: std::collections::BTreeSet<String> = jobs
+    let devices: BTreeSet<String> = jobs
         .filter_map(|(path, _)| {
             let job: Value = serde_json::from_str(&fs_err::read_to_string(path).ok()?).ok()?;
             Some(job["device"].as_str()?.to_owned())
