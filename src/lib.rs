@@ -24,9 +24,9 @@ pub mod spec;
 pub mod mailbox;
 pub mod plan;
 pub mod recipe;
-// 4: what to do next, what Slurm is told and says, which trials compare
+// 4: what to do next, what a batch system is told and says, which trials compare
+pub mod queue;
 pub mod sched;
-pub mod slurm;
 pub mod study;
 // 5: what to show
 pub mod report;

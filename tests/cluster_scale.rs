@@ -11,10 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fs_err as fs;
-use sandbox::exec::{
-    pool::{Pool, Settings, Timeouts},
-    slurm::Client,
-};
+use sandbox::exec::pool::{Pool, Settings, Timeouts};
+use sandbox::exec::slurm::Client;
 use sandbox::mailbox::{self, Beat, Hello, Order, Owner};
 use sandbox::protocol::{Cause, LINES_FILE, Line, Process, write_line};
 use sandbox::sched::{Device, Effect, Limits, News, Outcome, Scheduler, Task};
@@ -68,6 +66,7 @@ fn inner() {
 
 fn settings(home: &Path, workers: u64) -> Settings {
     Settings {
+        system: Arc::new(Client::new([])),
         pools: home.join("pools"),
         home: "scale".to_owned(),
         profile: Profile {
@@ -92,8 +91,7 @@ fn settings(home: &Path, workers: u64) -> Settings {
 
 async fn simulate(workers: u64, count: u64) {
     let home = tempfile::tempdir().expect("a folder");
-    let client = Client::new([]);
-    let (mut pool, adopted) = Pool::open(settings(home.path(), workers), &client, &|_, _| false)
+    let (mut pool, adopted) = Pool::open(settings(home.path(), workers), &|_, _| false)
         .await
         .expect("a pool");
     assert!(adopted.is_empty());
@@ -179,7 +177,7 @@ impl Orchestrator {
                     fs::create_dir_all(&folder).expect("a folder");
                     let before = self.attempts.insert(stage.clone(), attempt);
                     assert_eq!(before.unwrap_or(0) + 1, attempt, "attempts are counted");
-                    pool.launch(stage, attempt, &folder.join("job.json")).expect("launched");
+                    pool.launch(stage, attempt, &folder.join("job.json"));
                 }
                 Effect::Done => self.is_done = true,
                 Effect::Record(..) | Effect::Stop(_) => {}

@@ -1,23 +1,28 @@
-//! `--on slurm`: the options of every command that has to do with a cluster, and what would be submitted there.
+//! `--on`: the options of every command that has to do with a cluster, and what would be submitted there.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::Serialize;
 
 use crate::exec::pool::Settings;
+use crate::exec::{BATCH_SYSTEMS, batch_system};
+use crate::queue::Site;
+use crate::queue::script::{ScriptError, Submission};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::train::cluster::Cluster;
-use crate::slurm::parse::Site;
-use crate::slurm::script::{self, ScriptError, Submission, Wanted};
+
+/// The word for this machine.
+const LOCAL: &str = "local";
 
 #[derive(Debug, Args)]
 pub(super) struct ClusterArgs {
     /// Which machines train
-    #[arg(long, value_enum, default_value_t = On::Local)]
-    on: On,
-    /// What a worker asks Slurm for (default: slurm.yaml in the home, else what the site gives by itself)
+    #[arg(long, value_parser = places(), default_value = LOCAL)]
+    on: String,
+    /// What a worker asks the cluster for (default: slurm.yaml in the home, else what the site gives by itself)
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     /// How many times faster than usual everything that waits has to be (tests)
@@ -25,26 +30,26 @@ pub(super) struct ClusterArgs {
     haste: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum On {
-    /// This one
-    Local,
-    /// The nodes of the Slurm cluster that this machine can submit to
-    Slurm,
+/// This machine, and every batch system.
+fn places() -> PossibleValuesParser {
+    let local = PossibleValue::new(LOCAL).help("This one");
+    let systems = BATCH_SYSTEMS.iter();
+    let systems = systems.map(|system| PossibleValue::new(system.word).help(system.help));
+    PossibleValuesParser::new([local].into_iter().chain(systems))
 }
 
 impl ClusterArgs {
     /// The cluster that is asked for, with the context of a run there; none: this machine.
     pub(super) fn cluster(&self, context: &Context) -> Result<(Option<Cluster>, Context), Failure> {
-        match self.on {
-            On::Local if self.profile.is_some() => Err(Failure::invalid(
+        match batch_system(&self.on) {
+            None if self.profile.is_some() => Err(Failure::invalid(
                 "usage",
                 "--profile is for a cluster",
                 "add `--on slurm`",
             )),
-            On::Local => Ok((None, context.clone())),
-            On::Slurm => {
-                let cluster = Cluster::read(context, self.profile.as_deref(), self.haste)?;
+            None => Ok((None, context.clone())),
+            Some(system) => {
+                let cluster = Cluster::read(system, context, self.profile.as_deref(), self.haste)?;
                 let there = cluster.context(context);
                 Ok((Some(cluster), there))
             }
@@ -52,7 +57,7 @@ impl ClusterArgs {
     }
 }
 
-/// What would be handed to Slurm.
+/// What would be submitted.
 #[derive(Debug, Serialize)]
 pub(super) struct SubmissionView {
     /// The call.
@@ -65,26 +70,22 @@ pub(super) struct SubmissionView {
     workers: u64,
 }
 
-/// What would be handed to Slurm for so many workers in a new pool.
+/// What would be submitted for so many workers in a new pool.
 pub(super) fn submissions(settings: &Settings, workers: u64, site: &Site) -> Result<Vec<SubmissionView>, Failure> {
     // Generations are counted when a pool is made.
     let folder = settings.pools.join("NEW");
-    let wanted = Wanted {
-        profile: &settings.profile,
-        folder: &folder,
-        pool: &format!("{}.NEW", settings.home),
-        workers,
-        first: 1,
-        program: &settings.program,
-    };
-    let refused = |error: ScriptError| Failure::environment("slurm", error.to_string(), "choose another `--home`");
+    let pool = format!("{}.NEW", settings.home);
+    let system = &settings.system;
+    let refused =
+        |error: ScriptError| Failure::environment(system.word(), error.to_string(), "choose another `--home`");
     let view = |submission: &Submission| SubmissionView {
         command: submission.command_line(),
         path: submission.path.display().to_string(),
         script: String::from_utf8_lossy(&submission.script).into_owned(),
         workers: submission.tasks,
     };
-    let submissions = script::submissions(&wanted, site).map_err(refused)?;
+    let wanted = settings.wanted(&folder, &pool, workers, 1);
+    let submissions = system.submissions(&wanted, site).map_err(refused)?;
     Ok(submissions.iter().map(view).collect())
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cli::bench::ask_worker;
 use crate::cli::cluster::ClusterArgs;
 use crate::cli::output::{Output, table};
-use crate::exec::slurm::{Finding, survey};
+use crate::exec::pool::Finding;
 use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
 use crate::workdir::mount::shared_file_system_of;
@@ -35,8 +35,10 @@ pub(super) async fn doctor(context: &Context, args: &DoctorArgs, output: &Output
         Some(cluster) => {
             checks.push(database(context));
             let settings = cluster.settings(context, Duration::ZERO)?;
-            let findings = survey(&context.slurm, &settings).await;
-            checks.extend(findings.into_iter().map(Check::from));
+            let wanted = settings.wanted(&settings.pools, "doctor", 1, 0);
+            let system = cluster.system();
+            let findings = system.survey(&wanted).await.into_iter();
+            checks.extend(findings.map(|finding| Check::of(system.name(), finding)));
         }
     }
     let healthy = checks.iter().all(|check| check.ok);
@@ -57,11 +59,11 @@ pub(super) async fn doctor(context: &Context, args: &DoctorArgs, output: &Output
     Ok(if healthy { 0 } else { exit::ENVIRONMENT })
 }
 
-impl From<Finding> for Check {
-    fn from(finding: Finding) -> Self {
+impl Check {
+    fn of(name: &'static str, finding: Finding) -> Self {
         let Finding { is_good, text, advice } = finding;
         Self {
-            name: "Slurm",
+            name,
             ok: is_good,
             text: advice.map_or(text.clone(), |advice| format!("{text}: {advice}")),
         }

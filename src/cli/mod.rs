@@ -37,7 +37,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::card;
 use crate::cli::output::Output;
-use crate::exec::slurm;
 use crate::fault::{self, Faults};
 use crate::model::config::DeviceKind;
 use crate::protocol::Trainer;
@@ -277,7 +276,6 @@ fn context(global: &Global) -> Result<Context, Failure> {
     }
     Ok(Context {
         memory: free_memory(),
-        slurm: slurm::Client::new(std::env::vars_os().map(|(name, _)| name)),
         faults: global.fail.clone().unwrap_or_default(),
         workdir: Workdir::new(&global.home, global.db.as_deref()),
         trainer,

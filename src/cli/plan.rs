@@ -11,12 +11,12 @@ use crate::cli::cluster::{self, ClusterArgs};
 use crate::cli::output::{Output, table};
 use crate::model::config::DeviceKind;
 use crate::plan::{Plan, Reason, StagePlan};
+use crate::queue::Site;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::planning::{self, Planned};
 use crate::run::train::cluster::Cluster;
-use crate::slurm::parse::Site;
 use crate::stage::StageState;
 use crate::study::filter::Filter;
 use crate::units::{human_bytes, human_count, human_seconds};
@@ -138,7 +138,7 @@ async fn plan_script(
     } else if missing.len() as u64 > ready {
         output.note("more workers follow, as far as the profile allows, when further stages can begin");
     }
-    let site = match context.slurm.site().await {
+    let site = match cluster.system().site().await {
         Ok(site) => site,
         Err(error) => {
             output.note(&format!("the site is not known, its defaults are assumed: {error}"));

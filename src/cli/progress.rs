@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::output::Output;
 use crate::plan::StagePlan;
-use crate::run::train::orchestrate::Progress;
+use crate::run::train::progress::Progress;
 use crate::sched::Outcome;
 use crate::units::{StageId, human_count, human_seconds, significant};
 

@@ -10,7 +10,8 @@ use crate::cli::progress::Display;
 use crate::protocol::Cause;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::train::orchestrate::{self, Request, Summary};
+use crate::run::train::orchestrate::{self, Summary};
+use crate::run::train::request::Request;
 use crate::units::{human_count, human_seconds};
 
 #[derive(Debug, Args)]
@@ -83,7 +84,10 @@ fn human(summary: &Summary) -> String {
         )
     };
     if let Some(why) = summary.stopped_by {
-        text.push_str(&format!("\nstopped by {why}; the same command goes on from here"));
+        text.push_str(&format!(
+            "\nstopped by {}; the same command goes on from here",
+            why.name()
+        ));
     }
     for failed in &summary.failed {
         text.push_str(&format!(

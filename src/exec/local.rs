@@ -16,7 +16,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 
-use crate::exec::{Lost, News, WorkersError, Written, read_from};
+use crate::exec::error::WorkersError;
+use crate::exec::lines::{Lost, News, Written, read_from};
 use crate::protocol::{self, Cause, Line};
 use crate::units::StageId;
 use crate::workdir::Workdir;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::exec::slurm;
 use crate::fault::Faults;
 use crate::model::config::DeviceKind;
 use crate::protocol::Trainer;
@@ -32,8 +31,6 @@ pub struct Context {
     pub memory: Option<u64>,
     /// Name of this machine.
     pub host: String,
-    /// Slurm's commands, as far as there are some.
-    pub slurm: slurm::Client,
     /// Faults that are to come on purpose.
     pub faults: Faults,
 }

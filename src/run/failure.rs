@@ -186,12 +186,6 @@ impl From<WorkdirError> for Failure {
     }
 }
 
-impl From<PoolError> for Failure {
-    fn from(error: PoolError) -> Self {
-        WorkersError::from(error).into()
-    }
-}
-
 impl From<WorkersError> for Failure {
     fn from(error: WorkersError) -> Self {
         let message = error.to_string();
@@ -202,13 +196,16 @@ impl From<WorkersError> for Failure {
                 "build it with `make build`; `sandbox doctor` tells more",
             ),
             WorkersError::Io(error) => error.into(),
-            WorkersError::Cluster(PoolError::Superseded { .. }) => {
-                Self::new(exit::HELD, "home_held", message, "one home has one orchestrator")
-            }
-            WorkersError::Cluster(_) => Self::environment(
-                "slurm",
+            WorkersError::Cluster {
+                error: PoolError::Superseded { .. },
+                ..
+            } => Self::new(exit::HELD, "home_held", message, "one home has one orchestrator"),
+            WorkersError::Cluster { system, .. } => Self::environment(
+                system,
                 message,
-                "`sandbox doctor --on slurm` says what is missing; nothing is lost, the same command goes on",
+                &format!(
+                    "`sandbox doctor --on {system}` says what is missing; nothing is lost, the same command goes on"
+                ),
             ),
         }
     }

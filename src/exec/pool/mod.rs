@@ -1,113 +1,28 @@
-//! Workers on a Slurm cluster: a pool of long-lived jobs that take one stage after another.
+//! Workers on a cluster: a pool of long-lived jobs that take one stage after another.
 //!
-//! Refuses to know what a job means and where results are kept. What a worker wrote is the truth; Slurm's word is a hint
-//! that shortens the wait for a silent one, and says how many more are on their way.
+//! Refuses to know what a job means, where results are kept, and which batch system runs the jobs. What a worker wrote is
+//! the truth; what the batch system says is a hint: it shortens the wait for a silent worker, and tells how many more
+//! are on their way.
 
 mod adoption;
+mod batch_system;
+mod folders;
 mod pool_status;
 mod provisioning;
 mod remote_worker;
+mod roster;
+mod settings;
+mod shutdown;
 mod submissions;
 mod submitter;
+#[cfg(test)]
+mod tests;
 mod waiting;
 mod worker_pool;
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::Duration;
-
-pub use adoption::{Adopted, Retired, has_others, retire_others, revoked};
+pub use adoption::{Adopted, Retired, retire_others};
+pub use batch_system::{Answer, BatchSystem, CallError, Finding, SubmitError};
+pub use folders::{has_others, revoked};
 pub use pool_status::PoolStatus;
+pub use settings::{PoolError, Settings, Timeouts};
 pub use worker_pool::Pool;
-
-use crate::exec::slurm::CallError;
-use crate::mailbox::Owner;
-use crate::slurm::script::ScriptError;
-use crate::spec::profile::Profile;
-
-/// What a pool is made of.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The folder of all pools, absolute, on the shared file system.
-    pub pools: PathBuf,
-    /// What tells this home from others in the comments of jobs: letters, digits, `.`, `-` and `_`.
-    pub home: String,
-    /// What a worker asks for.
-    pub profile: Profile,
-    /// The worker's program and its arguments before those of the pool.
-    pub program: Vec<OsString>,
-    /// Version of the program; workers of another are not given work.
-    pub version: String,
-    /// This process, which the pool will belong to.
-    pub owner: Owner,
-    /// How long things may take.
-    pub timeouts: Timeouts,
-}
-
-/// How long things may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// Silence after which a worker is taken for dead, whatever Slurm says.
-    pub lease: Duration,
-    /// The same where Slurm says that its job is gone.
-    pub short_lease: Duration,
-    /// How long a worker that beats may say nothing of its stage.
-    pub silence: Duration,
-    /// Time between two looks at the workers' folders.
-    pub look: Duration,
-    /// Time between two questions to Slurm.
-    pub ask: Duration,
-    /// How long workers may take to end by themselves at the end of a run.
-    pub farewell: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_mins(2),
-            short_lease: Duration::from_secs(15),
-            silence: Duration::from_mins(15),
-            look: Duration::from_secs(1),
-            ask: Duration::from_secs(15),
-            farewell: Duration::from_secs(30),
-        }
-    }
-}
-
-/// Why a pool cannot be had, or goes on no longer.
-#[derive(Debug, thiserror::Error)]
-pub enum PoolError {
-    /// The shared folder does not do what is asked.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// Nothing can be submitted from there.
-    #[error(transparent)]
-    Script(#[from] ScriptError),
-    /// The cluster does not answer, or has no commands.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// Slurm refuses the jobs.
-    #[error("Slurm refuses the workers: {0}; correct the profile")]
-    Refused(String),
-    /// Somebody else has the pool now.
-    #[error("another orchestrator, pid {} on {}, has taken over `{}`; one home has one orchestrator", owner.process.pid, owner.host, pool.display())]
-    Superseded {
-        /// Who.
-        owner: Owner,
-        /// The pool.
-        pool: PathBuf,
-    },
-    /// Workers were started and none came.
-    #[error(
-        "{submissions} submissions in a row brought no worker that began to work: read what they printed in `{out}`, and \
-         what the profile's `setup` does; where nothing stands there, the nodes do not see this folder, or not `{program}`"
-    )]
-    FailedSubmissions {
-        /// How many.
-        submissions: u32,
-        /// Folder of what they printed.
-        out: PathBuf,
-        /// The worker's program.
-        program: String,
-    },
-}

@@ -1,4 +1,4 @@
-//! How many workers there are, and what is said where none of them trains.
+//! How many workers a pool has, and what is told where none of them trains.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ pub struct PoolStatus {
 }
 
 impl PoolStatus {
-    /// Why nothing runs, in words; `reasons`: of jobs that wait, in Slurm's words, with how many.
-    pub(super) fn why_nothing_runs(&self, reasons: &BTreeMap<&str, u64>) -> Option<String> {
+    /// Why nothing runs, in words; `reasons`: of jobs that wait, in the words of the batch system, with how many.
+    pub(super) fn why_nothing_runs(&self, system: &str, reasons: &BTreeMap<&str, u64>) -> Option<String> {
         if self.busy > 0 || self.waiting == 0 || self.coming == 0 {
             return None;
         }
@@ -25,7 +25,7 @@ impl PoolStatus {
         let why = if reasons.is_empty() {
             String::new()
         } else {
-            format!(" (Slurm: {})", reasons.join(", "))
+            format!(" ({system}: {})", reasons.join(", "))
         };
         let (waiting, coming) = (self.waiting, self.coming);
         Some(format!("{waiting} stages wait, {coming} workers are on their way{why}"))

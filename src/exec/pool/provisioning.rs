@@ -1,21 +1,20 @@
-//! How many workers are on their way, from what was submitted and what Slurm says, and when to ask for more.
+//! How many workers are on their way, from what was submitted and what the batch system says, and when to ask for more.
 //!
-//! Refuses to know folders, stages and Slurm's commands. Takes the time as an argument.
+//! Refuses to know folders, stages and batch systems. Takes the time as an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::exec::pool::remote_worker::Hint;
-use crate::slurm::parse::{Task, TaskId};
-use crate::slurm::state::TaskState;
+use crate::queue::{Task, TaskId, TaskState};
 
 /// A submission on its way.
 #[derive(Debug)]
 struct Sent {
     tasks: u64,
-    /// When Slurm took it.
+    /// When it was taken.
     accepted: Option<Instant>,
-    /// Whether Slurm has listed it.
+    /// Whether the batch system has listed it.
     is_seen: bool,
     /// Workers of it that came.
     came: u64,
@@ -24,15 +23,15 @@ struct Sent {
 /// The workers that are on their way.
 #[derive(Debug)]
 pub(super) struct Provisioning {
-    /// Time between two questions to Slurm.
+    /// Time between two questions to the batch system.
     ask: Duration,
-    /// What Slurm said last, and when it was asked.
+    /// What the batch system said last, and when it was asked.
     tasks: BTreeMap<TaskId, Task>,
     asked: Option<Instant>,
     sent: BTreeMap<u64, Sent>,
     /// Tasks whose workers are done with.
     over: BTreeSet<TaskId>,
-    /// Nothing is submitted before: Slurm has to show first what came of the last.
+    /// Nothing is submitted before: it has to show first what came of the last.
     not_before: Option<Instant>,
     /// Submissions in a row that brought no worker that began with anything.
     failed: u32,
@@ -42,7 +41,7 @@ pub(super) struct Provisioning {
 }
 
 impl Provisioning {
-    /// Nothing was submitted yet; Slurm is asked so often.
+    /// Nothing was submitted yet; the batch system is asked so often.
     pub(super) fn new(ask: Duration) -> Self {
         Self {
             ask,
@@ -68,7 +67,7 @@ impl Provisioning {
         self.sent.insert(number, sent);
     }
 
-    /// An earlier orchestrator has submitted these; whether Slurm took them is known where they have a job.
+    /// An earlier orchestrator has submitted these; whether they were taken is known where they have a job.
     pub(super) fn inherited(&mut self, number: u64, tasks: u64, has_job: bool, now: Instant) {
         let sent = Sent {
             tasks,
@@ -118,20 +117,20 @@ impl Provisioning {
         self.over.insert(task);
     }
 
-    /// Slurm has taken a submission.
+    /// A submission was taken.
     pub(super) fn accepted(&mut self, number: u64, at: Instant) {
         if let Some(sent) = self.sent.get_mut(&number) {
             sent.accepted = Some(at);
         }
     }
 
-    /// Slurm does not take a submission.
+    /// A submission is refused.
     pub(super) fn refused(&mut self, number: u64, now: Instant) {
         self.sent.remove(&number);
         self.not_before = Some(now + self.ask * 4);
     }
 
-    /// Notes what Slurm said when it was asked at `began`; gives the submissions that brought no worker and will not.
+    /// Notes what the batch system said when it was asked at `began`; gives the submissions that brought no worker and will not.
     pub(super) fn looked(&mut self, began: Instant, tasks: Vec<(u64, Task)>, now: Instant) -> Vec<u64> {
         let mut living: BTreeSet<u64> = BTreeSet::new();
         for (number, task) in &tasks {
@@ -144,7 +143,7 @@ impl Provisioning {
             }
         }
         let ask = self.ask;
-        // Taken some time ago, and Slurm does not know it (any more): it is over, or lost.
+        // Taken some time ago, and it does not know it (any more): it is over, or lost.
         let is_over = |number: &u64, sent: &Sent| {
             let since = sent.accepted.map(|accepted| began.saturating_duration_since(accepted));
             since.is_some_and(|since| sent.is_seen || since > ask) && !living.contains(number)
@@ -173,7 +172,7 @@ impl Provisioning {
         listed + unlisted.map(|sent| sent.tasks.saturating_sub(sent.came)).sum::<u64>()
     }
 
-    /// Why jobs wait, in Slurm's words, with how many of them.
+    /// Why jobs wait, in the words of the batch system, with how many of them.
     pub(super) fn reasons(&self) -> BTreeMap<&str, u64> {
         let mut reasons = BTreeMap::new();
         let queued = |task: &&Task| task.state == TaskState::Queued && !task.reason.is_empty();
@@ -195,7 +194,7 @@ impl Provisioning {
         self.failed
     }
 
-    /// What Slurm said of a worker's task last; none: it was not asked yet.
+    /// What the batch system said of a worker's task last; none: it was not asked yet.
     pub(super) fn hint(&self, task: Option<TaskId>) -> Option<Hint<'_>> {
         Some(Hint {
             asked: self.asked?,
@@ -204,7 +203,7 @@ impl Provisioning {
     }
 }
 
-/// Whether Slurm says that nothing of the task runs any more.
+/// Whether the batch system says that nothing of the task runs any more.
 pub(super) fn is_gone(task: &Task) -> bool {
     matches!(task.state, TaskState::Gone(_))
 }
@@ -212,7 +211,7 @@ pub(super) fn is_gone(task: &Task) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slurm::state::task_state;
+    use crate::queue::slurm::state::task_state;
 
     const ASK: Duration = Duration::from_secs(10);
 

@@ -9,12 +9,12 @@ use std::time::Instant;
 use fs_err as fs;
 use serde::de::DeserializeOwned;
 
-use crate::exec::pool::Timeouts;
-use crate::exec::{Lost, Written, read_from};
+use crate::exec::lines::{Lost, Written, read_from};
+use crate::exec::pool::settings::Timeouts;
 use crate::mailbox::{self, Beat, Bye, Hello, Leaving, Order};
 use crate::protocol::{self, Cause, Line};
-use crate::slurm::parse::{Task, TaskId};
-use crate::slurm::state::{EndReason, TaskState};
+use crate::queue::{EndReason, Task, TaskId, TaskState};
+
 use crate::units::StageId;
 
 /// A worker.
@@ -47,27 +47,27 @@ pub(super) struct Busy {
     pub(super) is_stopped: bool,
 }
 
-/// What Slurm said of a worker's task, and when it was asked.
+/// What the batch system said of a worker's task, and when it was asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hint<'a> {
     /// When.
     pub(super) asked: Instant,
-    /// What; none: Slurm knows no such task any more.
+    /// What; none: it knows no such task any more.
     pub(super) task: Option<&'a Task>,
 }
 
-/// How it stands with a worker.
+/// Whether a worker lives and works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Health {
-    /// It lives, as far as anybody can tell.
+    /// It lives, as far as can be told.
     Alive,
     /// It has left by itself.
     Left(Leaving),
-    /// It gives no sign of life.
+    /// No sign of life for its lease.
     NoHeartbeat,
-    /// It beats, and says nothing of what it does.
+    /// It gives signs of life, and its lines stand still.
     Stalled,
-    /// It beats, and does not begin with what it was given.
+    /// It gives signs of life, and does not begin with what it was given.
     NotStarting,
 }
 
@@ -165,7 +165,7 @@ impl RemoteWorker {
         Ok(orders)
     }
 
-    /// Its task in Slurm.
+    /// Its task in the batch system.
     pub(super) fn task(&self) -> Option<TaskId> {
         Some(TaskId {
             job: self.hello.job?,
@@ -188,7 +188,7 @@ impl RemoteWorker {
     /// Gives it something to do; false: its inbox is closed.
     ///
     /// Where it is not certain whether the order has arrived, it counts as given: a worker that does not begin with it
-    /// is found deaf, and only then the attempt may be somebody else's.
+    /// is found not to start, and only then the attempt may be given to another.
     pub(super) fn put(&mut self, stage: &StageId, attempt: u32, job: &Path, now: Instant) -> std::io::Result<bool> {
         let order = Order {
             number: self.last_order + 1,
@@ -267,12 +267,12 @@ impl RemoteWorker {
         self.busy.as_ref().is_some_and(|busy| busy.is_begun)
     }
 
-    /// Its last word.
+    /// Why it has left; none: it has not said so.
     pub(super) fn bye(&self) -> std::io::Result<Option<Leaving>> {
         Ok(read::<Bye>(&self.folder.join(mailbox::BYE_FILE))?.map(|bye| bye.why))
     }
 
-    /// How it stands with it. To be asked before its lines are read: what a dead worker said is in the file by then.
+    /// Its health. To be asked before its lines are read: what a dead worker said is in the file by then.
     pub(super) fn health(
         &mut self,
         now: Instant,
@@ -303,16 +303,16 @@ impl RemoteWorker {
         }
         // Before its first order a worker loads its libraries, on a busy file system for minutes.
         let has_loaded = self.beat.is_some_and(|beat| beat.taken > 0);
-        let deaf = if has_loaded { timeouts.lease } else { timeouts.silence };
+        let start = if has_loaded { timeouts.lease } else { timeouts.silence };
         Ok(match &self.busy {
             Some(busy) if busy.is_begun && now.duration_since(busy.spoke) > timeouts.silence => Health::Stalled,
-            Some(busy) if !busy.is_begun && now.duration_since(busy.spoke) > deaf => Health::NotStarting,
+            Some(busy) if !busy.is_begun && now.duration_since(busy.spoke) > start => Health::NotStarting,
             Some(_) | None => Health::Alive,
         })
     }
 
     /// What it said since the last look.
-    pub(super) fn listen(&mut self, now: Instant) -> std::io::Result<Said> {
+    pub(super) fn read_lines(&mut self, now: Instant) -> std::io::Result<Said> {
         let Some(busy) = &mut self.busy else {
             return Ok(Said::default());
         };
@@ -320,7 +320,7 @@ impl RemoteWorker {
         let Written { lines, garbled } = read_from(&busy.lines, busy.order.attempt, &mut busy.read_bytes)?;
         if busy.read_bytes > before {
             busy.spoke = now;
-            // Whoever writes lives.
+            // A worker that writes lives.
             self.heard = now;
         }
         Ok(Said {
@@ -330,7 +330,7 @@ impl RemoteWorker {
         })
     }
 
-    /// Moves everything that was heard later: nobody listened for so long.
+    /// Counts as heard later by a gap in which nobody looked.
     pub(super) fn excuse(&mut self, gap: std::time::Duration) {
         self.heard += gap;
         if let Some(busy) = &mut self.busy {
@@ -360,7 +360,7 @@ impl RemoteWorker {
             Health::NoHeartbeat if is_paused => (
                 // What a site does to jobs is nobody's fault.
                 Cause::Interrupted,
-                "it gives no sign of life: Slurm has suspended its job".to_owned(),
+                "it gives no sign of life: its job is suspended".to_owned(),
             ),
             Health::NoHeartbeat | Health::NotStarting | Health::Alive => (
                 told.or(why.map(EndReason::cause)).unwrap_or(Cause::WorkerLost),
@@ -375,7 +375,7 @@ impl RemoteWorker {
 }
 
 impl<'a> Hint<'a> {
-    /// Whether Slurm, asked after the last sign of life, says that the task is gone.
+    /// Whether the batch system, asked after the last sign of life, says that the task is gone.
     fn says_gone(self, heard: Instant) -> bool {
         self.asked > heard && self.task.is_none_or(|task| matches!(task.state, TaskState::Gone(_)))
     }

@@ -1,6 +1,6 @@
 //! What a pool has submitted: recorded before it is submitted, so that nothing is submitted twice unnoticed.
 //!
-//! Refuses to know Slurm's commands.
+//! Refuses to know how it is submitted.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use crate::mailbox;
-use crate::slurm::script::Submission;
+use crate::queue::script::Submission;
 use crate::workdir::write_atomic;
 
 /// A submission as it is recorded.
@@ -23,7 +23,7 @@ pub(super) struct Intent {
     pub(super) tasks: u64,
 }
 
-/// The submissions of a pool.
+/// The records of a pool.
 #[derive(Debug, Clone)]
 pub(super) struct Submissions {
     pool: PathBuf,

@@ -1,19 +1,21 @@
-//! The one who talks to Slurm, beside the pool: submits, cancels and asks, with patience, and reports.
+//! A task beside the pool that talks to the batch system: it submits, cancels and asks, tries again, and reports.
 //!
 //! Refuses to know workers and stages. A controller that is down makes the submitter wait, never the pool.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::exec::pool::submissions::Submissions;
-use crate::exec::slurm::{Client, SubmitError};
-use crate::slurm::parse::{Task, TaskId};
-use crate::slurm::script::{Submission, number_of};
-use crate::slurm::state::TaskState;
+use crate::exec::pool::batch_system::{BatchSystem, SubmitError};
+use crate::exec::pool::settings::{PoolError, Settings};
+use crate::exec::pool::submissions::{Intent, Submissions};
+use crate::queue::script::{Submission, number_of};
+use crate::queue::{Site, Task, TaskId, TaskState};
 
 /// The longest wait between two tries at a controller that does not answer.
 const BACK_OFF_MOST: Duration = Duration::from_mins(2);
@@ -21,7 +23,7 @@ const BACK_OFF_MOST: Duration = Duration::from_mins(2);
 /// So often a submission of which nothing is known is made again: whoever cannot find any makes no more.
 const UNSURE_MOST: u32 = 5;
 
-/// What the submitter is asked to do.
+/// What the pool asks for.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Submit this, once.
@@ -32,45 +34,50 @@ pub(super) enum Command {
     CancelAll,
 }
 
-/// What the submitter says.
+/// What is reported to the pool.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// Slurm was asked and answered.
+    /// The batch system was asked and answered.
     Looked {
         /// When it was asked.
         began: Instant,
         /// The pool's tasks with the numbers of their submissions.
         tasks: Vec<(u64, Task)>,
     },
-    /// Slurm has taken a submission.
+    /// A submission was taken.
     Accepted {
         /// Its number.
         number: u64,
         /// When.
         at: Instant,
     },
-    /// Slurm does not take a submission, and would not later.
+    /// A submission is refused, and would be later.
     Refused {
         /// Its number.
         number: u64,
         /// Why.
         message: String,
     },
-    /// Slurm did not answer; it is tried again.
+    /// The batch system did not answer; it is tried again.
     Trouble(String),
 }
 
-/// The pool's end of the line to its submitter.
+/// The pool's side: what it asks for, and what is reported to it.
 #[derive(Debug)]
 pub(super) struct Handle {
+    system: Arc<dyn BatchSystem>,
+    site: Site,
+    /// The pool's name in the comments of jobs.
+    pool: String,
+    records: Submissions,
     commands: UnboundedSender<Command>,
     reports: UnboundedReceiver<Report>,
-    submitter: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 struct Submitter {
-    client: Client,
-    submissions: Submissions,
+    system: Arc<dyn BatchSystem>,
+    records: Submissions,
     pool: String,
     ask: Duration,
     commands: UnboundedReceiver<Command>,
@@ -81,33 +88,66 @@ struct Submitter {
 }
 
 impl Handle {
-    /// A submitter of a pool of this name, who asks so often; `jobs` are those that the submissions knows.
-    pub(super) fn open(client: Client, submissions: Submissions, pool: &str, ask: Duration) -> std::io::Result<Self> {
-        let (commands, inbox) = unbounded_channel();
-        let (outbox, reports) = unbounded_channel();
-        let entries = submissions.entries()?.into_iter();
+    /// Begins the task for the pool in a folder; `ask`: time between two questions to the batch system.
+    pub(super) fn open(
+        system: Arc<dyn BatchSystem>,
+        site: Site,
+        folder: &Path,
+        pool: &str,
+        ask: Duration,
+    ) -> std::io::Result<Self> {
+        let (commands, ordered) = unbounded_channel();
+        let (reported, reports) = unbounded_channel();
+        let records = Submissions::new(folder);
+        let known = records.entries()?.into_iter();
         let submitter = Submitter {
-            client,
+            system: Arc::clone(&system),
+            records: records.clone(),
             pool: pool.to_owned(),
             ask,
-            commands: inbox,
-            reports: outbox,
-            jobs: entries
-                .filter_map(|(intent, job)| Some((intent.number, job?)))
-                .collect(),
-            submissions,
+            commands: ordered,
+            reports: reported,
+            jobs: known.filter_map(|(intent, job)| Some((intent.number, job?))).collect(),
             failures: 0,
         };
         Ok(Self {
+            system,
+            site,
+            pool: pool.to_owned(),
+            records,
             commands,
             reports,
-            submitter: tokio::spawn(submitter.work()),
+            task: tokio::spawn(submitter.work()),
         })
+    }
+
+    /// Everything that was ever submitted for the pool, with its job where one is known.
+    pub(super) fn records(&self) -> std::io::Result<Vec<(Intent, Option<u64>)>> {
+        self.records.entries()
+    }
+
+    /// Records so many workers for the pool in a folder, and has them submitted; gives the number and the workers of
+    /// each submission.
+    pub(super) fn submit(
+        &self,
+        settings: &Settings,
+        folder: &Path,
+        workers: u64,
+    ) -> Result<Vec<(u64, u64)>, PoolError> {
+        let first = self.records()?.last().map_or(1, |(intent, _)| intent.number + 1);
+        let wanted = settings.wanted(folder, &self.pool, workers, first);
+        let mut sent = Vec::new();
+        for submission in self.system.submissions(&wanted, &self.site)? {
+            self.records.intend(&submission)?;
+            sent.push((submission.number, submission.tasks));
+            self.ask(Command::Submit(submission));
+        }
+        Ok(sent)
     }
 
     /// Asks for something; it is done after what was asked before.
     pub(super) fn ask(&self, command: Command) {
-        // A submitter that is gone has a panic in it, which the test of its handle at the end shows.
+        // A task that is gone has panicked, which its handle shows at the end.
         drop(self.commands.send(command));
     }
 
@@ -124,12 +164,10 @@ impl Handle {
 
     /// Waits until what was asked is done, but no longer than this; whether it is.
     pub(super) async fn close(self, most: Duration) -> bool {
-        let Self {
-            commands, submitter, ..
-        } = self;
-        let abort = submitter.abort_handle();
+        let Self { commands, task, .. } = self;
+        let abort = task.abort_handle();
         drop(commands);
-        let is_done = tokio::time::timeout(most, submitter).await.is_ok();
+        let is_done = tokio::time::timeout(most, task).await.is_ok();
         abort.abort();
         is_done
     }
@@ -173,7 +211,7 @@ impl Submitter {
     /// Asks for all jobs at once; none: no answer.
     async fn look(&mut self) -> Option<Vec<(u64, Task)>> {
         let began = Instant::now();
-        let listing = match self.client.jobs().await {
+        let listing = match self.system.list().await {
             Ok(listing) => listing,
             Err(error) => {
                 self.failures += 1;
@@ -183,12 +221,16 @@ impl Submitter {
         };
         if listing.tasks.is_empty() && !listing.odd.is_empty() {
             self.failures += 1;
-            let message = format!("squeue prints what is not understood: `{}`", listing.odd[0]);
+            let message = format!(
+                "{} lists what is not understood: `{}`",
+                self.system.name(),
+                listing.odd[0]
+            );
             self.report(Report::Trouble(message));
             return None;
         }
         self.failures = 0;
-        // A site may write comments of its own; the submissions knows jobs by their numbers, too.
+        // A site may write comments of its own; the records know jobs by their numbers, too.
         let by_job = |task: &Task| {
             self.jobs
                 .iter()
@@ -207,7 +249,7 @@ impl Submitter {
         Some(tasks)
     }
 
-    /// Ends what was taken although Slurm had said that it was not, and was submitted again.
+    /// Ends what was taken although the batch system had said that it was not, and was submitted again.
     async fn cancel_doubles(&mut self, tasks: &[(u64, Task)]) {
         let mut doubles: Vec<TaskId> = Vec::new();
         for (number, task) in tasks {
@@ -229,7 +271,7 @@ impl Submitter {
         let number = submission.number;
         let mut unsure = 0;
         loop {
-            let job = match self.client.submit(submission).await {
+            let job = match self.system.submit(submission).await {
                 Ok(job) => Some(job),
                 Err(SubmitError::Refused(error)) => {
                     let message = error.to_string();
@@ -249,7 +291,7 @@ impl Submitter {
             };
             if let Some(job) = job {
                 self.jobs.insert(number, job);
-                if let Err(error) = self.submissions.accepted(number, job) {
+                if let Err(error) = self.records.accepted(number, job) {
                     // It is found by its key all the same.
                     self.report(Report::Trouble(error.to_string()));
                 }
@@ -263,7 +305,7 @@ impl Submitter {
         }
     }
 
-    /// The job of a submission that Slurm may have taken; none: it is certain that it has not.
+    /// The job of a submission that may have been taken; none: it is certain that it has not.
     ///
     /// What was on its way when the call was given up may arrive later: only a look that begins well after is certain.
     async fn look_up(&mut self, number: u64) -> Option<u64> {
@@ -287,11 +329,11 @@ impl Submitter {
         }
     }
 
-    /// Ends tasks; false: Slurm does not answer.
+    /// Ends tasks; false: the batch system does not answer.
     async fn cancel(&mut self, tasks: &[TaskId]) -> bool {
         const TRIES: u32 = 5;
         for _ in 0..TRIES {
-            match self.client.cancel(tasks).await {
+            match self.system.cancel(tasks).await {
                 Ok(()) => return true,
                 Err(error) => {
                     self.failures += 1;
@@ -327,7 +369,7 @@ impl Submitter {
                     }
                 }
                 if self.cancel(&jobs).await
-                    && let Err(error) = self.submissions.settled()
+                    && let Err(error) = self.records.settled()
                 {
                     self.report(Report::Trouble(error.to_string()));
                 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::exec::{Lost, News};
+use crate::exec::lines::{Lost, News};
 use crate::protocol::Cause;
 use crate::units::StageId;
 

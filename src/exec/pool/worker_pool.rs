@@ -1,25 +1,24 @@
-//! The pool: gives stages to workers on the cluster, hears them, and sees to it that there are enough.
+//! The pool: gives stages to workers on the cluster, reads what they write, and submits more where there are too few.
 //!
-//! Refuses to know Slurm's commands (`client`), when to repeat them (`submitter`), and whose pools lie there (`takeover`).
+//! Refuses to know the commands of a batch system (`submitter`), and which pools earlier runs have left (`adoption`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
+use crate::exec::lines::{Lost, News};
+use crate::exec::pool::batch_system::BatchSystem;
 use crate::exec::pool::pool_status::PoolStatus;
 use crate::exec::pool::provisioning::Provisioning;
 use crate::exec::pool::remote_worker::{self, Busy, Health, RemoteWorker, Said};
-use crate::exec::pool::submissions::Submissions;
+use crate::exec::pool::roster::Roster;
+use crate::exec::pool::settings::{PoolError, Settings};
 use crate::exec::pool::submitter::{Command, Handle, Report};
 use crate::exec::pool::waiting::Waiting;
-use crate::exec::pool::{PoolError, Settings};
-use crate::exec::{Lost, News};
 use crate::mailbox::{self, Leaving, Owner};
 use crate::protocol::Cause;
-use crate::slurm::parse::Site;
-use crate::slurm::script::{self, Wanted};
 use crate::units::StageId;
 use crate::workdir::WORKER_LOG;
 
@@ -31,93 +30,76 @@ const FAILED_MOST: u32 = 3;
 pub struct Pool {
     pub(super) settings: Settings,
     pub(super) folder: PathBuf,
-    /// Its name in the comments of jobs.
-    pub(super) name: String,
-    pub(super) site: Site,
     pub(super) submitter: Handle,
-    pub(super) submissions: Submissions,
-    pub(super) workers: BTreeMap<String, RemoteWorker>,
-    /// Folders of workers that are done with.
-    pub(super) over: BTreeSet<String>,
-    /// The number of the next worker.
-    pub(super) next_number: usize,
-    /// Workers that were idle at the last look, the next one last. It has no others: they become idle by looks alone.
-    idle: Vec<String>,
-    waiting: VecDeque<Waiting>,
-    /// What is to be told at the next look.
-    news: Vec<News>,
+    pub(super) roster: Roster,
     pub(super) provisioning: Provisioning,
+    pub(super) waiting: VecDeque<Waiting>,
+    /// What is to be told at the next look.
+    pub(super) news: Vec<News>,
     looked: Instant,
+    /// What went wrong since the last notice.
     trouble: Option<String>,
-    /// What was said last.
-    word: Option<String>,
+    /// The last notice.
+    notice: Option<String>,
 }
 
 impl Pool {
     /// A pool in a folder; its workers, if it has some, are still to be found.
-    pub(super) fn new(
-        settings: Settings,
-        site: Site,
-        folder: PathBuf,
-        submitter: Handle,
-        submissions: Submissions,
-    ) -> Self {
-        let generation = folder.file_name().unwrap_or_default().to_string_lossy();
-        let provisioning = Provisioning::new(settings.timeouts.ask);
+    pub(super) fn new(settings: Settings, folder: PathBuf, submitter: Handle) -> Self {
         Self {
-            name: pool_name(&settings.home, &generation),
+            provisioning: Provisioning::new(settings.timeouts.ask),
             settings,
             folder,
-            site,
             submitter,
-            submissions,
-            workers: BTreeMap::new(),
-            over: BTreeSet::new(),
-            next_number: 0,
-            idle: Vec::new(),
+            roster: Roster::default(),
             waiting: VecDeque::new(),
             news: Vec::new(),
-            provisioning,
             looked: Instant::now(),
             trouble: None,
-            word: None,
+            notice: None,
         }
     }
 
+    /// The batch system that its jobs run on.
+    pub fn system(&self) -> &dyn BatchSystem {
+        self.settings.system.as_ref()
+    }
+
     /// Hands a job to an idle worker, or to the first that comes.
-    pub fn launch(&mut self, stage: StageId, attempt: u32, job: &Path) -> Result<(), PoolError> {
+    pub fn launch(&mut self, stage: StageId, attempt: u32, job: &Path) {
         self.waiting.push_back(Waiting {
             stage,
             attempt,
             job: job.to_owned(),
         });
         self.assign(Instant::now());
-        Ok(())
     }
 
     /// The number of the worker that the next launch will use; none: of the first that comes.
     pub fn next_worker(&self) -> Option<usize> {
-        Some(self.workers.get(self.idle.last()?)?.number)
+        self.roster.next_idle()
     }
 
     /// How many workers there are.
     pub fn status(&self) -> PoolStatus {
-        let busy = self.workers.values().filter(|worker| worker.busy.is_some()).count();
+        let busy = self.roster.busy();
         PoolStatus {
-            idle: self.workers.len() - busy,
+            idle: self.roster.len() - busy,
             busy,
-            coming: self.coming(),
+            coming: self.provisioning.coming(&self.roster.tasks()),
             waiting: self.waiting.len(),
         }
     }
 
-    /// What went wrong with Slurm, or why nothing runs, if that has changed; whatever failed is tried again.
-    pub fn word(&mut self) -> Option<String> {
-        let word = self.trouble.take();
-        let word = word.or_else(|| self.status().why_nothing_runs(&self.provisioning.reasons()))?;
-        let is_new = self.word.as_ref() != Some(&word);
-        self.word = Some(word.clone());
-        is_new.then_some(word)
+    /// What went wrong with the cluster, or why nothing runs, if that has changed; whatever failed is tried again.
+    pub fn notice(&mut self) -> Option<String> {
+        let system = self.settings.system.name();
+        let trouble = self.trouble.take();
+        let why_nothing_runs = || self.status().why_nothing_runs(system, &self.provisioning.reasons());
+        let notice = trouble.or_else(why_nothing_runs)?;
+        let is_new = self.notice.as_ref() != Some(&notice);
+        self.notice = Some(notice.clone());
+        is_new.then_some(notice)
     }
 
     /// Reads what the workers said since the last look, finds those that are gone, and those that have come.
@@ -133,15 +115,15 @@ impl Pool {
             }
             self.take_reports(now)?;
             self.look_after(now);
-            self.find_idle(now);
+            self.roster.find_idle(self.settings.timeouts.short_lease, now);
             self.assign(now);
             self.call_for_workers(now)?;
         }
         Ok(std::mem::take(&mut self.news))
     }
 
-    /// A home's lock may not hold between machines; this is the second wall.
-    fn check_owner(&self) -> Result<(), PoolError> {
+    /// Fails where another orchestrator has the pool: a home's lock may not hold between machines.
+    pub(super) fn check_owner(&self) -> Result<(), PoolError> {
         match remote_worker::read::<Owner>(&self.folder.join(mailbox::OWNER_FILE)) {
             Ok(Some(owner)) if owner != self.settings.owner => Err(PoolError::Superseded {
                 owner,
@@ -151,53 +133,31 @@ impl Pool {
         }
     }
 
-    /// Whoever did not listen for long cannot say that the others were silent.
+    /// After a long gap between two looks, the time in between is not held against the workers.
     fn excuse(&mut self, gap: Duration) {
         if gap > (self.settings.timeouts.lease / 4).max(self.settings.timeouts.look * 4) {
-            for worker in self.workers.values_mut() {
+            for worker in self.roster.workers_mut() {
                 worker.excuse(gap);
             }
         }
     }
 
-    /// Finds workers that have come.
+    /// Takes in workers that have come, unless they are of another version.
     fn find_workers(&mut self, now: Instant) -> std::io::Result<()> {
-        let folder = self.folder.join(mailbox::WORKERS);
-        // A folder that was just changed from here is read afresh, also on NFS.
-        let mark = folder.join(".look");
-        fs::write(&mark, "")?;
-        fs::remove_file(&mark)?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let Ok(key) = entry.file_name().into_string() else {
-                continue;
-            };
-            if key.starts_with('.') || self.workers.contains_key(&key) || self.over.contains(&key) {
+        for (key, worker) in self.roster.arrivals(&self.folder, now)? {
+            let hello = &worker.hello;
+            self.provisioning.came(hello.submission);
+            if hello.format == mailbox::FORMAT && hello.version == self.settings.version {
+                self.roster.insert(key, worker);
                 continue;
             }
-            if let Some(worker) = RemoteWorker::find(entry.path(), self.next_number, now)? {
-                self.next_number += 1;
-                worker.note_number()?;
-                self.welcome(key, worker)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a worker in, unless it speaks another language.
-    fn welcome(&mut self, key: String, worker: RemoteWorker) -> std::io::Result<()> {
-        let hello = &worker.hello;
-        self.provisioning.came(hello.submission);
-        if hello.format != mailbox::FORMAT || hello.version != self.settings.version {
             self.trouble = Some(format!(
                 "a worker of version {} came, this is {}: build both programs together",
                 hello.version, self.settings.version
             ));
             worker.close()?;
             self.dismiss(key, &worker, true);
-            return Ok(());
         }
-        self.workers.insert(key, worker);
         Ok(())
     }
 
@@ -209,12 +169,11 @@ impl Pool {
                         self.trouble = Some(format!("submission {number} brought no worker"));
                     }
                     let submissions = self.provisioning.failed();
-                    if submissions >= FAILED_MOST && self.workers.is_empty() {
-                        let out = self.folder.join(mailbox::OUT);
+                    if submissions >= FAILED_MOST && self.roster.is_empty() {
                         let program = self.settings.program.first().cloned().unwrap_or_default();
                         return Err(PoolError::FailedSubmissions {
                             submissions,
-                            out,
+                            out: self.folder.join(mailbox::OUT),
                             program: program.to_string_lossy().into_owned(),
                         });
                     }
@@ -223,8 +182,10 @@ impl Pool {
                 Report::Refused { number, message } => {
                     self.provisioning.refused(number, now);
                     // A site that gives no more workers for now is no reason to give up.
-                    if !self.provisioning.has_worked() && self.workers.is_empty() && self.coming() == 0 {
-                        return Err(PoolError::Refused(message));
+                    let PoolStatus { idle, busy, coming, .. } = self.status();
+                    if !self.provisioning.has_worked() && idle + busy == 0 && coming == 0 {
+                        let system = self.settings.system.name();
+                        return Err(PoolError::Refused { system, message });
                     }
                     self.trouble = Some(message);
                 }
@@ -234,17 +195,14 @@ impl Pool {
         Ok(())
     }
 
-    /// Hears every worker, and buries those that are gone.
+    /// Reads what every worker said, and removes those that are gone.
     fn look_after(&mut self, now: Instant) {
-        let keys: Vec<String> = self.workers.keys().cloned().collect();
-        for key in keys {
-            let Some(mut worker) = self.workers.remove(&key) else {
+        for key in self.roster.keys() {
+            let Some(mut worker) = self.roster.remove(&key) else {
                 continue;
             };
-            match self.hear(&mut worker, now) {
-                Ok(None) => {
-                    self.workers.insert(key, worker);
-                }
+            match self.look_at(&mut worker, now) {
+                Ok(None) => self.roster.insert(key, worker),
                 Ok(Some(health)) => {
                     let is_at_rest = matches!(health, Health::Left(Leaving::Idle | Leaving::Revoked));
                     if worker.has_never_begun() && !is_at_rest {
@@ -252,29 +210,29 @@ impl Pool {
                     }
                     self.dismiss(key, &worker, !matches!(health, Health::Left(_)));
                 }
-                // A shared folder has its bad moments; whoever cannot be heard is not dead yet.
+                // A shared folder fails for moments: a worker whose files cannot be read is not dead yet.
                 Err(error) => {
                     self.trouble = Some(error.to_string());
-                    self.workers.insert(key, worker);
+                    self.roster.insert(key, worker);
                 }
             }
         }
     }
 
-    /// Hears a worker; gives how it went away, if it did.
-    fn hear(&mut self, worker: &mut RemoteWorker, now: Instant) -> std::io::Result<Option<Health>> {
+    /// Reads what a worker said; gives how it went away, if it did.
+    fn look_at(&mut self, worker: &mut RemoteWorker, now: Instant) -> std::io::Result<Option<Health>> {
         let timeouts = self.settings.timeouts;
         let hint = self.provisioning.hint(worker.task());
         let mut health = worker.health(now, hint, &timeouts)?;
-        let mut said = worker.listen(now)?;
+        let mut said = worker.read_lines(now)?;
         if health == Health::NoHeartbeat && said.bytes > 0 {
             health = Health::Alive;
         }
         let mut lost = None;
         if health != Health::Alive || said.garbled.is_some() {
-            // First the end of its inbox, then the last it said: nothing of it counts that comes later. What was read
+            // First its inbox is closed, then the rest of its lines is read: nothing counts that comes later. What was read
             // before must be told even where this fails, and then it is tried again at the next look.
-            match worker.close().and_then(|()| worker.listen(now)) {
+            match worker.close().and_then(|()| worker.read_lines(now)) {
                 Ok(last) => {
                     said.append(last);
                     lost = Some(worker.lost(&health, hint));
@@ -301,7 +259,7 @@ impl Pool {
             && let Some(lost) = &lost
             && self.is_taken_back(worker)
         {
-            // Nobody has begun it, and nobody can any more: the same attempt is somebody else's.
+            // Nobody has begun it, and nobody can any more: the same attempt is given to another worker.
             let waiting = Waiting {
                 stage: order.stage.clone(),
                 attempt: order.attempt,
@@ -317,7 +275,7 @@ impl Pool {
             return;
         }
         let lost = match said.garbled {
-            // Whoever says what nobody understands cannot be trusted with another job.
+            // A worker whose lines cannot be read gets no other job.
             Some(message) => Some(Lost {
                 cause: Cause::Other,
                 message,
@@ -349,7 +307,7 @@ impl Pool {
 
     /// Has nothing to do with a worker any more; `cancel` ends its job as well.
     pub(super) fn dismiss(&mut self, key: String, worker: &RemoteWorker, cancel: bool) {
-        self.over.insert(key);
+        self.roster.dismiss(key);
         if let Some(task) = worker.task() {
             self.provisioning.left(task);
             if cancel {
@@ -358,35 +316,23 @@ impl Pool {
         }
     }
 
-    /// Notes who is idle: the lowest number first, and those that were heard of late before those that were not.
-    fn find_idle(&mut self, now: Instant) {
-        let short = self.settings.timeouts.short_lease;
-        let idle = self.workers.iter().filter(|(_, worker)| worker.busy.is_none());
-        let mut idle: Vec<(bool, usize, &String)> = idle
-            .map(|(key, worker)| (now.saturating_duration_since(worker.heard) <= short, worker.number, key))
-            .collect();
-        idle.sort_by_key(|&(is_fresh, number, _)| (is_fresh, std::cmp::Reverse(number)));
-        self.idle = idle.into_iter().map(|(_, _, key)| key.clone()).collect();
-    }
-
     /// Gives what waits to whoever is idle.
     fn assign(&mut self, now: Instant) {
         while let Some(Waiting { stage, attempt, job }) = self.waiting.front() {
-            let Some(key) = self.idle.pop() else { break };
-            let Some(mut worker) = self.workers.remove(&key) else {
-                continue;
+            let Some((key, mut worker)) = self.roster.take_idle() else {
+                break;
             };
             match worker.put(stage, *attempt, job, now) {
                 Ok(true) => {
                     self.link_log(&worker, job);
                     self.waiting.pop_front();
-                    self.workers.insert(key, worker);
+                    self.roster.insert(key, worker);
                 }
                 // It has just left.
                 Ok(false) => self.dismiss(key, &worker, false),
                 Err(error) => {
                     self.trouble = Some(error.to_string());
-                    self.workers.insert(key, worker);
+                    self.roster.insert(key, worker);
                     break;
                 }
             }
@@ -400,102 +346,21 @@ impl Pool {
         drop(fs::hard_link(printed, job.with_file_name(WORKER_LOG)));
     }
 
-    /// Jobs whose workers have not come yet.
-    fn coming(&self) -> u64 {
-        self.provisioning
-            .coming(&self.workers.values().filter_map(RemoteWorker::task).collect())
-    }
-
     /// Submits as many workers as there is work for and the profile allows, once the last submission has settled.
     fn call_for_workers(&mut self, now: Instant) -> Result<(), PoolError> {
-        let busy = self.workers.values().filter(|worker| worker.busy.is_some()).count();
-        let wanted = ((busy + self.waiting.len()) as u64).min(self.settings.profile.max_workers);
-        let here = self.workers.len() as u64 + self.coming();
-        if wanted <= here || !self.provisioning.is_settled(now) {
-            return Ok(());
-        }
-        let first = self
-            .submissions
-            .entries()?
-            .last()
-            .map_or(1, |(intent, _)| intent.number + 1);
-        let submissions = script::submissions(
-            &Wanted {
-                profile: &self.settings.profile,
-                folder: &self.folder,
-                pool: &self.name,
-                workers: wanted - here,
-                first,
-                program: &self.settings.program,
-            },
-            &self.site,
-        )?;
-        for submission in submissions {
-            self.submissions.intend(&submission)?;
-            self.provisioning.sent(submission.number, submission.tasks);
-            self.submitter.ask(Command::Submit(submission));
+        let PoolStatus {
+            idle,
+            busy,
+            coming,
+            waiting,
+        } = self.status();
+        let wanted = ((busy + waiting) as u64).min(self.settings.profile.max_workers);
+        let here = (idle + busy) as u64 + coming;
+        if wanted > here && self.provisioning.is_settled(now) {
+            for (number, tasks) in self.submitter.submit(&self.settings, &self.folder, wanted - here)? {
+                self.provisioning.sent(number, tasks);
+            }
         }
         Ok(())
     }
-
-    /// Asks every worker to stop what it does.
-    pub fn stop_all(&mut self) -> Result<(), PoolError> {
-        self.stop(&|_| true)
-    }
-
-    /// Asks the workers of some stages to stop; what no worker has yet ends at once.
-    pub fn stop(&mut self, which: &dyn Fn(&StageId) -> bool) -> Result<(), PoolError> {
-        for worker in self.workers.values_mut() {
-            if worker.busy.as_ref().is_some_and(|busy| which(&busy.order.stage)) {
-                worker.stop()?;
-            }
-        }
-        for waiting in std::mem::take(&mut self.waiting) {
-            if !which(&waiting.stage) {
-                self.waiting.push_back(waiting);
-                continue;
-            }
-            self.news.push(waiting.stopped());
-        }
-        Ok(())
-    }
-
-    /// Revokes the pool, waits for its workers to leave, and cancels what does not; what is to be said if that fails.
-    pub async fn close(self) -> Result<Option<String>, PoolError> {
-        // Of a pool that is somebody else's now, nothing is touched.
-        self.check_owner()?;
-        revoke(&self.folder)?;
-        for worker in self.workers.values() {
-            worker.close()?;
-        }
-        // By themselves first: Slurm's own accounts then call them complete.
-        let since = Instant::now();
-        let farewell = self.settings.timeouts.farewell;
-        let mut left: Vec<&RemoteWorker> = self.workers.values().collect();
-        while !left.is_empty() && since.elapsed() < farewell {
-            let mut there = Vec::new();
-            for worker in left {
-                if worker.bye()?.is_none() {
-                    there.push(worker);
-                }
-            }
-            left = there;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        self.submitter.ask(Command::CancelAll);
-        let is_done = self.submitter.close(farewell).await && self.folder.join(mailbox::SETTLED).exists();
-        let word = "jobs of this run may still wait on Slurm, which does not answer: the next `run --on slurm` cancels \
-                    them, or `scancel -n sandbox-worker` does";
-        Ok((!is_done).then(|| word.to_owned()))
-    }
-}
-
-/// Ends a pool: its workers stop at their next sign of life, and those that come later leave at once.
-pub(super) fn revoke(folder: &Path) -> std::io::Result<()> {
-    fs::write(folder.join(mailbox::REVOKED), "")
-}
-
-/// The name of a pool in the comments of jobs.
-pub(super) fn pool_name(home: &str, generation: &str) -> String {
-    format!("{home}.{generation}")
 }

@@ -1,6 +1,6 @@
 //! The commands of Slurm, run with a time-out each and in an environment that does not change what they print.
 //!
-//! Refuses to know why it is asked, and when to ask again. What is printed is read by `slurm::parse`.
+//! Refuses to know why it is asked, and when to ask again. What is printed is read by `queue::slurm`.
 
 use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
@@ -8,78 +8,38 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::slurm::parse::{self, Listing, Partition, Site, TaskId};
-use crate::slurm::script::{self, Submission};
+use crate::exec::pool::{CallError, SubmitError};
+use crate::queue::script::{JOB_NAME, Submission};
+use crate::queue::slurm::parse::{self, Partition};
+use crate::queue::{Listing, Site, TaskId};
 
-/// A command that gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// There is no such command.
-    #[error("`{program}` cannot be run: {source}; run this where Slurm's commands are installed (a login node)")]
-    Missing {
-        /// The command.
-        program: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It took too long.
-    #[error("`{program}` gave no answer in {seconds} s; Slurm's controller may be down")]
-    TimedOut {
-        /// The command.
-        program: &'static str,
-        /// How long it was waited for.
-        seconds: u64,
-    },
-    /// It said no.
-    #[error("`{program}` failed: {message}")]
-    Failed {
-        /// The command.
-        program: &'static str,
-        /// What it said.
-        message: String,
-    },
-}
-
-impl CallError {
-    /// Whether the same call may well succeed later: the controller was not reached, or too busy.
-    pub fn may_pass(&self) -> bool {
-        const PASSING: [&str; 14] = [
-            "resource temporarily unavailable",
-            "connection reset",
-            "no route to host",
-            "broken pipe",
-            // munge is away, or its clock.
-            "authentication",
-            "unable to contact slurm controller",
-            "socket timed out",
-            "temporarily unable",
-            "connection refused",
-            "connection timed out",
-            "zero bytes were transmitted",
-            "transport endpoint",
-            "communication",
-            "standby",
-        ];
-        match self {
-            Self::Missing { .. } => false,
-            Self::TimedOut { .. } => true,
-            Self::Failed { message, .. } => {
-                let message = message.to_lowercase();
-                message.is_empty() || PASSING.iter().any(|sign| message.contains(sign))
-            }
+/// Whether the same call may well succeed later: the controller was not reached, or too busy.
+fn may_pass(error: &CallError) -> bool {
+    const PASSING: [&str; 14] = [
+        "resource temporarily unavailable",
+        "connection reset",
+        "no route to host",
+        "broken pipe",
+        // munge is away, or its clock.
+        "authentication",
+        "unable to contact slurm controller",
+        "socket timed out",
+        "temporarily unable",
+        "connection refused",
+        "connection timed out",
+        "zero bytes were transmitted",
+        "transport endpoint",
+        "communication",
+        "standby",
+    ];
+    match error {
+        CallError::Missing { .. } => false,
+        CallError::TimedOut { .. } => true,
+        CallError::Failed { message, .. } => {
+            let message = message.to_lowercase();
+            message.is_empty() || PASSING.iter().any(|sign| message.contains(sign))
         }
     }
-}
-
-/// What came of a submission that gave no number.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// It is certain that Slurm has not taken it, and it would not take it again.
-    #[error("{0}")]
-    Refused(CallError),
-    /// Slurm may have taken it, or may still: look its key up before submitting again.
-    #[error("{0}")]
-    Unsure(CallError),
 }
 
 /// Runs Slurm's commands.
@@ -124,55 +84,29 @@ impl Client {
         }
     }
 
-    /// The same with other time-outs: of a question, and of a submission.
-    #[must_use]
-    pub fn with_timeouts(self, ask: Duration, submit: Duration) -> Self {
-        Self { ask, submit, ..self }
-    }
-
     /// What the site allows.
-    pub async fn site(&self) -> Result<Site, CallError> {
+    pub(super) async fn config(&self) -> Result<Site, CallError> {
         let text = self.call("scontrol", ["show", "config"], self.ask).await?;
         Ok(parse::show_config(&text))
     }
 
     /// Every worker of this user that Slurm still knows, those that ended a moment ago among them.
-    pub async fn jobs(&self) -> Result<Listing, CallError> {
+    pub(super) async fn squeue(&self) -> Result<Listing, CallError> {
         let user = rustix::process::getuid().as_raw().to_string();
         let format = parse::squeue_format();
-        let arguments = [
-            "-h",
-            "-r",
-            "-t",
-            "all",
-            "-u",
-            &user,
-            "-n",
-            script::JOB_NAME,
-            "-O",
-            &format,
-        ];
+        let arguments = ["-h", "-r", "-t", "all", "-u", &user, "-n", JOB_NAME, "-O", &format];
         let text = self.call("squeue", arguments, self.ask).await?;
         Ok(parse::squeue(&text))
     }
 
-    /// What accounting says of some jobs, where the site has it.
-    pub async fn history(&self, jobs: &[u64]) -> Result<Listing, CallError> {
-        let jobs: Vec<String> = jobs.iter().map(u64::to_string).collect();
-        let jobs = jobs.join(",");
-        let arguments = ["-X", "-n", "-P", "-o", parse::SACCT_FORMAT, "-j", &jobs];
-        let text = self.call("sacct", arguments, self.ask).await?;
-        Ok(parse::sacct(&text))
-    }
-
     /// The partitions.
-    pub async fn partitions(&self) -> Result<Vec<Partition>, CallError> {
+    pub(super) async fn partitions(&self) -> Result<Vec<Partition>, CallError> {
         let text = self.call("sinfo", ["-h", "-o", parse::SINFO_FORMAT], self.ask).await?;
         Ok(parse::sinfo(&text))
     }
 
     /// Hands a submission to Slurm, whose script is written already; gives the number of the job.
-    pub async fn submit(&self, submission: &Submission) -> Result<u64, SubmitError> {
+    pub(super) async fn sbatch(&self, submission: &Submission) -> Result<u64, SubmitError> {
         let arguments = submission.args.iter().map(OsString::as_os_str);
         let arguments = arguments.chain([submission.path.as_os_str()]);
         match self.call("sbatch", arguments, self.submit).await {
@@ -183,13 +117,13 @@ impl Client {
                 })
             }),
             Err(error @ CallError::Missing { .. }) => Err(SubmitError::Refused(error)),
-            Err(error) if error.may_pass() => Err(SubmitError::Unsure(error)),
+            Err(error) if may_pass(&error) => Err(SubmitError::Unsure(error)),
             Err(error) => Err(SubmitError::Refused(error)),
         }
     }
 
     /// Checks a submission without submitting it (`sbatch --test-only`).
-    pub async fn rehearse(&self, submission: &Submission) -> Result<String, CallError> {
+    pub(super) async fn rehearse(&self, submission: &Submission) -> Result<String, CallError> {
         let arguments = submission.args.iter().map(OsString::as_os_str);
         let arguments = [OsStr::new("--test-only")].into_iter().chain(arguments);
         let arguments = arguments.chain([submission.path.as_os_str()]);
@@ -197,14 +131,14 @@ impl Client {
     }
 
     /// Ends jobs; those that have ended already are no fault.
-    pub async fn cancel(&self, tasks: &[TaskId]) -> Result<(), CallError> {
+    pub(super) async fn scancel(&self, tasks: &[TaskId]) -> Result<(), CallError> {
         if tasks.is_empty() {
             return Ok(());
         }
         let names = tasks.iter().map(ToString::to_string);
         let arguments: Vec<String> = ["-Q".to_owned()].into_iter().chain(names).collect();
         match self.call("scancel", &arguments, self.ask).await {
-            Err(error @ CallError::Failed { .. }) if error.may_pass() => Err(error),
+            Err(error @ CallError::Failed { .. }) if may_pass(&error) => Err(error),
             Ok(_) | Err(CallError::Failed { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -267,13 +201,13 @@ mod tests {
             "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
             "",
         ] {
-            assert!(failed(passing).may_pass(), "{passing}");
+            assert!(may_pass(&failed(passing)), "{passing}");
         }
         for staying in [
             "sbatch: error: Batch job submission failed: Invalid partition name specified",
             "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified",
         ] {
-            assert!(!failed(staying).may_pass(), "{staying}");
+            assert!(!may_pass(&failed(staying)), "{staying}");
         }
     }
 }

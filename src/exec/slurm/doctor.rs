@@ -4,24 +4,15 @@
 
 use std::path::PathBuf;
 
-use crate::exec::pool::Settings;
+use crate::exec::pool::Finding;
 use crate::exec::slurm::Client;
-use crate::slurm::parse::{Partition, Site};
-use crate::slurm::script::{self, Wanted};
+use crate::queue::Site;
+use crate::queue::script::Wanted;
+use crate::queue::slurm::parse::Partition;
+use crate::queue::slurm::script;
 use crate::spec;
 use crate::spec::profile::Profile;
 use crate::workdir::mount::shared_file_system_of;
-
-/// Something that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Whether it is as it has to be.
-    pub is_good: bool,
-    /// What was found.
-    pub text: String,
-    /// What to do about it; none: nothing.
-    pub advice: Option<String>,
-}
 
 fn good(text: impl Into<String>) -> Finding {
     Finding {
@@ -39,26 +30,26 @@ fn bad(text: impl Into<String>, advice: impl Into<String>) -> Finding {
     }
 }
 
-/// Looks at the cluster with the eyes of a profile; `settings.pools` need not be there.
-pub async fn survey(client: &Client, settings: &Settings) -> Vec<Finding> {
-    let site = match client.site().await {
+/// Whether the cluster can give these workers; their folder need not exist.
+pub(super) async fn survey(client: &Client, wanted: &Wanted<'_>) -> Vec<Finding> {
+    let site = match client.config().await {
         Ok(site) => site,
         Err(error) => return vec![bad("the cluster cannot be asked", error.to_string())],
     };
     let mut findings = about_site(&site);
     match client.partitions().await {
-        Ok(partitions) => findings.extend(about_partition(&settings.profile, &partitions)),
+        Ok(partitions) => findings.extend(about_partition(wanted.profile, &partitions)),
         Err(error) => findings.push(bad("the partitions are not known", error.to_string())),
     }
-    findings.extend(about_folders(settings));
-    findings.push(rehearsal(client, settings, &site).await);
+    findings.extend(about_folders(wanted));
+    findings.push(rehearsal(client, wanted, &site).await);
     findings
 }
 
 /// Whether nodes see the home and the program as this machine does.
-fn about_folders(settings: &Settings) -> Vec<Finding> {
-    let program = settings.program.first().map(PathBuf::from);
-    let places = [Some(settings.pools.clone()), program];
+fn about_folders(wanted: &Wanted<'_>) -> Vec<Finding> {
+    let program = wanted.program.first().map(PathBuf::from);
+    let places = [Some(wanted.folder.to_owned()), program];
     let mut findings = Vec::new();
     for place in places.into_iter().flatten() {
         let shown = place.display();
@@ -159,17 +150,9 @@ fn about_partition(profile: &Profile, partitions: &[Partition]) -> Vec<Finding> 
 }
 
 /// Has Slurm look at one worker without taking it.
-async fn rehearsal(client: &Client, settings: &Settings, site: &Site) -> Finding {
+async fn rehearsal(client: &Client, wanted: &Wanted<'_>, site: &Site) -> Finding {
     let script = std::env::temp_dir().join(format!("sandbox-doctor-{}.sh", std::process::id()));
-    let wanted = Wanted {
-        profile: &settings.profile,
-        folder: &settings.pools,
-        pool: "doctor",
-        workers: 1,
-        first: 0,
-        program: &settings.program,
-    };
-    let mut submission = match script::submissions(&wanted, site) {
+    let mut submission = match script::submissions(wanted, site) {
         Ok(mut submissions) => match submissions.pop() {
             Some(submission) => submission,
             None => return good("nothing is wanted"),
@@ -195,7 +178,7 @@ async fn rehearsal(client: &Client, settings: &Settings, site: &Site) -> Finding
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slurm::parse::sinfo;
+    use crate::queue::slurm::parse::sinfo;
 
     fn about(profile: &Profile, text: &str) -> Vec<String> {
         let findings = about_partition(profile, &sinfo(text));

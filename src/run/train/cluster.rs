@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err as fs;
 
-use crate::exec::pool::{self, Adopted, Settings, Timeouts};
-use crate::exec::{Workers, local};
+use crate::exec::pool::{self, Adopted, BatchSystem, Settings, Timeouts};
+use crate::exec::{Workers, WorkersError, batch_system, local};
 use crate::mailbox::Owner;
 use crate::model::config::DeviceKind;
 use crate::protocol::{Process, Trainer};
@@ -26,6 +27,7 @@ const BEAT_MS: f64 = 3000.0;
 /// A cluster, as a run uses it.
 #[derive(Debug, Clone)]
 pub struct Cluster {
+    system: Arc<dyn BatchSystem>,
     profile: Profile,
     /// How many times faster than usual everything that waits has to be (tests).
     haste: f64,
@@ -33,14 +35,19 @@ pub struct Cluster {
 
 impl Cluster {
     /// The cluster of a profile: the file that is named, else the home's, else what the site gives by itself.
-    pub fn read(context: &Context, file: Option<&Path>, haste: f64) -> Result<Self, Failure> {
+    pub fn read(
+        system: Arc<dyn BatchSystem>,
+        context: &Context,
+        file: Option<&Path>,
+        haste: f64,
+    ) -> Result<Self, Failure> {
         let homes = context.workdir.profile();
         let text = match file {
             Some(file) => fs::read_to_string(file).map_err(|error| {
                 Failure::invalid(
                     "no_profile",
                     error.to_string(),
-                    "name a file with what a worker asks Slurm for: partition, time, gpus, cpus, memory, …",
+                    "name a file with what a worker asks the cluster for: partition, time, gpus, cpus, memory, …",
                 )
             })?,
             None if homes.exists() => fs::read_to_string(&homes)?,
@@ -53,7 +60,7 @@ impl Cluster {
             failure.at = mistakes.into_iter().map(At::from).collect();
             failure
         })?;
-        Ok(Self { profile, haste })
+        Ok(Self { system, profile, haste })
     }
 
     /// The context of a run there: its nodes train, and the profile knows whether on cards.
@@ -68,6 +75,11 @@ impl Cluster {
         }
     }
 
+    /// What its jobs run on.
+    pub fn system(&self) -> &dyn BatchSystem {
+        self.system.as_ref()
+    }
+
     /// Workers at once.
     pub fn workers(&self) -> u64 {
         self.profile.max_workers
@@ -77,7 +89,7 @@ impl Cluster {
     pub(super) fn lacks_cores(&self, planned: &Planned) -> Option<String> {
         let threads = planned.plan.stages.iter().map(|stage| stage.config.numerics.threads);
         let threads = threads.max()?;
-        // Slurm gives one where nobody asks for more; a card's worker waits for the card.
+        // A cluster gives one where nobody asks for more; a card's worker waits for the card.
         let cores = self.profile.cpus.unwrap_or(1);
         (self.profile.gpus.is_none() && threads > cores).then(|| {
             format!("stages of this sweep take {threads} threads, and a worker has {cores} core: write `cpus: {threads}` into the profile")
@@ -97,6 +109,7 @@ impl Cluster {
             program.extend(["--beat".into(), format!("{:.0}", BEAT_MS / self.haste).into()]);
         }
         Ok(Settings {
+            system: Arc::clone(&self.system),
             pools,
             home: home[..8].to_owned(),
             profile: self.profile.clone(),
@@ -155,7 +168,7 @@ pub(super) async fn local_workers(
     word: &mut dyn FnMut(&str),
 ) -> Result<Workers, Failure> {
     let pools = std::path::absolute(context.workdir.pools())?;
-    retire(context, &pools, None, &timeouts(1.0, silence), running, word).await?;
+    retire(&pools, None, &timeouts(1.0, silence), running, word).await?;
     let program = local::Program {
         path: context.worker.clone(),
         args: match context.trainer {
@@ -172,24 +185,24 @@ pub(super) async fn local_workers(
 
 /// The workers of a run on a cluster, with the attempts of `wanted` that some of them go on with.
 pub(super) async fn cluster_workers(
-    context: &Context,
     settings: Settings,
     running: &BTreeMap<StageId, u32>,
     wanted: &BTreeMap<StageId, u32>,
     word: &mut dyn FnMut(&str),
 ) -> Result<(Workers, Vec<Adopted>), Failure> {
     let pools = settings.pools.clone();
-    retire(context, &pools, Some(&settings), &settings.timeouts, running, word).await?;
-    let (pool, adopted) = pool::Pool::open(settings, &context.slurm, &in_(wanted)).await?;
+    retire(&pools, Some(&settings), &settings.timeouts, running, word).await?;
+    let system = settings.system.word();
+    let opened = pool::Pool::open(settings, &in_(wanted)).await;
+    let (pool, adopted) = opened.map_err(|error| WorkersError::of_pool(system, error))?;
     if !adopted.is_empty() {
         word(&format!("{} workers of the last run go on", adopted.len()));
     }
-    Ok((Workers::Slurm(Box::new(pool)), adopted))
+    Ok((Workers::Cluster(Box::new(pool)), adopted))
 }
 
 /// Ends the pools of earlier runs but for one that these settings can take over.
 async fn retire(
-    context: &Context,
     pools: &Path,
     keep: Option<&Settings>,
     timeouts: &Timeouts,
@@ -197,9 +210,11 @@ async fn retire(
     word: &mut dyn FnMut(&str),
 ) -> Result<(), Failure> {
     if pool::has_others(pools, keep)? {
-        word("the workers that an earlier run has left on Slurm hand their stages back");
+        word("the workers that an earlier run has left on a cluster hand their stages back");
     }
-    pool::retire_others(pools, keep, timeouts, &context.slurm, &in_(running)).await?;
+    let retired = pool::retire_others(pools, keep, timeouts, &batch_system, &in_(running)).await;
+    let system = keep.map_or("slurm", |settings| settings.system.word());
+    retired.map_err(|error| WorkersError::of_pool(system, error))?;
     Ok(())
 }
 

@@ -17,8 +17,9 @@ use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
 use crate::run::planning::Planned;
 use crate::run::train::attempt::Attempt;
-use crate::run::train::orchestrate::{Progress, Request, Trained};
+use crate::run::train::progress::{Progress, StoppedBy, Trained};
 use crate::run::train::recovery::remove;
+use crate::run::train::request::Request;
 use crate::run::train::resources;
 use crate::sched::{Effect, News, Outcome, Scheduler};
 use crate::stage::StageKind;
@@ -64,7 +65,7 @@ pub(super) struct Driver<'a> {
     deadline: Option<Instant>,
     /// The database as it was seen last, and when.
     glance: (i64, Instant),
-    stopped_by: Option<&'static str>,
+    stopped_by: Option<StoppedBy>,
     /// A state was lost: what is left needs a new plan.
     needs_plan: bool,
     is_done: bool,
@@ -120,21 +121,18 @@ impl<'a> Driver<'a> {
     }
 
     /// Trains until nothing is left, or something stops it; says what. A full disk is a stop, not an error.
-    pub(super) async fn play(
-        &mut self,
-        observe: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Option<&'static str>, Failure> {
+    pub(super) async fn play(&mut self, observe: &mut dyn FnMut(Progress<'_>)) -> Result<Option<StoppedBy>, Failure> {
         match self.play_on(observe).await {
             Err(failure) if failure.is_disk_full() => {
                 observe(Progress::Stopping("the disk is full"));
                 self.workers.stop_all().await?;
-                Ok(Some("disk"))
+                Ok(Some(StoppedBy::Disk))
             }
             other => other,
         }
     }
 
-    async fn play_on(&mut self, observe: &mut dyn FnMut(Progress<'_>)) -> Result<Option<&'static str>, Failure> {
+    async fn play_on(&mut self, observe: &mut dyn FnMut(Progress<'_>)) -> Result<Option<StoppedBy>, Failure> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         self.take(News::Start, observe).await?;
@@ -151,12 +149,12 @@ impl<'a> Driver<'a> {
             }
             if self.deadline.is_some_and(|deadline| Instant::now() > deadline) && self.stopped_by.is_none() {
                 observe(Progress::Stopping("the budget of hours is used up"));
-                self.stop("budget", observe).await?;
+                self.stop(StoppedBy::Budget, observe).await?;
             }
             for news in self.workers.poll()? {
                 self.hear(news, observe).await?;
             }
-            if let Some(word) = self.workers.word() {
+            if let Some(word) = self.workers.notice() {
                 observe(Progress::Word(&word));
             }
             self.look_for_cancelled(observe).await?;
@@ -174,7 +172,7 @@ impl<'a> Driver<'a> {
         (equipment, self.trained, self.needs_plan)
     }
 
-    async fn stop(&mut self, why: &'static str, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
+    async fn stop(&mut self, why: StoppedBy, observe: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
         self.stopped_by = Some(why);
         self.workers.stop_all().await?;
         self.take(News::Drain, observe).await
@@ -257,7 +255,9 @@ impl<'a> Driver<'a> {
         ));
         self.details.insert(stage.clone(), detail);
         match outcome {
-            Outcome::Faulted(Cause::DiskFull) if self.stopped_by.is_none() => self.stop("disk", observe).await?,
+            Outcome::Faulted(Cause::DiskFull) if self.stopped_by.is_none() => {
+                self.stop(StoppedBy::Disk, observe).await?
+            }
             Outcome::Faulted(Cause::DamagedCheckpoint) => self.drop_parent(&stage).await?,
             Outcome::Faulted(_) | Outcome::Completed | Outcome::Diverged => {}
         }
@@ -335,7 +335,7 @@ impl<'a> Driver<'a> {
             }
         }
         if self.stopped_by.is_none() && self.scheduler.is_draining() {
-            self.stopped_by = Some("fail_fast");
+            self.stopped_by = Some(StoppedBy::FailFast);
             self.workers.stop_all().await?;
         }
         Ok(())
@@ -450,10 +450,10 @@ impl<'a> Driver<'a> {
 }
 
 /// Waits for a worker, a signal, or a moment.
-async fn pause(workers: &Workers, interrupt: &mut Signal, terminate: &mut Signal) -> Option<&'static str> {
+async fn pause(workers: &Workers, interrupt: &mut Signal, terminate: &mut Signal) -> Option<StoppedBy> {
     tokio::select! {
-        _ = interrupt.recv() => Some("signal"),
-        _ = terminate.recv() => Some("sigterm"),
+        _ = interrupt.recv() => Some(StoppedBy::Interrupt),
+        _ = terminate.recv() => Some(StoppedBy::Terminate),
         () = workers.wakeup() => None,
         () = tokio::time::sleep(POLL) => None,
     }

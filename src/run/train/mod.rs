@@ -6,6 +6,8 @@ mod attempt;
 pub mod cluster;
 mod driver;
 pub mod orchestrate;
+pub mod progress;
 mod recovery;
+pub mod request;
 mod resources;
 pub mod toy;

@@ -1,65 +1,27 @@
 //! `sandbox run`: from a file to its last word; what happens between is the [`driver`](crate::run::train::driver)'s.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::plan::{Known, StagePlan, TrialPlan};
-use crate::protocol::{self, Cause, Point};
+use crate::protocol;
 use crate::record::{TrialState, count_states};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
 use crate::run::home::databases;
 use crate::run::planning::{self, Planned};
-use crate::run::train::cluster::{self, Cluster};
+use crate::run::train::cluster;
 use crate::run::train::driver::{Driver, Equipment};
+use crate::run::train::progress::{Progress, StoppedBy, Trained};
 use crate::run::train::recovery::recover;
+use crate::run::train::request::Request;
 use crate::run::train::resources;
-use crate::sched::Outcome;
 use crate::spec::Sweep;
 use crate::store::Store;
 use crate::units::StageId;
-
-/// What `run` was asked to do.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The sweep file.
-    pub file: PathBuf,
-    /// Changes to it.
-    pub sets: Vec<String>,
-    /// Whether the first failure ends everything.
-    pub fail_fast: bool,
-    /// Further attempts after a fault, by cause; the sweep's word where nothing is said.
-    pub retry: BTreeMap<Cause, u32>,
-    /// Workers at once; none: what the sweep says, else as many as the machine carries.
-    pub workers: Option<u64>,
-    /// The cluster whose nodes train; none: this machine does.
-    pub cluster: Option<Cluster>,
-}
-
-/// Something that a display may want to show.
-#[derive(Debug)]
-pub enum Progress<'a> {
-    /// The plan is made: this much is to be trained.
-    Planned {
-        /// The plan.
-        planned: &'a Planned,
-        /// The stages that this call trains.
-        stages: &'a [StagePlan],
-    },
-    /// A stage is on a worker.
-    Launched(&'a StagePlan),
-    /// Training steps were made; the newest.
-    Point(&'a StagePlan, &'a Point),
-    /// A stage ended.
-    Ended(&'a StagePlan, Outcome, Option<&'a str>),
-    /// A signal, or a limit: what runs is being stopped.
-    Stopping(&'a str),
-    /// What is to be known of the workers.
-    Word(&'a str),
-}
 
 /// The last word of `run`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -73,23 +35,12 @@ pub struct Summary {
     /// Seconds of this call.
     pub seconds: f64,
     /// Why it ended before all was done.
-    pub stopped_by: Option<&'static str>,
+    pub stopped_by: Option<StoppedBy>,
     /// The trials that failed.
     pub failed: Vec<FailedTrial>,
     /// The exit code.
     #[serde(skip)]
     pub exit: u8,
-}
-
-/// What a call trained.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Trained {
-    /// Stages that reached an end.
-    pub stages: u64,
-    /// Their tokens.
-    pub tokens: u64,
-    /// Their FLOPs.
-    pub flops: f64,
 }
 
 /// A trial that failed.
@@ -189,7 +140,7 @@ async fn equipment(
             }
             let wanted = cluster::wanted(&planned, running.clone());
             let settings = cluster.settings(context, silence)?;
-            cluster::cluster_workers(context, settings, &running, &wanted, &mut word).await?
+            cluster::cluster_workers(settings, &running, &wanted, &mut word).await?
         }
     };
     let at_work = recover(context, &mut store, &adopted).await?;
@@ -201,14 +152,14 @@ async fn equipment(
 }
 
 /// The stages that this call may train, parents before children, and the limit that left out the rest.
-fn choose(planned: &Planned) -> (Vec<StagePlan>, Option<&'static str>) {
+fn choose(planned: &Planned) -> (Vec<StagePlan>, Option<StoppedBy>) {
     let (trials, capped) = affordable(planned);
     let missing = planned.plan.missing_for(trials, &planned.known);
     (missing.into_iter().cloned().collect(), capped)
 }
 
 /// The trials that this call may train, and the limit that left out the rest.
-fn affordable(planned: &Planned) -> (Vec<&TrialPlan>, Option<&'static str>) {
+fn affordable(planned: &Planned) -> (Vec<&TrialPlan>, Option<StoppedBy>) {
     let flops: BTreeMap<&StageId, f64> = planned.plan.stages.iter().map(|it| (&it.id, it.flops())).collect();
     let mut chosen = Vec::new();
     let mut stages = BTreeSet::new();
@@ -219,13 +170,13 @@ fn affordable(planned: &Planned) -> (Vec<&TrialPlan>, Option<&'static str>) {
             continue;
         }
         if planned.sweep.run_cap.is_some_and(|cap| chosen.len() as u64 >= cap) {
-            return (chosen, Some("run_cap"));
+            return (chosen, Some(StoppedBy::RunCap));
         }
         // A stage that an earlier trial has brought in costs nothing more.
         let new: Vec<&StageId> = missing.into_iter().filter(|id| !stages.contains(id)).collect();
         spent += new.iter().map(|id| flops[id]).sum::<f64>();
         if planned.sweep.budget.flops.is_some_and(|budget| spent > budget) {
-            return (chosen, Some("budget"));
+            return (chosen, Some(StoppedBy::Budget));
         }
         stages.extend(new);
         chosen.push(trial);
@@ -239,7 +190,7 @@ async fn summary(
     planned: &Planned,
     trained: Trained,
     seconds: f64,
-    stopped_by: Option<&'static str>,
+    stopped_by: Option<StoppedBy>,
 ) -> Result<Summary, Failure> {
     let sweep = planned.plan.sweep.clone();
     let counts = count_states(store.trials(Some(&sweep)).await?.iter().map(|row| row.state));
@@ -254,16 +205,10 @@ async fn summary(
         }
     }
     let exit = match stopped_by {
-        Some("signal") => exit::SIGINT,
-        Some("sigterm") => exit::SIGTERM,
-        Some("disk") => exit::ENVIRONMENT,
-        Some("budget" | "run_cap") => exit::LIMIT,
-        Some(_) => exit::SOME_FAILED,
+        Some(why) => why.exit(),
         None if counts[TrialState::Failed.name()] > 0 => exit::SOME_FAILED,
         None => 0,
     };
-    // The contract knows one word for both signals; the exit code tells them apart.
-    let stopped_by = stopped_by.map(|why| if why == "sigterm" { "signal" } else { why });
     Ok(Summary {
         sweep,
         counts,

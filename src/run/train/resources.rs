@@ -13,7 +13,7 @@ use crate::protocol::{Cause, Interval};
 use crate::run::context::Context;
 use crate::run::planning::Planned;
 use crate::run::train::attempt::Attempt;
-use crate::run::train::orchestrate::Request;
+use crate::run::train::request::Request;
 use crate::sched::{Device, Limits, Task};
 use crate::spec::{DEFAULT_RETRIES, Sweep};
 use crate::stage::StageState;

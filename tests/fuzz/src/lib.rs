@@ -6,8 +6,8 @@ pub mod checkpoint;
 pub mod model;
 #[path = "../../../src/mailbox.rs"]
 pub mod mailbox;
-#[path = "../../../src/slurm/mod.rs"]
-pub mod slurm;
+#[path = "../../../src/queue/mod.rs"]
+pub mod queue;
 #[path = "../../../src/spec/mod.rs"]
 pub mod spec;
 #[path = "../../../src/units.rs"]

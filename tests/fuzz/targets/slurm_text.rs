@@ -1,7 +1,8 @@
 //! Whatever Slurm's commands print, and whatever stands in a profile, is read or kept.
 #![no_main]
 
-use pure::slurm::{parse, script};
+use pure::queue::script::{Wanted, number_of};
+use pure::queue::slurm::{parse, script};
 use pure::spec::profile;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
@@ -14,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     parse::submitted(text);
     let site = parse::show_config(text);
     if let Ok(profile) = profile::read(text, "profile.yaml") {
-        let wanted = script::Wanted {
+        let wanted = Wanted {
             profile: &profile,
             folder: std::path::Path::new("/pool"),
             pool: "g1",
@@ -23,7 +24,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
             program: &[],
         };
         let submissions = script::submissions(&wanted, &site).expect("a plain folder");
-        assert!(submissions.iter().all(|submission| script::number_of(&submission.key, "g1").is_some()));
+        assert!(submissions.iter().all(|submission| number_of(&submission.key, "g1").is_some()));
     }
 });
 

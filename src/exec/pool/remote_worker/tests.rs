@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::protocol::Process;
-use crate::slurm::state::EndReason;
 
-const PATIENCE: Timeouts = Timeouts {
+const TIMEOUTS: Timeouts = Timeouts {
     lease: Duration::from_secs(100),
     short_lease: Duration::from_secs(10),
     silence: Duration::from_secs(50),
@@ -63,7 +62,7 @@ fn task(state: TaskState) -> Task {
 }
 
 #[test]
-fn slurms_word_shortens_the_lease_of_the_silent_and_of_nobody_else() {
+fn what_the_batch_system_says_shortens_the_lease_of_the_silent_and_of_nobody_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let t = Instant::now();
     let at = |seconds| t + Duration::from_secs(seconds);
@@ -72,7 +71,7 @@ fn slurms_word_shortens_the_lease_of_the_silent_and_of_nobody_else() {
     let odd = task(TaskState::Unknown("DREAMING".to_owned()));
     let hint = |asked, task| Some(Hint { asked, task });
     beat(folder.path(), 1, 0);
-    let mut health = |now, hint| worker.health(now, hint, &PATIENCE).expect("readable");
+    let mut health = |now, hint| worker.health(now, hint, &TIMEOUTS).expect("readable");
     assert_eq!(health(at(1), None), Health::Alive);
     assert_eq!(health(at(50), None), Health::Alive);
     // Asked before it was heard last: that says nothing.
@@ -82,7 +81,7 @@ fn slurms_word_shortens_the_lease_of_the_silent_and_of_nobody_else() {
     assert_eq!(health(at(12), hint(at(2), None)), Health::NoHeartbeat);
     assert_eq!(health(at(12), hint(at(2), Some(&gone))), Health::NoHeartbeat);
     assert_eq!(health(at(102), None), Health::NoHeartbeat);
-    // Whoever beats lives, whatever Slurm says.
+    // Whoever beats lives, whatever the batch system says.
     beat(folder.path(), 2, 0);
     assert_eq!(health(at(103), hint(at(102), Some(&gone))), Health::Alive);
     let lost = worker.lost(&Health::NoHeartbeat, hint(at(2), Some(&gone)));
@@ -103,11 +102,11 @@ fn an_order_that_is_not_begun_is_given_to_another_and_one_that_is_begun_is_not()
     // Its libraries may take long; a second order may not.
     let patient = Timeouts {
         silence: Duration::from_secs(1000),
-        ..PATIENCE
+        ..TIMEOUTS
     };
     assert_eq!(worker.health(later, None, &patient).expect("readable"), Health::Alive);
     assert_eq!(
-        worker.health(later, None, &PATIENCE).expect("readable"),
+        worker.health(later, None, &TIMEOUTS).expect("readable"),
         Health::NotStarting
     );
     assert!(worker.has_never_begun());
@@ -133,10 +132,10 @@ fn an_order_that_is_not_begun_is_given_to_another_and_one_that_is_begun_is_not()
     worker.close().expect("closed");
     assert!(!worker.withdraw().expect("asked"));
     beat(folder.path(), 1, 1);
-    assert_eq!(worker.health(t, None, &PATIENCE).expect("readable"), Health::Alive);
+    assert_eq!(worker.health(t, None, &TIMEOUTS).expect("readable"), Health::Alive);
     assert_eq!(
         worker
-            .health(t + Duration::from_secs(51), None, &PATIENCE)
+            .health(t + Duration::from_secs(51), None, &TIMEOUTS)
             .expect("readable"),
         Health::Stalled
     );

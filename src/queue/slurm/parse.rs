@@ -2,85 +2,8 @@
 //!
 //! Refuses to know how the commands are run.
 
-use crate::slurm::state::{TaskState, task_state};
-
-/// What a site allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Site {
-    /// `MaxArraySize`: indexes of an array stay below it; 0: no arrays.
-    pub max_array: u64,
-    /// `SLURM_VERSION`, where it was told.
-    pub version: Option<String>,
-    /// Whether `sacct` has something to say.
-    pub has_accounting: bool,
-    /// Seconds between a job's SIGTERM and its SIGKILL.
-    pub kill_wait: Option<u64>,
-}
-
-impl Default for Site {
-    /// What Slurm does where nothing is configured.
-    fn default() -> Self {
-        Self {
-            max_array: 1001,
-            version: None,
-            has_accounting: false,
-            kill_wait: None,
-        }
-    }
-}
-
-/// A job, or one task of an array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId {
-    /// Number of the job, or of the array.
-    pub job: u64,
-    /// Index in the array; none: no array.
-    pub task: Option<u64>,
-}
-
-impl std::fmt::Display for TaskId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.task {
-            Some(task) => write!(f, "{}_{task}", self.job),
-            None => write!(f, "{}", self.job),
-        }
-    }
-}
-
-/// What Slurm says of a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Task {
-    /// Which.
-    pub id: TaskId,
-    /// Where it stands.
-    pub state: TaskState,
-    /// The nodes, as Slurm writes them; empty: none yet.
-    pub nodes: String,
-    /// The comment it was submitted with; empty: none, or not asked.
-    pub comment: String,
-    /// Why it stands there, in Slurm's word.
-    pub reason: String,
-    /// How its script ended, once it has.
-    pub exit: Option<Exit>,
-}
-
-/// How a script ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit {
-    /// Its exit code.
-    pub code: i32,
-    /// The signal that ended it; 0: none.
-    pub signal: i32,
-}
-
-/// A listing: what was understood, and the lines that were not.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// The tasks.
-    pub tasks: Vec<Task>,
-    /// Lines that are none.
-    pub odd: Vec<String>,
-}
+use crate::queue::slurm::state::task_state;
+use crate::queue::{Exit, Listing, Site, Task, TaskId, TaskState};
 
 /// A partition, or a part of it whose nodes are in one state.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::slurm::state::EndReason;
+use crate::queue::EndReason;
 
 macro_rules! fixture {
     ($name:literal) => {
-        include_str!(concat!("../../../tests/slurm/fixtures/", $name))
+        include_str!(concat!("../../../../tests/slurm/fixtures/", $name))
     };
 }
 

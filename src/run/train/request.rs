@@ -1,0 +1,26 @@
+//! What `run` is asked for.
+//!
+//! Refuses to know how it is done.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::protocol::Cause;
+use crate::run::train::cluster::Cluster;
+
+/// What `run` was asked to do.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The sweep file.
+    pub file: PathBuf,
+    /// Changes to it.
+    pub sets: Vec<String>,
+    /// Whether the first failure ends everything.
+    pub fail_fast: bool,
+    /// Further attempts after a fault, by cause; the sweep's word where nothing is said.
+    pub retry: BTreeMap<Cause, u32>,
+    /// Workers at once; none: what the sweep says, else as many as the machine carries.
+    pub workers: Option<u64>,
+    /// The cluster whose nodes train; none: this machine does.
+    pub cluster: Option<Cluster>,
+}
