@@ -7,54 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::mup::Parametrization;
+use crate::protocol::Trainer;
 use crate::setup::Setup;
-
-/// What has become of a trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrialState {
-    /// Some of its stages are still to be trained.
-    Pending,
-    /// One of its stages is being trained.
-    Running,
-    /// Trained to its end.
-    Complete,
-    /// A loss was not finite: a result, the edge of stability.
-    Diverged,
-    /// Given up after its attempts; the cause is in its attempts.
-    Failed,
-    /// Taken out by the user.
-    Cancelled,
-}
-
-impl TrialState {
-    /// Every state, in the order of tables.
-    pub const ALL: [Self; 6] = [
-        Self::Pending,
-        Self::Running,
-        Self::Complete,
-        Self::Diverged,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    /// The name in the database, JSON and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Complete => "complete",
-            Self::Diverged => "diverged",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// The state of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
-    }
-}
+use crate::spec::ScheduleName;
+use crate::stage::StageKind;
+pub use crate::stage::TrialState;
 
 /// A run of others among the trials, of which there is less to tell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +26,7 @@ pub struct ImportedTrial {
     /// Only finished runs are imported.
     pub state: TrialState,
     /// `imported`.
-    pub trainer: String,
+    pub trainer: Trainer,
     /// Parameters, as they were given.
     pub params_non_embedding: f64,
     /// Peak learning rate.
@@ -98,85 +56,275 @@ pub fn count_states(states: impl IntoIterator<Item = TrialState>) -> BTreeMap<&'
     counts
 }
 
-/// One trial. Tokens are counts, losses nats per token, times seconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrialRow {
+/// What a column of trials holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Whole numbers.
+    Count,
+    /// Numbers.
+    Number,
+    /// Text.
+    Text,
+}
+
+/// Where the values of a column come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The plan: known before anything is trained, and in the log.
+    Plan,
+    /// What was trained.
+    Result,
+}
+
+/// A value of a column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// Not known.
+    Missing,
+    /// A whole number.
+    Count(u64),
+    /// A number.
+    Number(f64),
+    /// Text.
+    Text(&'a str),
+}
+
+impl<'a> Value<'a> {
+    /// The whole number that it is.
+    pub fn count(self) -> Option<u64> {
+        match self {
+            Self::Count(count) => Some(count),
+            Self::Missing | Self::Number(_) | Self::Text(_) => None,
+        }
+    }
+
+    /// The number that it is, whole or not.
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Self::Count(count) => Some(count as f64),
+            Self::Number(number) => Some(number),
+            Self::Missing | Self::Text(_) => None,
+        }
+    }
+
+    /// The text that it is.
+    pub fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Missing | Self::Count(_) | Self::Number(_) => None,
+        }
+    }
+}
+
+/// One column of trials: of the table, the views, the exports and every page.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Its name everywhere.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// Where its values come from.
+    pub origin: Origin,
+    /// Its unit; empty where it has none.
+    pub unit: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+    /// Its value in a row.
+    pub get: for<'a> fn(&'a TrialRow) -> Value<'a>,
+}
+
+/// A type that stands in a column.
+trait Field: Sized {
+    const KIND: Kind;
+    fn value(&self) -> Value<'_>;
+    /// None where the value is no such type.
+    fn read(value: Value<'_>) -> Option<Self>;
+}
+
+impl Field for u64 {
+    const KIND: Kind = Kind::Count;
+    fn value(&self) -> Value<'_> {
+        Value::Count(*self)
+    }
+    fn read(value: Value<'_>) -> Option<Self> {
+        value.count()
+    }
+}
+
+impl Field for f64 {
+    const KIND: Kind = Kind::Number;
+    fn value(&self) -> Value<'_> {
+        Value::Number(*self)
+    }
+    fn read(value: Value<'_>) -> Option<Self> {
+        value.number()
+    }
+}
+
+impl Field for String {
+    const KIND: Kind = Kind::Text;
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+    fn read(value: Value<'_>) -> Option<Self> {
+        value.text().map(str::to_owned)
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    const KIND: Kind = T::KIND;
+    fn value(&self) -> Value<'_> {
+        self.as_ref().map_or(Value::Missing, T::value)
+    }
+    fn read(value: Value<'_>) -> Option<Self> {
+        if value == Value::Missing {
+            Some(None)
+        } else {
+            T::read(value).map(Some)
+        }
+    }
+}
+
+/// An enum of words is text in a column.
+macro_rules! word_fields {
+    ($($word:ty),+) => {
+        $(impl Field for $word {
+            const KIND: Kind = Kind::Text;
+            fn value(&self) -> Value<'_> {
+                Value::Text(self.name())
+            }
+            fn read(value: Value<'_>) -> Option<Self> {
+                Self::parse(value.text()?)
+            }
+        })+
+    };
+}
+
+word_fields!(Parametrization, ScheduleName, Trainer, TrialState);
+
+/// Declares [`TrialRow`] and the table of its columns: `name: type = origin, unit`, in the order of the exports.
+macro_rules! trial_columns {
+    ($(
+        $(#[doc = $doc:literal])+
+        $(#[serde($serde:ident)])?
+        $name:ident: $type:ty = $origin:ident, $unit:literal,
+    )+) => {
+        /// One trial. Tokens are counts, losses nats per token, times seconds.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub struct TrialRow {
+            $($(#[doc = $doc])+ $(#[serde($serde)])? pub $name: $type,)+
+            /// The axes that the sweep varies, by path: a column `axis.<path>` each.
+            pub axes: BTreeMap<String, serde_json::Value>,
+            /// Everything else that was asked for, beside size, learning rate, batch, tokens and seed, by path, as JSON:
+            /// trials in which it differs are not replicates of each other.
+            #[serde(skip)]
+            pub setup: BTreeMap<String, String>,
+        }
+
+        impl TrialRow {
+            /// Every column but the axes, in the order of the exports.
+            pub const COLUMNS: &[Column] = &[$(Column {
+                name: stringify!($name),
+                kind: <$type as Field>::KIND,
+                origin: Origin::$origin,
+                unit: $unit,
+                doc: concat!($($doc),+),
+                get: |row| row.$name.value(),
+            },)+];
+
+            /// The row whose columns hold what `read` finds by their name and kind.
+            pub fn read<'a, E: From<UnreadableColumn>>(
+                read: impl Fn(&'static str, Kind) -> Result<Value<'a>, E>,
+            ) -> Result<Self, E> {
+                Ok(Self {
+                    $($name: {
+                        let value = read(stringify!($name), <$type as Field>::KIND)?;
+                        Field::read(value).ok_or(UnreadableColumn(stringify!($name)))?
+                    },)+
+                    axes: BTreeMap::new(),
+                    setup: BTreeMap::new(),
+                })
+            }
+        }
+    };
+}
+
+/// The name of a column of trials that does not hold what it must.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the column `{0}` of a trial does not hold what it must")]
+pub struct UnreadableColumn(pub &'static str);
+
+trial_columns! {
     /// Name of the trial: a hash of its configuration.
-    pub trial: String,
+    trial: String = Plan, "",
     /// The sweep that asked for it.
-    pub sweep: String,
+    sweep: String = Plan, "",
     /// A name that people can read.
-    pub slug: String,
+    slug: String = Plan, "",
     /// What has become of it.
-    pub state: TrialState,
+    state: TrialState = Result, "",
     /// `proxy`, `toy` or `imported`.
-    pub trainer: String,
+    trainer: Trainer = Plan, "",
     /// Name of its rung, or its shape.
-    pub model: String,
+    model: String = Plan, "",
     /// Parameters without the embedding: the N of the laws.
-    pub params_non_embedding: u64,
+    params_non_embedding: u64 = Plan, "parameters",
     /// All parameters.
-    pub params_total: u64,
+    params_total: u64 = Plan, "parameters",
     /// Width of the residual stream.
-    pub width: u64,
+    width: u64 = Plan, "",
     /// Layers.
-    pub layers: u64,
+    layers: u64 = Plan, "",
     /// Query heads.
-    pub heads: u64,
+    heads: u64 = Plan, "",
     /// Size of the vocabulary.
-    pub vocab: u64,
+    vocab: u64 = Plan, "",
     /// Tokens in a sequence.
-    pub context: u64,
+    context: u64 = Plan, "tokens",
     /// `mup` or `standard`.
-    pub parametrization: String,
+    parametrization: Parametrization = Plan, "",
     /// Peak learning rate of the embedding's group.
-    pub lr: f64,
+    lr: f64 = Plan, "",
     /// Tokens in a batch.
-    pub batch_tokens: u64,
+    batch_tokens: u64 = Plan, "tokens",
     /// `wsd`, `cosine`, `linear` or `constant`.
-    pub schedule: String,
+    schedule: ScheduleName = Plan, "",
     /// Tokens of warm-up.
-    pub warmup_tokens: u64,
+    warmup_tokens: u64 = Plan, "tokens",
     /// Share of the run that decays; none for schedules without one.
-    pub decay_fraction: Option<f64>,
+    decay_fraction: Option<f64> = Plan, "",
     /// Tokens of the whole run: whole batches.
-    pub tokens: u64,
+    tokens: u64 = Plan, "tokens",
     /// Steps of the whole run.
-    pub steps: u64,
+    steps: u64 = Plan, "",
     /// Seed.
-    pub seed: u64,
+    seed: u64 = Plan, "",
     /// FLOPs of the whole run, as if it ran alone.
-    pub flops: f64,
+    flops: f64 = Plan, "FLOP",
     /// Loss on the first held-out set at the end of a finished schedule; none for whatever did not finish.
-    pub final_loss: Option<f64>,
+    final_loss: Option<f64> = Result, "nats per token",
     /// The same in bits per byte of text.
-    pub bits_per_byte: Option<f64>,
+    bits_per_byte: Option<f64> = Result, "bits per byte",
     /// Tokens at which the loss was seen not to be finite.
-    pub diverged_at_tokens: Option<u64>,
+    diverged_at_tokens: Option<u64> = Result, "tokens",
     /// Device that trained its last stage.
-    pub device: Option<String>,
+    device: Option<String> = Result, "",
     /// Whatever else changes bits.
-    pub numerics: String,
+    numerics: String = Plan, "",
     /// Epoch of the training code.
-    pub code_epoch: u64,
+    code_epoch: u64 = Plan, "",
     /// Version of the program that trained its last stage.
-    pub code_version: Option<String>,
+    code_version: Option<String> = Result, "",
     /// Hash of the prepared data.
-    pub data_hash: String,
+    data_hash: String = Plan, "",
     /// Hash of the whole configuration.
-    pub config_hash: String,
+    config_hash: String = Plan, "",
     /// Seconds of training of its stages, shared ones counted in full.
-    pub seconds: Option<f64>,
+    seconds: Option<f64> = Result, "seconds",
     /// The budget as the sweep names it, in tokens: the same at every batch. 0: an entry of the log from before it was
     /// a column.
     #[serde(default)]
-    pub tokens_asked: u64,
-    /// The axes that the sweep varies, by path.
-    pub axes: BTreeMap<String, serde_json::Value>,
-    /// Everything else that was asked for, beside size, learning rate, batch, tokens and seed, by path, as JSON: trials in
-    /// which it differs are not replicates of each other.
-    #[serde(skip)]
-    pub setup: BTreeMap<String, String>,
+    tokens_asked: u64 = Plan, "tokens",
 }
 
 /// All that was asked for, with the data by its hash, whatever its name is.
@@ -188,8 +336,8 @@ impl From<&TrialRow> for Setup {
             ("tokens_asked", row.tokens_asked.to_string()),
             ("lr", row.lr.to_string()),
             ("batch_tokens", row.batch_tokens.to_string()),
-            ("schedule", row.schedule.clone()),
-            ("parametrization", row.parametrization.clone()),
+            ("schedule", row.schedule.name().to_owned()),
+            ("parametrization", row.parametrization.name().to_owned()),
             ("seed", row.seed.to_string()),
             ("data", row.data_hash.clone()),
         ];
@@ -209,7 +357,7 @@ impl TrialRow {
     pub fn why_no_loss(&self) -> Option<&'static str> {
         let why = match self.state {
             TrialState::Complete if self.final_loss.is_some() => return None,
-            TrialState::Complete if self.schedule == "constant" => "its schedule does not decay",
+            TrialState::Complete if self.schedule == ScheduleName::Constant => "its schedule does not decay",
             TrialState::Complete => "without a held-out loss",
             TrialState::Diverged => "diverged",
             TrialState::Failed => "failed",
@@ -251,8 +399,8 @@ pub struct StageRow {
     pub stage: String,
     /// The stage it starts from.
     pub parent: Option<String>,
-    /// `trunk`, `decay` or `whole`.
-    pub kind: String,
+    /// What it is in the tree of stages.
+    pub kind: StageKind,
     /// Tokens before it.
     pub from_tokens: u64,
     /// Tokens after it.

@@ -1,9 +1,41 @@
-//! The life of a stage: which steps are lawful, and nothing else.
+//! The life of a stage: what it is in its tree, which steps are lawful, and what they make of a trial.
 //!
 //! The state is a fold over events with [`StageState::next`] that refuses unlawful pairs. Refuses to know who
 //! launches a stage and where its events are kept.
 
 use serde::{Deserialize, Serialize};
+
+use crate::words::words;
+
+words! {
+    /// What a stage is in its tree.
+    pub enum StageKind {
+        /// Warm-up and stable part, shared by whatever follows it.
+        Trunk = "trunk",
+        /// The decay at the end of a trunk.
+        Decay = "decay",
+        /// A run that cannot be shared: its learning rate knows its end from the beginning.
+        Whole = "whole",
+    }
+}
+
+words! {
+    /// What has become of a trial.
+    pub enum TrialState {
+        /// Some of its stages are still to be trained.
+        Pending = "pending",
+        /// One of its stages is being trained.
+        Running = "running",
+        /// Trained to its end.
+        Complete = "complete",
+        /// A loss was not finite: a result, the edge of stability.
+        Diverged = "diverged",
+        /// Given up after its attempts; the cause is in its attempts.
+        Failed = "failed",
+        /// Taken out by the user.
+        Cancelled = "cancelled",
+    }
+}
 
 /// Where a stage stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

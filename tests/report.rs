@@ -169,7 +169,6 @@ fn names_from_outside_are_never_markup() {
     for trial in &mut planted.trials {
         trial.slug = hostile.to_owned();
         trial.model = format!("{hostile}{}", trial.params_non_embedding);
-        trial.schedule = hostile.to_owned();
         trial.data_hash = hostile.to_owned();
     }
     let curves = Curves::collect(&planted.trials, &planted.points);
@@ -318,8 +317,8 @@ fn wild_trial() -> impl Strategy<Value = TrialRow> {
             trial.state = TrialState::ALL[state];
             trial.lr = lr;
             trial.final_loss = loss;
-            trial.model.clone_from(&words);
-            trial.schedule = words;
+            trial.tokens_asked = tokens;
+            trial.model = words;
             trial
         },
     )

@@ -90,7 +90,7 @@ fn human(view: &TrialStatus) -> String {
         row.steps,
         row.lr,
         human_count(row.batch_tokens as f64),
-        row.schedule,
+        row.schedule.name(),
         row.seed,
         number(row.final_loss, 4),
         number(row.bits_per_byte, 4),
@@ -103,7 +103,7 @@ fn human(view: &TrialStatus) -> String {
         .flat_map(|stage| {
             let head = vec![
                 stage.row.stage.clone(),
-                stage.row.kind.clone(),
+                stage.row.kind.name().to_owned(),
                 format!(
                     "{}..{}",
                     human_count(stage.row.from_tokens as f64),

@@ -264,7 +264,7 @@ fn totals(context: &Context, planned: &Planned, missing: &[&StagePlan]) -> Total
 fn disk_bytes(stage: &StagePlan, keeps_ends: bool) -> u64 {
     const LINE_BYTES: u64 = 250;
     let steps = stage.to.0 - stage.from.0;
-    let state = if keeps_ends || stage.kind == crate::plan::StageKind::Trunk {
+    let state = if keeps_ends || stage.kind == crate::stage::StageKind::Trunk {
         12 * stage.config.shape.params_total(stage.config.vocab).0
     } else {
         0

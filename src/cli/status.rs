@@ -71,7 +71,7 @@ fn idle(sweeps: &[SweepStatus]) -> String {
 
 fn sweeps_table(sweeps: &[SweepStatus]) -> String {
     let mut head = vec!["sweep"];
-    head.extend(TrialState::ALL.map(TrialState::name));
+    head.extend(TrialState::ALL.iter().map(|state| state.name()));
     head.push("left");
     let row = |sweep: &SweepStatus| {
         let counts = TrialState::ALL

@@ -15,7 +15,7 @@ use crate::live::curves::{self, CurvesView, RateView, SHOWN, SHOWN_MAX};
 use crate::live::database::{Database, Opened};
 use crate::live::tail;
 use crate::live::throughput::{self, Beat, Span};
-use crate::record::TrialRow;
+use crate::record::{Column, Kind, TrialRow};
 use crate::run::failure::{Failure, exit};
 use crate::run::home::status::{self, AttemptLog, HomeStatus, TrialStatus};
 use crate::store::Store;
@@ -342,21 +342,22 @@ fn condition(which: &Which) -> Option<&str> {
 
 /// Orders trials by a column; what has no value comes last, either way.
 fn order(trials: &mut [TrialRow], column: &str, down: bool) -> Result<(), Failure> {
-    let number: fn(&TrialRow) -> Option<f64> = match column {
-        "state" => |row| Some(f64::from(row.state as u8)),
-        "params" => |row| Some(row.params_non_embedding as f64),
-        "lr" => |row| Some(row.lr),
-        "batch_tokens" => |row| Some(row.batch_tokens as f64),
-        "tokens" => |row| Some(row.tokens as f64),
-        "final_loss" => |row| row.final_loss,
-        "seconds" => |row| row.seconds,
-        other => {
-            return Err(Failure::invalid(
-                "unknown_column",
-                format!("trials cannot be sorted by `{other}`"),
-                "by state, params, lr, batch_tokens, tokens, final_loss or seconds",
-            ));
-        }
+    let name = if column == "params" {
+        "params_non_embedding"
+    } else {
+        column
+    };
+    let is_ordered = |it: &&Column| it.name == name && (it.kind != Kind::Text || name == "state");
+    let Some(found) = TrialRow::COLUMNS.iter().find(is_ordered) else {
+        return Err(Failure::invalid(
+            "unknown_column",
+            format!("trials cannot be sorted by `{column}`"),
+            "by state, params, or any column of numbers such as lr, tokens or final_loss",
+        ));
+    };
+    let number = |row: &TrialRow| match found.kind {
+        Kind::Text => Some(f64::from(row.state as u8)),
+        Kind::Count | Kind::Number => (found.get)(row).number(),
     };
     trials.sort_by(|a, b| match (number(a), number(b)) {
         (Some(a), Some(b)) if down => b.total_cmp(&a),

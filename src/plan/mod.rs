@@ -12,23 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::config::RunConfig;
 use crate::model::flops;
-use crate::record::TrialState;
 use crate::spec::TrialSpec;
-use crate::stage::StageState;
+use crate::stage::{StageKind, StageState, TrialState};
 use crate::units::{StageId, Steps, Tokens, TrialId};
 use crate::words::words;
-
-words! {
-    /// What a stage is in its tree.
-    pub enum StageKind {
-        /// Warm-up and stable part, shared by whatever follows it.
-        Trunk = "trunk",
-        /// The decay at the end of a trunk.
-        Decay = "decay",
-        /// A run that cannot be shared: its learning rate knows its end from the beginning.
-        Whole = "whole",
-    }
-}
 
 /// One stage of the tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

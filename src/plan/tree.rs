@@ -9,9 +9,10 @@ use crate::model::config::RunConfig;
 use crate::model::data_info::DataInfo;
 use crate::plan::identity::{self, NoName};
 use crate::plan::resolve::{self, Machine, ResolveError};
-use crate::plan::{Known, Plan, StageKind, StagePlan, TrialPlan};
+use crate::plan::{Known, Plan, StagePlan, TrialPlan};
 use crate::protocol::Trainer;
 use crate::spec::{Sweep, TrialSpec};
+use crate::stage::StageKind;
 use crate::stage::StageState;
 use crate::units::{StageId, Steps};
 

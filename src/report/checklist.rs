@@ -221,7 +221,7 @@ fn of_training(study: &Study<'_>, finished: &[&TrialRow]) -> Answers {
     let seeds: BTreeSet<u64> = finished.iter().map(|trial| trial.seed).collect();
     rows.push(row("Seeds", seeds.len().to_string()));
     rows.push(row("Noise between seeds", noise(finished)));
-    let schedules: BTreeSet<&str> = finished.iter().map(|t| t.schedule.as_str()).collect();
+    let schedules: BTreeSet<&str> = finished.iter().map(|t| t.schedule.name()).collect();
     let schedules = schedules.into_iter().collect::<Vec<_>>().join(", ");
     let answer = format!("{schedules}; losses only from finished schedules");
     rows.push(row("Schedules", answer));

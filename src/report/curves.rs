@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{PointRow, TrialRow, TrialState};
+use crate::spec::ScheduleName;
 
 /// Most buckets of one curve.
 const BUCKETS_MAX: usize = 160;
@@ -305,9 +306,9 @@ pub fn schedule_trials(trials: &[TrialRow]) -> (Vec<usize>, usize) {
 
 /// `WSD, 10% decay`, `cosine`.
 pub fn schedule_name(trial: &TrialRow) -> String {
-    let name = match trial.schedule.as_str() {
-        "wsd" => "WSD",
-        other => other,
+    let name = match trial.schedule {
+        ScheduleName::Wsd => "WSD",
+        other @ (ScheduleName::Cosine | ScheduleName::Linear | ScheduleName::Constant) => other.name(),
     };
     let form = trial
         .axes

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState, count_states};
 use crate::report::axes::range;
 use crate::report::study::Study;
@@ -72,7 +73,7 @@ pub(crate) fn notices(study: &Study<'_>) -> Vec<String> {
     if study.trials.is_empty() && !study.is_law_alone() {
         notices.push("This study has no trials yet: run its sweep, then draw the report again.".to_owned());
     }
-    let toys = study.trials.iter().filter(|t| t.trainer == "toy").count();
+    let toys = study.trials.iter().filter(|t| t.trainer == Trainer::Toy).count();
     if toys > 0 {
         notices.push(format!(
             "{} of {} come from the toy trainer: their losses are computed from a planted law, nothing was trained.",
@@ -102,8 +103,8 @@ pub(crate) fn notices(study: &Study<'_>) -> Vec<String> {
 pub(crate) fn trials(trials: &[TrialRow]) -> (Table, usize) {
     let mut order: Vec<&TrialRow> = trials.iter().collect();
     order.sort_by(|a, b| {
-        (a.params_non_embedding, a.tokens, &a.schedule)
-            .cmp(&(b.params_non_embedding, b.tokens, &b.schedule))
+        (a.params_non_embedding, a.tokens, a.schedule.name())
+            .cmp(&(b.params_non_embedding, b.tokens, b.schedule.name()))
             .then(a.lr.total_cmp(&b.lr))
             .then(a.slug.cmp(&b.slug))
             .then(a.trial.cmp(&b.trial))
@@ -148,7 +149,7 @@ fn trial_row(trial: &TrialRow) -> Vec<Cell> {
         trial.model.clone().into(),
         count(trial.params_non_embedding),
         count(trial.tokens),
-        trial.schedule.clone().into(),
+        trial.schedule.name().into(),
         Cell::number(number(trial.lr, 3), trial.lr),
         count(trial.batch_tokens),
         trial.seed.to_string().into(),
@@ -181,8 +182,8 @@ pub(crate) fn left_out(trials: &[TrialRow]) -> Vec<LeftOut> {
 pub(crate) fn provenance(trials: &[TrialRow]) -> Vec<(String, String)> {
     type Read = fn(&TrialRow) -> Option<String>;
     let fields: [(&str, Read); 10] = [
-        ("trainer", |t| Some(t.trainer.clone())),
-        ("parametrisation", |t| Some(t.parametrization.clone())),
+        ("trainer", |t| Some(t.trainer.name().to_owned())),
+        ("parametrisation", |t| Some(t.parametrization.name().to_owned())),
         ("code version", |t| t.code_version.clone()),
         ("code epoch", |t| Some(t.code_epoch.to_string())),
         ("device", |t| t.device.clone()),

@@ -63,7 +63,7 @@ pub(crate) fn trial_hover(trial: &TrialRow) -> String {
         count(trial.params_non_embedding as f64),
         number(trial.lr, 3),
         count(trial.batch_tokens as f64),
-        trial.schedule,
+        trial.schedule.name(),
         count(trial.tokens as f64),
         trial.seed,
     )

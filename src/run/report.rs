@@ -16,9 +16,10 @@ use crate::recipe::evidence::{Ask, Size};
 use crate::record::TrialRow;
 use crate::report;
 use crate::report::curves::Curves;
+use crate::report::figures::lr_sweeps::bowls_of;
 use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict};
 use crate::report::sections::LeftOut;
-use crate::report::study::{BatchMinimum, BatchRule, BestLr, LrBowl, LrPoint, RateLaw, Study, Transfer};
+use crate::report::study::{BatchMinimum, BatchRule, RateLaw, Study, Transfer};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fit::kept;
@@ -26,7 +27,7 @@ use crate::run::fit::sweep::{self, Laws};
 use crate::run::recipe::advise::{self, Batch};
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
-use crate::study;
+use crate::study::{self, select};
 use crate::units::{human_count, significant};
 use crate::workdir::write_atomic;
 
@@ -207,7 +208,9 @@ fn view(
     fitted: &OfSweep,
 ) -> report::ReportView {
     let laws = &fitted.laws;
-    let bowls = laws.as_ref().map(|laws| bowls(laws, trials)).unwrap_or_default();
+    let groups = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
+    let bowls = groups.map(|kept| bowls_of(&select::lr_grids(trials).0, &kept.law.groups));
+    let bowls = bowls.unwrap_or_default();
     let parts = match laws {
         Ok(Laws { loss: Ok(kept), .. }) => {
             let (fit, convention) = (&kept.fit, &kept.law.convention);
@@ -349,42 +352,6 @@ impl<'a> LossParts<'a> {
             predict: Some(predict),
         }
     }
-}
-
-fn bowls(laws: &Laws, trials: &[TrialRow]) -> Vec<LrBowl> {
-    let Ok(kept) = &laws.lr else { return Vec::new() };
-    let out: Vec<&str> = kept.left_out.iter().map(|it| it.trial.as_str()).collect();
-    kept.law
-        .groups
-        .iter()
-        .map(|group| {
-            let is_here = |row: &&TrialRow| {
-                row.params_non_embedding == group.params as u64
-                    && row.tokens == group.tokens as u64
-                    && !out.contains(&row.trial.as_str())
-                    && (row.final_loss.is_some() || row.diverged_at_tokens.is_some())
-            };
-            LrBowl {
-                model: group.model.clone(),
-                params: group.params as u64,
-                tokens: group.tokens as u64,
-                points: trials
-                    .iter()
-                    .filter(is_here)
-                    .map(|row| LrPoint {
-                        trial: row.trial.clone(),
-                        lr: row.lr,
-                        loss: row.final_loss,
-                    })
-                    .collect(),
-                best: group.best.zip(group.loss).map(|(lr, loss)| BestLr {
-                    lr,
-                    ci95: group.ci95,
-                    loss,
-                }),
-            }
-        })
-        .collect()
 }
 
 /// The law of the learning rate as a page shows it; `at` is its [`LrFit::predict`].

@@ -6,8 +6,8 @@ use sqlx::{Connection as _, QueryBuilder, Row as _};
 use crate::fit::observation::Observation;
 use crate::protocol::Trainer;
 use crate::record::{ImportedTrial, TrialState};
+use crate::store::rows::signed;
 use crate::store::rows::unsigned;
-use crate::store::write::signed;
 use crate::store::{Store, StoreError};
 
 /// Where imported runs come from.
@@ -106,7 +106,7 @@ fn imported_trial(row: &SqliteRow) -> Result<ImportedTrial, StoreError> {
         sweep: row.try_get(1)?,
         slug: row.try_get(2)?,
         state: TrialState::Complete,
-        trainer: Trainer::Imported.name().to_owned(),
+        trainer: Trainer::Imported,
         params_non_embedding: row.try_get(3)?,
         lr: row.try_get(4)?,
         batch_tokens: row.try_get(5)?,

@@ -27,6 +27,7 @@ pub use replay::Problem;
 pub use rows::{RunningRow, StageAttempt, SweepRow, rate_key};
 pub use write::Said;
 
+use crate::record::UnreadableColumn;
 use crate::workdir::mount::shared_file_system_of;
 
 /// How long a statement waits for another process's short transaction.
@@ -80,6 +81,12 @@ pub enum StoreError {
     /// The log holds what no program of this version writes.
     #[error("the log is damaged: {0}")]
     Damaged(String),
+}
+
+impl From<UnreadableColumn> for StoreError {
+    fn from(error: UnreadableColumn) -> Self {
+        Self::Damaged(error.to_string())
+    }
 }
 
 impl StoreError {

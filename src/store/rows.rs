@@ -7,10 +7,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use crate::model::config::RunConfig;
-use crate::plan::{KnownStage, StageKind, StagePlan};
+use crate::plan::{KnownStage, StagePlan};
 use crate::protocol::{Checkpoint, Resume, Spent};
-use crate::record::{StageRow, TrialRow, TrialState};
-use crate::stage::StageState;
+use crate::record::{Kind, StageRow, TrialRow, TrialState, Value};
+use crate::stage::{StageKind, StageState};
 use crate::store::StoreError;
 use crate::units::{StageId, Steps};
 
@@ -157,17 +157,11 @@ fn state_of(name: &str, attempts: i64, is_open: bool) -> Result<StageState, Stor
 
 pub(super) fn known_stage(row: &SqliteRow) -> Result<(StageId, KnownStage), StoreError> {
     let id = StageId(row.try_get(0)?);
-    let kind = match row.try_get::<&str, _>(3)? {
-        "trunk" => StageKind::Trunk,
-        "decay" => StageKind::Decay,
-        "whole" => StageKind::Whole,
-        other => return Err(StoreError::Damaged(format!("a stage is a `{other}`"))),
-    };
     let plan = StagePlan {
         id: id.clone(),
         parent: row.try_get::<Option<String>, _>(1)?.map(StageId),
         lineage: row.try_get(2)?,
-        kind,
+        kind: stage_kind(row.try_get(3)?)?,
         config: json(row, 4)?,
         from: Steps(unsigned(row.try_get(5)?)),
         to: Steps(unsigned(row.try_get(6)?)),
@@ -183,11 +177,15 @@ pub(super) fn known_stage(row: &SqliteRow) -> Result<(StageId, KnownStage), Stor
     ))
 }
 
+fn stage_kind(name: &str) -> Result<StageKind, StoreError> {
+    StageKind::parse(name).ok_or_else(|| StoreError::Damaged(format!("a stage is a `{name}`")))
+}
+
 pub(super) fn stage_row(row: &SqliteRow) -> Result<StageRow, StoreError> {
     Ok(StageRow {
         stage: row.try_get("stage")?,
         parent: row.try_get("parent")?,
-        kind: row.try_get("kind")?,
+        kind: stage_kind(row.try_get("kind")?)?,
         from_tokens: unsigned(row.try_get("from_tokens")?),
         to_tokens: unsigned(row.try_get("to_tokens")?),
         state: trial_state(row.try_get("state")?)?,
@@ -222,45 +220,19 @@ fn setup(settings: &str) -> Result<BTreeMap<String, String>, StoreError> {
 }
 
 pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
-    let count = |name: &str| row.try_get::<i64, _>(name).map(unsigned);
-    Ok(TrialRow {
-        trial: row.try_get("trial")?,
-        sweep: row.try_get("sweep")?,
-        slug: row.try_get("slug")?,
-        state: trial_state(row.try_get("state")?)?,
-        trainer: row.try_get("trainer")?,
-        model: row.try_get("model")?,
-        params_non_embedding: count("params_non_embedding")?,
-        params_total: count("params_total")?,
-        width: count("width")?,
-        layers: count("layers")?,
-        heads: count("heads")?,
-        vocab: count("vocab")?,
-        context: count("context")?,
-        parametrization: row.try_get("parametrization")?,
-        lr: row.try_get("lr")?,
-        batch_tokens: count("batch_tokens")?,
-        schedule: row.try_get("schedule")?,
-        warmup_tokens: count("warmup_tokens")?,
-        decay_fraction: row.try_get("decay_fraction")?,
-        tokens: count("tokens")?,
-        steps: count("steps")?,
-        seed: count("seed")?,
-        flops: row.try_get("flops")?,
-        final_loss: row.try_get("final_loss")?,
-        bits_per_byte: row.try_get("bits_per_byte")?,
-        diverged_at_tokens: row.try_get::<Option<i64>, _>("diverged_at_tokens")?.map(unsigned),
-        device: row.try_get("device")?,
-        numerics: row.try_get("numerics")?,
-        code_epoch: count("code_epoch")?,
-        code_version: row.try_get("code_version")?,
-        data_hash: row.try_get("data_hash")?,
-        config_hash: row.try_get("config_hash")?,
-        seconds: row.try_get("seconds")?,
-        tokens_asked: count("tokens_asked")?,
-        axes: serde_json::from_str(row.try_get("axes")?).map_err(|error| StoreError::Damaged(error.to_string()))?,
-        setup: setup(row.try_get("settings")?)?,
-    })
+    let mut trial = TrialRow::read(|name, kind| cell(row, name, kind))?;
+    trial.axes = serde_json::from_str(row.try_get("axes")?).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    trial.setup = setup(row.try_get("settings")?)?;
+    Ok(trial)
+}
+
+fn cell<'a>(row: &'a SqliteRow, name: &str, kind: Kind) -> Result<Value<'a>, StoreError> {
+    let value = match kind {
+        Kind::Count => row.try_get::<Option<i64>, _>(name)?.map(unsigned).map(Value::Count),
+        Kind::Number => row.try_get::<Option<f64>, _>(name)?.map(Value::Number),
+        Kind::Text => row.try_get::<Option<&str>, _>(name)?.map(Value::Text),
+    };
+    Ok(value.unwrap_or(Value::Missing))
 }
 
 /// Columns: step, path, hash, bytes.
@@ -277,7 +249,7 @@ pub(super) fn resume_row(row: &SqliteRow) -> Result<Resume, StoreError> {
 }
 
 pub(super) fn trial_state(name: &str) -> Result<TrialState, StoreError> {
-    TrialState::from_name(name).ok_or_else(|| StoreError::Damaged(format!("a state is `{name}`")))
+    TrialState::parse(name).ok_or_else(|| StoreError::Damaged(format!("a state is `{name}`")))
 }
 
 pub(super) fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: usize) -> Result<T, StoreError> {
@@ -286,4 +258,9 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: usiz
 
 pub(super) fn unsigned(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
+}
+
+/// `SQLite`'s integers are signed; counts stay far below the border.
+pub(super) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use crate::protocol::{Cause, Checkpoint, Resume};
 use crate::stage::StageEvent;
 use crate::store::log::{Entry, StageDetail};
-use crate::store::write::signed;
+use crate::store::rows::signed;
 use crate::store::{StoreError, rows};
 use crate::units::{StageId, Steps};
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::protocol::{Checkpoint, Point, Process, Resume, Split, Trainer};
+use crate::record::TrialRow;
 use crate::stage::StageEvent;
 use crate::units::{StageId, Steps, Tokens};
 
@@ -41,7 +42,7 @@ fn stage(name: &str, parent: Option<&str>, from: u64, to: u64) -> Entry {
         id: StageId(name.to_owned()),
         parent: parent.map(|parent| StageId(parent.to_owned())),
         lineage: "line".to_owned(),
-        kind: crate::plan::StageKind::Trunk,
+        kind: crate::stage::StageKind::Trunk,
         config,
         from: Steps(from),
         to: Steps(to),
@@ -282,6 +283,31 @@ fn a_database_of_every_schema_opens_and_is_sound() {
             let complete = store.trials(None).await.expect("readable");
             assert!(complete.iter().any(|row| row.final_loss.is_some()));
         }
+    });
+}
+
+#[test]
+fn the_budget_of_an_older_home_comes_from_what_its_log_keeps_of_the_settings() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sandbox.db");
+        fs_err::copy("tests/databases/6.db", &path).expect("copied");
+        let mut older = connect(&path, false).await.expect("a database");
+        for sql in [
+            r#"update trials set settings = replace(settings, '"tokens":{"count":8000}', '"tokens":{"per_param":1.25}')"#,
+            r#"update events set body = replace(body, '"tokens":{"count":8000}', '"tokens":{"per_param":1.25}')"#,
+        ] {
+            let changed = sqlx::query(sql).execute(&mut older).await.expect("changed");
+            assert!(changed.rows_affected() > 0);
+        }
+        drop(older);
+        let mut store = Store::open(&path).await.expect("migrated");
+        assert_eq!(store.check().await.expect("checked").1, [], "the log says the same");
+        let trials = store.trials(None).await.expect("readable");
+        let of_the_model = |row: &&TrialRow| row.params_non_embedding == 5968 && row.tokens == 8000;
+        let changed = trials.iter().find(of_the_model).expect("a trial of 8000 tokens");
+        assert_eq!(changed.tokens_asked, 7460, "1.25 tokens for each of 5968 parameters");
+        assert!(trials.iter().any(|row| row.tokens_asked == 16_000));
     });
 }
 

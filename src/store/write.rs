@@ -4,7 +4,9 @@ use sqlx::{Connection as _, QueryBuilder, SqliteConnection};
 
 use crate::plan::StagePlan;
 use crate::protocol::{Point, Trainer};
+use crate::record::{Column, Origin, TrialRow, Value};
 use crate::store::log::{Entry, TrialEntry};
+use crate::store::rows::signed;
 use crate::store::{Store, StoreError, stages};
 use crate::units::StageId;
 
@@ -181,52 +183,40 @@ async fn put_trial(
         .bind(&row.trial)
         .execute(&mut *tx)
         .await?;
-    sqlx::query(
-        "insert or replace into trials (sweep, trial, position, asked, slug, leaf, trainer, model,
-           params_non_embedding, params_total, width, layers, heads, vocab, context, parametrization, lr, batch_tokens,
-           schedule, warmup_tokens, decay_fraction, tokens, tokens_asked, steps, seed, flops, flops_per_token, decayed, held_out,
-           numerics, code_epoch, data_hash, config_hash, axes, settings, cancelled)
-         values (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-           coalesce((select cancelled from trials where sweep = ? and trial = ?), 0))",
-    )
-    .bind(sweep)
-    .bind(&row.trial)
-    .bind(signed(position as u64))
-    .bind(&row.slug)
-    .bind(&leaf.0)
-    .bind(&row.trainer)
-    .bind(&row.model)
-    .bind(signed(row.params_non_embedding))
-    .bind(signed(row.params_total))
-    .bind(signed(row.width))
-    .bind(signed(row.layers))
-    .bind(signed(row.heads))
-    .bind(signed(row.vocab))
-    .bind(signed(row.context))
-    .bind(&row.parametrization)
-    .bind(row.lr)
-    .bind(signed(row.batch_tokens))
-    .bind(&row.schedule)
-    .bind(signed(row.warmup_tokens))
-    .bind(row.decay_fraction)
-    .bind(signed(row.tokens))
-    .bind(signed(row.tokens_asked))
-    .bind(signed(row.steps))
-    .bind(signed(row.seed))
-    .bind(row.flops)
-    .bind(trial.flops_per_token)
-    .bind(trial.decayed)
-    .bind(&trial.held_out)
-    .bind(&row.numerics)
-    .bind(signed(row.code_epoch))
-    .bind(&row.data_hash)
-    .bind(&row.config_hash)
-    .bind(serde_json::to_string(&row.axes).map_err(|error| StoreError::Damaged(error.to_string()))?)
-    .bind(trial.settings.to_string())
-    .bind(sweep)
-    .bind(&row.trial)
-    .execute(&mut *tx)
-    .await?;
+    let planned: Vec<&Column> = TrialRow::COLUMNS
+        .iter()
+        .filter(|it| it.origin == Origin::Plan)
+        .collect();
+    let names: Vec<&str> = planned.iter().map(|column| column.name).collect();
+    let mut query = QueryBuilder::new(format!(
+        "insert or replace into trials (asked, position, leaf, flops_per_token, decayed, held_out, axes, settings, {},
+           cancelled) values (1, ",
+        names.join(", ")
+    ));
+    let mut values = query.separated(", ");
+    values
+        .push_bind(signed(position as u64))
+        .push_bind(&leaf.0)
+        .push_bind(trial.flops_per_token)
+        .push_bind(trial.decayed)
+        .push_bind(&trial.held_out)
+        .push_bind(serde_json::to_string(&row.axes).map_err(|error| StoreError::Damaged(error.to_string()))?)
+        .push_bind(trial.settings.to_string());
+    for column in planned {
+        match (column.get)(row) {
+            Value::Missing => values.push("null"),
+            Value::Count(count) => values.push_bind(signed(count)),
+            Value::Number(number) => values.push_bind(number),
+            Value::Text(text) => values.push_bind(text),
+        };
+    }
+    values
+        .push("coalesce((select cancelled from trials where sweep = ")
+        .push_bind_unseparated(sweep)
+        .push_unseparated(" and trial = ")
+        .push_bind_unseparated(&row.trial)
+        .push_unseparated("), 0))");
+    query.build().execute(&mut *tx).await?;
     put_path(tx, sweep, &row.trial, &trial.stages).await
 }
 
@@ -266,9 +256,4 @@ async fn put_stage(tx: &mut SqliteConnection, stage: &StagePlan, trainer: Traine
     .execute(&mut *tx)
     .await?;
     Ok(())
-}
-
-/// `SQLite`'s integers are signed; counts stay far below the border.
-pub(super) fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -12,7 +12,7 @@ use crate::spec::ScheduleName;
 /// as many tokens.
 pub fn wsd_and_cosine(trials: &[TrialRow]) -> Vec<(&TrialRow, &TrialRow)> {
     let finished_of = |schedule: ScheduleName| {
-        let is_meant = move |row: &&TrialRow| row.final_loss.is_some() && row.schedule == schedule.name();
+        let is_meant = move |row: &&TrialRow| row.final_loss.is_some() && row.schedule == schedule;
         trials.iter().filter(is_meant)
     };
     let key = |row: &TrialRow| (Setup::from(row).without([Factor::Schedule]), row.warmup_tokens);

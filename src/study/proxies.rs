@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::config::ADAM_EPS;
+use crate::model::mup::Parametrization;
 use crate::recipe::OptimizerItem;
 use crate::recipe::evidence::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
@@ -29,9 +30,9 @@ pub struct Best<'a> {
 /// How many trials have not finished.
 pub fn best<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Result<Best<'a>, usize> {
     let parametrization = parametrization(trials, left_out);
-    let is_alike = |row: &&TrialRow| Some(row.parametrization.as_str()) == parametrization;
+    let is_alike = |row: &&TrialRow| Some(row.parametrization) == parametrization;
     let alike: Vec<&TrialRow> = trials.iter().filter(is_alike).collect();
-    let is_wsd = |row: &&TrialRow| row.schedule == ScheduleName::Wsd.name();
+    let is_wsd = |row: &&TrialRow| row.schedule == ScheduleName::Wsd;
     Ok(Best {
         of_all: lowest(alike.iter().copied()).ok_or(alike.len())?,
         decaying: lowest(alike.iter().copied().filter(is_wsd)),
@@ -60,15 +61,17 @@ pub fn proxies(best: Settings, decaying: Option<&Settings>, trials: &[TrialRow])
     }
 }
 
-fn parametrization<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Option<&'a str> {
+fn parametrization(trials: &[TrialRow], left_out: &[LeftOut]) -> Option<Parametrization> {
     let out: BTreeSet<&str> = left_out.iter().map(|it| it.trial.as_str()).collect();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<Parametrization, usize> = BTreeMap::new();
     let counts_here = |row: &&TrialRow| row.final_loss.is_some() && !out.contains(row.trial.as_str());
     for row in trials.iter().filter(counts_here) {
-        *counts.entry(row.parametrization.as_str()).or_default() += 1;
+        *counts.entry(row.parametrization).or_default() += 1;
     }
-    let most = counts.into_iter().max_by_key(|&(name, count)| (count, Reverse(name)));
-    most.map(|(name, _)| name)
+    let most = counts
+        .into_iter()
+        .max_by_key(|&(kind, count)| (count, Reverse(kind.name())));
+    most.map(|(kind, _)| kind)
 }
 
 /// The lowest final loss of the longest budget of the largest size that has one.
@@ -87,7 +90,7 @@ fn differences(trials: &[TrialRow]) -> Vec<String> {
     const OF_WSD: [&str; 3] = ["schedule.decay", "schedule.decay_fraction", "schedule.final_fraction"];
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for row in trials {
-        let is_wsd = row.schedule == ScheduleName::Wsd.name();
+        let is_wsd = row.schedule == ScheduleName::Wsd;
         for (name, value) in &row.setup {
             if !name.starts_with("schedule.") || (is_wsd && OF_WSD.contains(&name.as_str())) {
                 values.entry(name).or_default().insert(value);

@@ -46,8 +46,13 @@ fn place(row: &TrialRow) -> (u64, u64) {
 fn of_one_kind(runs: &[&TrialRow]) -> Vec<bool> {
     alike(runs, |row| {
         // Of kinds with as many rates the last counts: muP, whose rates a recipe needs, before the standard one.
-        let is_mup = row.parametrization == Parametrization::Mup.name();
-        let kind = (is_mup, &row.schedule, row.batch_tokens, &row.parametrization);
+        let is_mup = row.parametrization == Parametrization::Mup;
+        let kind = (
+            is_mup,
+            row.schedule.name(),
+            row.batch_tokens,
+            row.parametrization.name(),
+        );
         ((), kind, (place(row), row.lr.to_bits()))
     })
 }
@@ -102,7 +107,7 @@ pub fn longest(trials: &[TrialRow]) -> Vec<&TrialRow> {
             continue;
         };
         let setup = Setup::from(row).without([Budget, LearningRate, Batch, Seed]);
-        let kind = (row.schedule.as_str(), setup);
+        let kind = (row.schedule.name(), setup);
         let of_kind = sizes.entry(size).or_default().entry(kind).or_default();
         let best = of_kind.entry(row.batch_tokens).or_insert((loss, row));
         if loss < best.0 {
@@ -150,7 +155,7 @@ pub fn of_most_frequent_kind(trials: &[TrialRow]) -> Vec<&TrialRow> {
     let ended = |row: &&TrialRow| row.final_loss.is_some() || row.diverged_at_tokens.is_some();
     for row in trials.iter().filter(ended) {
         let setup = Setup::from(row).without([Size, Budget, LearningRate, Seed]);
-        let kind = (row.schedule.as_str(), row.batch_tokens, setup);
+        let kind = (row.schedule.name(), row.batch_tokens, setup);
         kinds.entry(kind).or_default().push(row);
     }
     kinds.into_values().max_by_key(Vec::len).unwrap_or_default()

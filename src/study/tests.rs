@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::mup::Parametrization;
+use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};
 use crate::setup::{Factor, Setup};
+use crate::spec::ScheduleName;
 use crate::study::pairs::wsd_and_cosine;
 use crate::study::{proxies, select};
 
@@ -23,7 +26,7 @@ pub(super) fn trial(name: &str, change: impl FnOnce(&mut TrialRow)) -> TrialRow 
         sweep: "sweep".to_owned(),
         slug: name.to_owned(),
         state: TrialState::Complete,
-        trainer: "proxy".to_owned(),
+        trainer: Trainer::Proxy,
         model: "9M".to_owned(),
         params_non_embedding: 9_000_000,
         params_total: 10_000_000,
@@ -32,10 +35,10 @@ pub(super) fn trial(name: &str, change: impl FnOnce(&mut TrialRow)) -> TrialRow 
         heads: 5,
         vocab: 256,
         context: 128,
-        parametrization: "mup".to_owned(),
+        parametrization: Parametrization::Mup,
         lr: 0.01,
         batch_tokens: 4096,
-        schedule: "wsd".to_owned(),
+        schedule: ScheduleName::Wsd,
         warmup_tokens: 8192,
         decay_fraction: Some(0.1),
         tokens: 299_008,
@@ -67,7 +70,7 @@ fn with(path: &str, value: &str) -> TrialRow {
 
 fn cosine(name: &str) -> TrialRow {
     trial(name, |row| {
-        row.schedule = "cosine".to_owned();
+        row.schedule = ScheduleName::Cosine;
         row.decay_fraction = None;
         row.setup.insert("schedule.name".to_owned(), "\"cosine\"".to_owned());
     })
@@ -96,7 +99,7 @@ fn a_law_of_curves_takes_runs_that_differ_in_the_schedule_its_peak_and_the_seed(
         with("multipliers", "{\"init_std\":0.2}"),
         with("precision", "\"bfloat16\""),
         trial("batch_tokens", |row| row.batch_tokens = 8192),
-        trial("parametrization", |row| row.parametrization = "standard".to_owned()),
+        trial("parametrization", |row| row.parametrization = Parametrization::Standard),
         trial("data", |row| row.data_hash = "b3:2".to_owned()),
         trial("model", |row| row.model = "10M".to_owned()),
     ];

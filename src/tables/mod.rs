@@ -9,7 +9,7 @@ use std::io::Cursor;
 
 use polars::prelude::{Column, CsvWriter, DataFrame, ParquetWriter, PolarsError, SerWriter};
 
-use crate::record::{ImportedTrial, PointRow, StageRow, TrialRow};
+use crate::record::{self, ImportedTrial, Kind, PointRow, StageRow, TrialRow, Value};
 
 /// Formats of an exported table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,45 +44,20 @@ macro_rules! columns {
 
 /// The table of trials, with one column an axis of the sweep.
 pub fn trials(rows: &[TrialRow]) -> Result<DataFrame, TableError> {
-    let mut columns = columns!(rows;
-        trial = |row| row.trial.as_str(),
-        sweep = |row| row.sweep.as_str(),
-        slug = |row| row.slug.as_str(),
-        state = |row| row.state.name(),
-        trainer = |row| row.trainer.as_str(),
-        model = |row| row.model.as_str(),
-        params_non_embedding = |row| row.params_non_embedding,
-        params_total = |row| row.params_total,
-        width = |row| row.width,
-        layers = |row| row.layers,
-        heads = |row| row.heads,
-        vocab = |row| row.vocab,
-        context = |row| row.context,
-        parametrization = |row| row.parametrization.as_str(),
-        lr = |row| row.lr,
-        batch_tokens = |row| row.batch_tokens,
-        schedule = |row| row.schedule.as_str(),
-        warmup_tokens = |row| row.warmup_tokens,
-        decay_fraction = |row| row.decay_fraction,
-        tokens = |row| row.tokens,
-        steps = |row| row.steps,
-        seed = |row| row.seed,
-        flops = |row| row.flops,
-        final_loss = |row| row.final_loss,
-        bits_per_byte = |row| row.bits_per_byte,
-        diverged_at_tokens = |row| row.diverged_at_tokens,
-        device = |row| row.device.as_deref(),
-        numerics = |row| row.numerics.as_str(),
-        code_epoch = |row| row.code_epoch,
-        code_version = |row| row.code_version.as_deref(),
-        data_hash = |row| row.data_hash.as_str(),
-        config_hash = |row| row.config_hash.as_str(),
-        seconds = |row| row.seconds,
-        tokens_asked = |row| row.tokens_asked,
-    );
+    let mut columns: Vec<Column> = TrialRow::COLUMNS.iter().map(|it| trial_column(it, rows)).collect();
     let axes: BTreeSet<&String> = rows.iter().flat_map(|row| row.axes.keys()).collect();
     columns.extend(axes.into_iter().map(|axis| axis_column(axis, rows)));
     Ok(DataFrame::new(rows.len(), columns)?)
+}
+
+fn trial_column(column: &record::Column, rows: &[TrialRow]) -> Column {
+    let values = rows.iter().map(column.get);
+    let name = column.name.into();
+    match column.kind {
+        Kind::Count => Column::new(name, values.map(Value::count).collect::<Vec<_>>()),
+        Kind::Number => Column::new(name, values.map(Value::number).collect::<Vec<_>>()),
+        Kind::Text => Column::new(name, values.map(Value::text).collect::<Vec<_>>()),
+    }
 }
 
 /// The same with runs of others below; a column that they know nothing of is empty there.
@@ -94,7 +69,7 @@ pub fn with_imported(table: &DataFrame, rows: &[ImportedTrial]) -> Result<DataFr
         sweep = |row| row.sweep.as_str(),
         slug = |row| row.slug.as_str(),
         state = |row| row.state.name(),
-        trainer = |row| row.trainer.as_str(),
+        trainer = |row| row.trainer.name(),
         params_non_embedding = |row| whole(row.params_non_embedding),
         lr = |row| row.lr,
         batch_tokens = |row| row.batch_tokens.map(whole),
@@ -159,7 +134,7 @@ pub fn stages(rows: &[StageRow]) -> Result<DataFrame, TableError> {
     let columns = columns!(rows;
         stage = |row| row.stage.as_str(),
         parent = |row| row.parent.as_deref(),
-        kind = |row| row.kind.as_str(),
+        kind = |row| row.kind.name(),
         from_tokens = |row| row.from_tokens,
         to_tokens = |row| row.to_tokens,
         state = |row| row.state.name(),

@@ -1,5 +1,7 @@
 //! The whole loop with the toy trainer: a sweep goes in, the planted law comes out, and every contract holds.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fs_err as fs;
 use serde_json::Value;
 
@@ -401,6 +403,53 @@ fn running_again_trains_nothing_and_a_new_budget_only_the_difference() {
 }
 
 #[test]
+fn a_budget_is_the_one_that_was_asked_at_every_batch() {
+    let world = World::new();
+    world.prepare_text();
+    let sweep = SWEEP
+        .replace("batch_tokens: 4000", "batch_tokens: [3000, 4000, 7000]")
+        .replace("[200k, 400k, 800k]", "[400k, 20N]")
+        .replace("[6K, 13K, 24K, 80K, 189K]", "[24K, 80K]");
+    world.write("toy.yaml", &sweep);
+    world.run(&["run", "toy.yaml", "--toy", "--json"]).ok();
+    let trials = world.run(&["status", "toy", "--trials", "--json"]).ok();
+    let mut budgets: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    let mut lengths = BTreeSet::new();
+    for row in trials["trials"].as_array().expect("rows") {
+        let asked = row["tokens_asked"].as_u64().expect("a budget");
+        let model = row["model"].as_str().expect("a model");
+        budgets.entry(model).or_default().insert(asked);
+        lengths.insert(row["tokens"].as_u64().expect("tokens"));
+        let params = row["params_non_embedding"].as_u64().expect("a size");
+        assert!(asked == 400_000 || asked == 20 * params, "{row}");
+    }
+    assert!(budgets.values().all(|of_model| of_model.len() == 2), "{budgets:?}");
+    assert!(
+        lengths.len() > 4,
+        "whole batches make several lengths of one budget: {lengths:?}"
+    );
+    world
+        .run(&[
+            "export",
+            "toy",
+            "--where",
+            "tokens_asked == 400k",
+            "--format",
+            "csv",
+            "--out",
+            "out",
+            "--json",
+        ])
+        .ok();
+    let table = fs::read_to_string(world.path("out/trials.csv")).expect("written");
+    assert_eq!(
+        table.lines().count(),
+        1 + 2 * 3 * 4,
+        "of two sizes three batches and four rates"
+    );
+}
+
+#[test]
 fn the_exported_tables_have_the_columns_of_the_contract() {
     let world = trained();
     world
@@ -529,7 +578,7 @@ fn several_cards_share_the_work_and_each_job_names_its_own() {
     let ran = crate::world::ran(&output.expect("the program starts"));
     assert_eq!(ran.code, 0, "{}", ran.stdout);
     let jobs = world.files().into_iter().filter(|(path, _)| path.ends_with("job.json"));
-    let devices: std::collections::BTreeSet<String> = jobs
+    let devices: BTreeSet<String> = jobs
         .filter_map(|(path, _)| {
             let job: Value = serde_json::from_str(&fs_err::read_to_string(path).ok()?).ok()?;
             Some(job["device"].as_str()?.to_owned())

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use sandbox::fit::view::Constant;
 use sandbox::fit::{Estimate, Warning};
 use sandbox::model::mup::Parametrization;
+use sandbox::protocol::Trainer;
 use sandbox::recipe::{
     Alternative, Gate, Item, Mup, OptimizerItem, PublishedItem, Reach, Recipe, ShapeItem, Source, Verdict,
 };
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
+use sandbox::report::figures::lr_sweeps::bowls_of;
 use sandbox::report::law_view::{HeldOut, LawInput, LawPoint};
 use sandbox::report::study::{BatchMinimum, BatchRule, BestLr, LrBowl, LrPoint, RateLaw, Study, Transfer};
 use sandbox::report::{ReportView, build};
+use sandbox::spec::ScheduleName;
+use sandbox::study::select;
 use serde_json::{Value, json};
 
 const SIZES: [(&str, u64, u64, u64); 4] = [
@@ -92,7 +96,7 @@ impl Planted {
 
     pub(crate) fn law_points(&self) -> Vec<LawPoint> {
         let mut best: BTreeMap<(u64, u64), &TrialRow> = BTreeMap::new();
-        for trial in self.trials.iter().filter(|t| t.schedule == "wsd") {
+        for trial in self.trials.iter().filter(|t| t.schedule == ScheduleName::Wsd) {
             let Some(loss) = trial.final_loss else {
                 continue;
             };
@@ -114,7 +118,7 @@ impl Planted {
     }
 
     pub(crate) fn bowls(&self) -> Vec<LrBowl> {
-        let mut bowls = sandbox::report::figures::lr_sweeps::bowls_of(&self.trials);
+        let mut bowls = bowls_of(&select::of_most_frequent_kind(&self.trials), &[]);
         for bowl in &mut bowls {
             let best = bowl
                 .points
@@ -517,7 +521,7 @@ fn trial((model, params, width, layers): (&str, u64, u64, u64), ratio: u64, sche
         } else {
             TrialState::Complete
         },
-        trainer: "proxy".to_owned(),
+        trainer: Trainer::Proxy,
         model: model.to_owned(),
         params_non_embedding: params,
         params_total: params + 256 * width,
@@ -526,10 +530,10 @@ fn trial((model, params, width, layers): (&str, u64, u64, u64), ratio: u64, sche
         heads: width / 32,
         vocab: 256,
         context: 128,
-        parametrization: "mup".to_owned(),
+        parametrization: Parametrization::Mup,
         lr,
         batch_tokens: BATCH,
-        schedule: schedule.to_owned(),
+        schedule: ScheduleName::parse(schedule).expect("a schedule"),
         warmup_tokens: 40_960,
         decay_fraction: (schedule == "wsd").then_some(0.1),
         tokens,
@@ -566,7 +570,7 @@ fn excess(lr: f64, params: f64) -> f64 {
 fn rate_at(trial: &TrialRow, tokens: u64) -> f64 {
     let (at, warm, end) = (tokens as f64, trial.warmup_tokens as f64, trial.tokens as f64);
     let rise = (at / warm).min(1.0);
-    let shape = if trial.schedule == "cosine" {
+    let shape = if trial.schedule == ScheduleName::Cosine {
         let share = ((at - warm) / (end - warm)).clamp(0.0, 1.0);
         0.1 + 0.45 * (1.0 + (std::f64::consts::PI * share).cos())
     } else {

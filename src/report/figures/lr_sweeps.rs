@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::fit::rate::lr_parabola::LrGroup;
 use crate::record::TrialRow;
 use crate::report::axes::{
     Budgets, DOTS_MAX, Roster, evenly, linear_axis, mean_by_lr, omitted, positive_range, range, rate_axis,
@@ -22,7 +23,7 @@ const REACH: (f64, f64) = (0.5, 0.35);
 pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
     let read_off;
     let bowls = if study.bowls.is_empty() {
-        read_off = bowls_of(study.trials);
+        read_off = bowls_of(&select::of_most_frequent_kind(study.trials), &[]);
         &read_off
     } else {
         study.bowls
@@ -201,27 +202,36 @@ fn marks_of_best(best: &BestLr, label: &str, ink: Ink) -> Vec<Mark> {
     interval.into_iter().chain([diamond]).collect()
 }
 
-/// Bowls straight from the trials: of the most frequent schedule, and of the most frequent other settings.
-pub fn bowls_of(trials: &[TrialRow]) -> Vec<LrBowl> {
-    let mut bowls: BTreeMap<(u64, String, u64), Vec<LrPoint>> = BTreeMap::new();
-    for trial in select::of_most_frequent_kind(trials) {
-        let key = (trial.params_non_embedding, trial.model.clone(), trial.tokens_asked);
-        bowls.entry(key).or_default().push(LrPoint {
-            trial: trial.trial.clone(),
-            lr: trial.lr,
-            loss: trial.final_loss,
-        });
+/// The trials at each size and budget over the learning rate, with the best rates of a law's groups.
+pub fn bowls_of(trials: &[&TrialRow], groups: &[LrGroup]) -> Vec<LrBowl> {
+    let mut places: BTreeMap<(u64, &str, u64), Vec<&TrialRow>> = BTreeMap::new();
+    for &trial in trials {
+        let place = (trial.params_non_embedding, trial.model.as_str(), trial.tokens_asked);
+        places.entry(place).or_default().push(trial);
     }
-    bowls
-        .into_iter()
-        .map(|((params, model, tokens), points)| LrBowl {
-            model,
+    let bowl = |((params, model, tokens), runs): ((u64, &str, u64), Vec<&TrialRow>)| {
+        let is_of = |group: &&LrGroup| {
+            let is_run = |run: &&TrialRow| run.tokens as f64 == group.tokens;
+            group.model == model && group.params == params as f64 && runs.iter().any(is_run)
+        };
+        let best_of = |group: &LrGroup| Some((group.best?, group.loss?, group.ci95));
+        let best = groups.iter().find(is_of).and_then(best_of);
+        LrBowl {
+            model: model.to_owned(),
             params,
             tokens,
-            points,
-            best: None,
-        })
-        .collect()
+            best: best.map(|(lr, loss, ci95)| BestLr { lr, ci95, loss }),
+            points: runs
+                .iter()
+                .map(|run| LrPoint {
+                    trial: run.trial.clone(),
+                    lr: run.lr,
+                    loss: run.final_loss,
+                })
+                .collect(),
+        }
+    };
+    places.into_iter().map(bowl).collect()
 }
 
 #[cfg(test)]

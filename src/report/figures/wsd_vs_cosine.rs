@@ -21,7 +21,7 @@ pub(crate) fn wsd_vs_cosine(study: &Study<'_>) -> FigureView {
         .flat_map(|(wsd, cosine)| [wsd.trial.as_str(), cosine.trial.as_str()])
         .collect();
     let omitted = omitted(study.trials, &paired, "without a partner");
-    let schedules: BTreeSet<&str> = study.trials.iter().map(|t| t.schedule.as_str()).collect();
+    let schedules: BTreeSet<&str> = study.trials.iter().map(|t| t.schedule.name()).collect();
     let content = if pairs.is_empty() {
         Content::Missing(
             if schedules.contains("wsd") && schedules.contains("cosine") {

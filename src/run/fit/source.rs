@@ -246,7 +246,7 @@ async fn counting(store: &mut Store, sweeps: &SweepSet, request: &Request) -> Re
 
 /// What the toy has answered is no measurement, unless it is asked for.
 fn no_toys(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
-    let toys = trials.iter().filter(|row| row.trainer == Trainer::Toy.name()).count();
+    let toys = trials.iter().filter(|row| row.trainer == Trainer::Toy).count();
     if toys > 0 && trainer != Trainer::Toy {
         return Err(Refusal::ToyData { rows: toys });
     }
@@ -280,7 +280,7 @@ fn observation(row: &TrialRow) -> Option<Observation> {
         loss: row.final_loss?,
         lr: Some(row.lr),
         batch_tokens: Some(row.batch_tokens as f64),
-        schedule: Some(row.schedule.clone()),
+        schedule: Some(row.schedule.name().to_owned()),
         seed: Some(row.seed),
         // Laws count 6ND; what a trial cost in full is another number.
         flops: None,

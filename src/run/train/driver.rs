@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exec::{self, Workers};
 use crate::fault::Kind;
-use crate::plan::{StageKind, StagePlan};
+use crate::plan::StagePlan;
 use crate::protocol::{self, Cause, Checkpoint, Job, Resume};
 use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
@@ -22,6 +22,7 @@ use crate::run::train::recovery::remove;
 use crate::run::train::request::Request;
 use crate::run::train::resources;
 use crate::sched::{Effect, News, Outcome, Scheduler};
+use crate::stage::StageKind;
 use crate::stage::{StageEvent, StageState};
 use crate::store::{Entry, StageDetail, Store};
 use crate::units::StageId;
