@@ -98,7 +98,7 @@ pub(super) async fn status(State(database): Shared, headers: HeaderMap) -> Respo
     answer(&database, &headers, "", status_now(&database)).await
 }
 
-/// `GET /api/throughput`: tokens per second and workers at work over the last minutes.
+/// `GET /api/pace`: tokens per second and workers at work over the last minutes.
 pub(super) async fn throughput(State(database): Shared, headers: HeaderMap) -> Response {
     let moment = jiff::Timestamp::now().as_second() / PACE_HOLDS;
     answer(&database, &headers, &moment.to_string(), async {

@@ -105,7 +105,7 @@ fn router(context: &Context, access: Access) -> Router {
             get(async move || typed("font/ttf", semibold.to_vec())),
         )
         .route("/api/status", get(api::status))
-        .route("/api/throughput", get(api::throughput))
+        .route("/api/pace", get(api::throughput))
         .route("/api/sweeps/{sweep}/trials", get(api::trials))
         .route("/api/sweeps/{sweep}/curves", get(api::sweep_curves))
         .route("/api/sweeps/{sweep}/rates", get(api::sweep_rates))
