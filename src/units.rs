@@ -57,6 +57,11 @@ impl fmt::Display for Flops {
     }
 }
 
+/// Training FLOPs of the laws: `6 N D`, of N parameters and D tokens, by whichever N the law counts.
+pub fn six_nd(params: f64, tokens: f64) -> f64 {
+    6.0 * params * tokens
+}
+
 /// Defines a name that is a hash of what it names.
 macro_rules! hash_name {
     ($(#[$doc:meta])* $name:ident) => {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::refusal::Refusal;
 use crate::setup::Setup;
+use crate::units::six_nd;
 
 /// One finished, decayed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,7 +60,7 @@ impl Observation {
 
     /// Training compute in FLOP: as told, else 6 · params · tokens (Kaplan et al. 2020, arXiv 2001.08361).
     pub fn compute(&self) -> f64 {
-        self.flops.unwrap_or(6.0 * self.params * self.tokens)
+        self.flops.unwrap_or(six_nd(self.params, self.tokens))
     }
 
     /// The order of points: size, then tokens.

@@ -6,6 +6,7 @@
 use crate::fit::loss::chinchilla::Law;
 use crate::fit::loss::loss_fit::LossFit;
 use crate::recipe::Alternative;
+use crate::units::six_nd;
 
 /// FLOPs of training for each parameter and token, and of inference for each parameter and token: the laws' own unit.
 const TRAINING: f64 = 6.0;
@@ -82,11 +83,11 @@ mod tests {
         };
         // A small model, trained ten times longer than is compute-optimal for it.
         let (params, tokens) = (1e9, 10.0 * law.optimal_tokens(1e9));
-        let (loss, flops) = (law.loss(params, tokens), 6.0 * params * tokens);
+        let (loss, flops) = (law.loss(params, tokens), six_nd(params, tokens));
         let (larger, fewer) = optimal_for_loss(&law, loss, flops).expect("less compute reaches it");
         assert!((law.loss(larger, fewer) / loss - 1.0).abs() < 1e-9);
         assert!(
-            larger > 2.0 * params && 6.0 * larger * fewer < 0.9 * flops,
+            larger > 2.0 * params && six_nd(larger, fewer) < 0.9 * flops,
             "{larger} {fewer}"
         );
     }

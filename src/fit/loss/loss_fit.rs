@@ -11,6 +11,7 @@ use crate::fit::loss::bootstrap_intervals::{Factors, interval};
 use crate::fit::loss::chinchilla::{Law, Objective, Status};
 use crate::fit::observation::Observation;
 use crate::fit::{Estimate, Warning};
+use crate::units::six_nd;
 
 /// The smallest and the largest value among the runs of a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -252,7 +253,7 @@ impl Range {
         Extrapolation {
             params: beyond(self.params, params),
             tokens: beyond(self.tokens, tokens),
-            flops: beyond(self.flops, 6.0 * params * tokens),
+            flops: beyond(self.flops, six_nd(params, tokens)),
         }
     }
 }
@@ -264,7 +265,7 @@ impl Extrapolation {
         let range = Range {
             params: ends(runs.iter().map(|run| run.0)),
             tokens: ends(runs.iter().map(|run| run.1)),
-            flops: ends(runs.iter().map(|run| 6.0 * run.0 * run.1)),
+            flops: ends(runs.iter().map(|run| six_nd(run.0, run.1))),
         };
         (!runs.is_empty()).then(|| range.extrapolation(params, tokens))
     }

@@ -13,6 +13,7 @@ use crate::fit::observation::Observation;
 use crate::fit::rate::lr_batch_surface::{self, Free, Group, Place, Sums};
 use crate::fit::refusal::Refusal;
 use crate::fit::{Estimate, Warning};
+use crate::units::six_nd;
 
 /// Sizes, and token budgets, at least: a power law has two constants in each.
 const VALUES_MIN: usize = 3;
@@ -268,7 +269,7 @@ fn regret(groups: &[&Group], options: &Options) -> Result<Option<Regret>, Refusa
         HoldOut::None => false,
         HoldOut::Largest => group.params > lr_batch_surface::largest(groups),
         HoldOut::ParamsAbove(limit) => group.params > limit,
-        HoldOut::FlopsAbove(limit) => 6.0 * group.params * group.tokens > limit,
+        HoldOut::FlopsAbove(limit) => six_nd(group.params, group.tokens) > limit,
     };
     let (held, seen): (Vec<&Group>, Vec<&Group>) = groups.iter().copied().partition(held);
     if held.is_empty() {
