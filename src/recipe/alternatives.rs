@@ -6,7 +6,6 @@
 use crate::fit::loss::chinchilla::Law;
 use crate::fit::loss::loss_fit::LossFit;
 use crate::recipe::Alternative;
-use crate::units::six_nd;
 
 /// FLOPs of training for each parameter and token, and of inference for each parameter and token: the laws' own unit.
 const TRAINING: f64 = 6.0;
@@ -71,6 +70,7 @@ fn optimal_for_loss(law: &Law, loss: f64, flops: f64) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::six_nd;
 
     #[test]
     fn the_optimal_run_of_a_loss_reaches_it_with_less_compute() {
