@@ -28,7 +28,6 @@ pub struct About {
     pub stage: String,
     /// Hash of everything that determines the training.
     pub config_hash: String,
-    /// Steps done.
     pub step: Steps,
 }
 
@@ -42,7 +41,6 @@ fn unusable(error: SafeTensorError) -> Unusable {
     Unusable(error.to_string())
 }
 
-/// A state, read.
 #[derive(Debug)]
 pub struct State<'a> {
     about: About,
@@ -61,7 +59,6 @@ impl<'a> State<'a> {
         })
     }
 
-    /// What it is.
     pub fn about(&self) -> &About {
         &self.about
     }

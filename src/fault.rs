@@ -9,7 +9,6 @@ use std::str::FromStr;
 /// The variable of the environment that holds the list.
 pub const VARIABLE: &str = "SANDBOX_FAIL";
 
-/// How to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The memory is full.

@@ -29,7 +29,6 @@ pub const FORMAT: u32 = 1;
 pub const WORKERS: &str = "workers";
 /// Folder of what is submitted.
 pub const SUBMISSIONS: &str = "submissions";
-/// Folder of scripts.
 pub const SCRIPTS: &str = "scripts";
 /// Folder of what jobs print.
 pub const OUT: &str = "out";
@@ -49,7 +48,6 @@ pub const BEAT_FILE: &str = "heartbeat";
 pub const BYE_FILE: &str = "bye.json";
 /// The number that the orchestrator has given to a worker.
 pub const NUMBER_FILE: &str = "number";
-/// Orders that wait.
 pub const INBOX: &str = "inbox";
 /// Orders that were begun.
 pub const TAKEN: &str = "taken";
@@ -64,7 +62,6 @@ pub struct Hello {
     pub format: u32,
     /// Version of the worker's program.
     pub version: String,
-    /// Its process.
     pub process: Process,
     /// Name of its machine.
     pub host: String,
@@ -80,10 +77,8 @@ pub struct Hello {
     pub beat_ms: u64,
 }
 
-/// An orchestrator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// Its process.
     pub process: Process,
     /// Name of its machine.
     pub host: String,
@@ -94,9 +89,7 @@ pub struct Owner {
 pub struct Order {
     /// Its number among the worker's orders, from 1.
     pub number: u64,
-    /// The stage.
     pub stage: StageId,
-    /// Which attempt.
     pub attempt: u32,
     /// The job's file, absolute.
     pub job: PathBuf,

@@ -27,7 +27,6 @@ words! {
         Proxy = "proxy",
         /// A planted law, for tests of everything around it.
         Toy = "toy",
-        /// Somebody else's run.
         Imported = "imported",
     }
 }
@@ -35,7 +34,6 @@ words! {
 /// A checkpoint that a stage starts from or leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Where it lies.
     pub path: PathBuf,
     /// blake3 of the file.
     pub hash: String,
@@ -49,7 +47,6 @@ pub struct Checkpoint {
 pub struct Resume {
     /// Steps done, from the beginning of the run.
     pub step: Steps,
-    /// The state.
     pub checkpoint: Checkpoint,
 }
 
@@ -75,11 +72,9 @@ pub struct Job {
     pub protocol: u32,
     /// Version of the program that wrote the job; the worker refuses another.
     pub version: String,
-    /// The stage.
     pub stage: StageId,
     /// Which attempt at the stage this is, from 1.
     pub attempt: u32,
-    /// What is trained.
     pub config: RunConfig,
     /// Steps done before the stage.
     pub from: Steps,
@@ -107,13 +102,11 @@ pub struct Job {
 pub struct Split(pub String);
 
 impl Split {
-    /// The training data.
     pub fn train() -> Self {
         Self("train".to_owned())
     }
 }
 
-/// One measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Steps done, from the beginning of the run.
@@ -157,7 +150,6 @@ words! {
 /// A process that cannot be mistaken for another: numbers are used again, these three together are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Its number.
     pub pid: u32,
     /// When it started, in the kernel's ticks since boot; none where the system does not tell.
     pub started: Option<u64>,
@@ -205,15 +197,12 @@ pub fn cause_of_exit(code: i32) -> Option<Cause> {
 pub struct Spent {
     /// Opening the data and the state to start from.
     pub load: f64,
-    /// Putting batches together.
     pub data: f64,
     /// Forward, backward and update.
     pub step: f64,
     /// Writing states, those inside the stage too.
     pub checkpoint: f64,
-    /// Held-out losses.
     pub evaluation: f64,
-    /// Writing lines.
     pub lines: f64,
 }
 
@@ -236,7 +225,6 @@ pub enum Line {
         /// Version of libtorch; none for the toy trainer.
         libtorch: Option<String>,
     },
-    /// A measurement.
     Point(Point),
     /// A state was left behind; every point up to its step has been said.
     Left {
@@ -264,9 +252,7 @@ pub enum Line {
     },
     /// The attempt ended without a result.
     Failed {
-        /// The cause.
         cause: Cause,
-        /// What to read.
         message: String,
     },
     /// The worker was asked to stop and did.
@@ -277,7 +263,6 @@ pub enum Line {
 }
 
 impl Line {
-    /// Whether nothing follows.
     pub fn is_last(&self) -> bool {
         match self {
             Self::Started { .. } | Self::Point(_) | Self::Left { .. } => false,

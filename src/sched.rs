@@ -12,7 +12,6 @@ use crate::units::StageId;
 /// A stage that has to be trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// The stage.
     pub stage: StageId,
     /// The stage that must be complete first, if that is still to be trained.
     pub parent: Option<StageId>,
@@ -37,7 +36,6 @@ pub struct Task {
 /// Something that stages are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
-    /// Its slots.
     pub slots: u64,
     /// Its memory in bytes; none: unknown, and then only slots count.
     pub bytes: Option<u64>,
@@ -50,20 +48,15 @@ pub enum Outcome {
     Completed,
     /// With a loss that was not finite.
     Diverged,
-    /// Without a result.
     Faulted(Cause),
 }
 
-/// News from outside.
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
     /// The driver is ready.
     Start,
-    /// An attempt ended.
     Ended {
-        /// The stage.
         stage: StageId,
-        /// How.
         outcome: Outcome,
         /// Whether it has brought the stage forward.
         has_moved: bool,
@@ -81,7 +74,6 @@ pub enum Effect {
     Record(StageId, StageEvent),
     /// Hand the stage to a worker.
     Launch {
-        /// The stage.
         stage: StageId,
         /// Which attempt, from 1.
         attempt: u32,

@@ -11,7 +11,6 @@ pub enum Factor {
     Size,
     /// Tokens that were asked for: whole batches make them another number at every batch size.
     Budget,
-    /// Peak learning rate.
     LearningRate,
     /// Tokens of a batch.
     Batch,

@@ -53,10 +53,7 @@ pub enum StageState {
     /// A loss was not finite; a result, frozen.
     Diverged,
     /// Complete, but the state at its end is gone: this attempt makes it again.
-    Remaking {
-        /// Which attempt.
-        attempt: u32,
-    },
+    Remaking { attempt: u32 },
     /// Its attempts are used up.
     Failed,
 }
@@ -71,20 +68,11 @@ pub enum StageEvent {
         attempt: u32,
     },
     /// The attempt reached the stage's end.
-    Completed {
-        /// Which attempt.
-        attempt: u32,
-    },
+    Completed { attempt: u32 },
     /// The attempt saw a loss that was not finite.
-    Diverged {
-        /// Which attempt.
-        attempt: u32,
-    },
+    Diverged { attempt: u32 },
     /// The attempt ended without a result; it may be tried again.
-    Faulted {
-        /// Which attempt.
-        attempt: u32,
-    },
+    Faulted { attempt: u32 },
     /// No further attempt is made by itself.
     GaveUp,
     /// The user asks for another attempt.

@@ -140,7 +140,6 @@ pub fn parse_count(text: &str) -> Result<u64, AmountError> {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenBudget {
-    /// So many tokens.
     Count(Tokens),
     /// So many tokens for each non-embedding parameter.
     PerParam(f64),
@@ -178,7 +177,6 @@ impl FromStr for TokenBudget {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Length {
-    /// So many tokens.
     Count(Tokens),
     /// This share of the whole run, in 0..=1.
     Share(f64),

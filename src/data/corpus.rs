@@ -14,7 +14,6 @@ pub struct Corpus {
     text_column: String,
     /// All documents, in the order of reading.
     seen: Vec<Seen>,
-    /// Their fates.
     fates: Vec<Fate>,
 }
 

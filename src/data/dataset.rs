@@ -89,7 +89,6 @@ impl Dataset {
         Ok(())
     }
 
-    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -109,7 +108,6 @@ impl Dataset {
         })
     }
 
-    /// The training split.
     pub fn train(&self) -> Result<&SplitTokens, DataError> {
         self.split(data_info::TRAIN)
     }
@@ -152,7 +150,6 @@ impl SplitTokens {
         })
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }

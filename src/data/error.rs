@@ -22,14 +22,10 @@ pub enum DataError {
     },
     /// A file of another kind.
     #[error("`{path}` is none of .txt, .jsonl and .parquet")]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-    },
+    UnknownFormat { path: PathBuf },
     /// Text that is not UTF-8.
     #[error("`{path}` is not UTF-8 text: a wrong byte at offset {offset}")]
     NotUtf8 {
-        /// The file.
         path: PathBuf,
         /// Bytes before the first wrong one.
         offset: usize,
@@ -37,17 +33,14 @@ pub enum DataError {
     /// A line that is no JSON object.
     #[error("`{path}`, line {line}: {why}")]
     BadLine {
-        /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// What is wrong.
         why: String,
     },
     /// The text column is missing or holds no text.
     #[error("`{path}`{} has no text in a column `{column}`; it has {found}", at_line(*.line))]
     NoTextColumn {
-        /// The file.
         path: PathBuf,
         /// The line, from 1, in a file of lines.
         line: Option<u64>,
@@ -59,65 +52,38 @@ pub enum DataError {
     /// A parquet file that cannot be read.
     #[error("`{path}` cannot be read as parquet: {why}")]
     BadParquet {
-        /// The file.
         path: PathBuf,
         /// What the reader says.
         why: String,
     },
     /// A file that changed between two looks at it.
     #[error("`{path}` changed while it was read")]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
+    Changed { path: PathBuf },
     /// A synthetic source that makes no sense.
     #[error("`{text}` is not a synthetic source: {why}")]
-    BadSynthetic {
-        /// What was written.
-        text: String,
-        /// What is wrong.
-        why: String,
-    },
+    BadSynthetic { text: String, why: String },
     /// A tokenizer that cannot be had.
     #[error("tokenizer `{text}`: {why}")]
-    BadTokenizer {
-        /// What was written.
-        text: String,
-        /// What is wrong.
-        why: String,
-    },
+    BadTokenizer { text: String, why: String },
     /// A held-out set that makes no sense.
     #[error("held-out set `{text}`: {why}")]
-    BadHeldOut {
-        /// What was written.
-        text: String,
-        /// What is wrong.
-        why: String,
-    },
+    BadHeldOut { text: String, why: String },
     /// No document is left for a split.
     #[error("no document is left for `{split}`: the corpus has {documents} different documents")]
     SplitEmpty {
-        /// The split.
         split: String,
         /// Different documents in all.
         documents: u64,
     },
     /// A name that cannot be a folder.
     #[error("`{name}` cannot name a data set or a held-out set")]
-    BadName {
-        /// The name.
-        name: String,
-    },
+    BadName { name: String },
     /// Other data has this name.
     #[error("there is other data under the name `{name}`")]
-    NameTaken {
-        /// The name.
-        name: String,
-    },
+    NameTaken { name: String },
     /// No data of this name.
     #[error("there is no prepared data `{name}`")]
     UnknownData {
-        /// The name.
         name: String,
         /// The names that exist.
         known: Vec<String>,
@@ -125,27 +91,18 @@ pub enum DataError {
     /// No split of this name.
     #[error("data `{data}` has no split `{split}`; it has {}", .known.join(", "))]
     UnknownSplit {
-        /// The data.
         data: String,
-        /// The split.
         split: String,
         /// The splits that exist.
         known: Vec<String>,
     },
     /// Prepared data that is not as it was written.
     #[error("`{path}` is damaged: {why}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// How it differs.
-        why: String,
-    },
+    Damaged { path: PathBuf, why: String },
     /// Prepared data of a newer program.
     #[error("`{path}` has format {found}, this program reads {known}")]
     NewerFormat {
-        /// The manifest.
         path: PathBuf,
-        /// Its format.
         found: u32,
         /// The newest format known here.
         known: u32,
@@ -155,17 +112,11 @@ pub enum DataError {
     Fetch {
         /// How many are missing.
         crates: usize,
-        /// What cargo says.
         why: String,
     },
     /// A crate that is not the one in the list.
     #[error("the sources of {name} in `{path}` are not those that `rust-sources` pins")]
-    CrateChanged {
-        /// Name and version.
-        name: String,
-        /// The folder.
-        path: PathBuf,
-    },
+    CrateChanged { name: String, path: PathBuf },
     /// The disk, with the path in its message.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -17,7 +17,6 @@ const SAMPLE_TOKENS: u64 = 200;
 /// One data set in numbers, with the beginning of each split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
-    /// The whole manifest.
     pub manifest: Manifest,
     /// The beginning of each split, in the order of the manifest.
     pub samples: Vec<Sample>,
@@ -26,11 +25,9 @@ pub struct Inspection {
 /// The beginning of a split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sample {
-    /// The split.
     pub split: String,
     /// Its text; none: it never was text.
     pub text: Option<String>,
-    /// Its tokens.
     pub tokens: Vec<i64>,
 }
 

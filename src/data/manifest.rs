@@ -57,14 +57,11 @@ pub struct Manifest {
     pub splits: Vec<Split>,
 }
 
-/// One split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Split {
     /// `train`, or the name of a held-out set.
     pub name: String,
-    /// Its documents.
     pub documents: u64,
-    /// Its tokens.
     pub tokens: u64,
     /// Bytes of its text, without what separates documents; none: it has no text.
     pub text_bytes: Option<u64>,
@@ -77,7 +74,6 @@ pub struct Split {
 pub struct Shard {
     /// Name in the data set's folder.
     pub file: String,
-    /// Its tokens.
     pub tokens: u64,
     /// blake3 of the file.
     pub blake3: String,
@@ -111,7 +107,6 @@ impl Manifest {
         }
     }
 
-    /// The training split.
     pub fn train(&self) -> Option<&Split> {
         self.splits.iter().find(|split| split.name == TRAIN)
     }

@@ -56,19 +56,12 @@ pub enum Progress {
     /// A BPE is trained.
     TrainingTokenizer,
     /// So much is tokens: bytes of text, or tokens of a split of a synthetic source.
-    Tokenizing {
-        /// Done.
-        bytes: u64,
-        /// In all.
-        total: u64,
-    },
+    Tokenizing { bytes: u64, total: u64 },
 }
 
-/// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// New data.
     Prepared,
     /// The same data was there, whole.
     Unchanged,
@@ -79,13 +72,11 @@ pub enum Outcome {
 /// What came out; the keys are those of `sandbox data prepare --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The name.
     pub data: String,
     /// Hash of all tokens.
     pub hash: String,
     /// Size of the vocabulary.
     pub vocab: u64,
-    /// Tokens by split.
     pub tokens: BTreeMap<String, u64>,
     /// Bytes of training text for each token; none for a synthetic source.
     pub bytes_per_token: Option<f64>,
@@ -93,11 +84,9 @@ pub struct Summary {
     pub documents: u64,
     /// Documents left out because their equal is in.
     pub duplicates_dropped: u64,
-    /// The tokenizer's name.
     pub tokenizer: String,
     /// The loss that no model can beat, in nats per token, where it is known.
     pub entropy_rate_nats: Option<f64>,
-    /// What was done.
     pub outcome: Outcome,
 }
 
@@ -267,7 +256,6 @@ fn markov_lengths(request: &Request, spec: &MarkovSpec) -> Result<Vec<u64>, Data
     Ok(lengths)
 }
 
-/// Prepares text.
 fn prepare_text(request: &Request, target: &Target, progress: &mut dyn FnMut(Progress)) -> Result<Summary, DataError> {
     let files = find_files(request, target)?;
     let corpus = Corpus::read(

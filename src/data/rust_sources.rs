@@ -29,12 +29,9 @@ const BEGINNING: usize = 1024;
 /// Most words of cargo's own that go into a message, in bytes.
 const MESSAGE_MAX: usize = 600;
 
-/// A pinned crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinnedCrate {
-    /// Its name.
     pub name: &'static str,
-    /// Its version.
     pub version: &'static str,
     /// Hash of the sources that are taken from it.
     pub hash: &'static str,

@@ -48,7 +48,6 @@ pub struct ShardWriter {
     split: String,
     width: Width,
     shard_tokens: u64,
-    /// The finished files.
     shards: Vec<Shard>,
     /// The file that is being written; none before the first token and after a full file.
     open: Option<OpenShard>,

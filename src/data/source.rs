@@ -12,7 +12,6 @@ use crate::data::synthetic::{self, MarkovSpec};
 /// The word for the corpus of pinned Rust sources; `./rust-sources` is a folder of that name.
 pub const RUST_SOURCES: &str = "rust-sources";
 
-/// One input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A file or a folder.
@@ -62,7 +61,6 @@ pub enum Format {
 /// A file to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextFile {
-    /// Where it is.
     pub path: PathBuf,
     /// How its documents lie in it.
     pub format: Format,

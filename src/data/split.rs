@@ -18,7 +18,6 @@ const SHARE_MAX: f64 = 0.5;
 /// A held-out set that is asked for: `1%`, `NAME=1%` or `NAME=PATH`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldOut {
-    /// Its name.
     pub name: String,
     /// Where its documents come from.
     pub from: HeldOutFrom,

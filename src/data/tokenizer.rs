@@ -36,7 +36,6 @@ type BpeTokenizer = TokenizerImpl<BPE, NormalizerWrapper, ByteLevel, PostProcess
 /// The tokenizer that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenizerSpec {
-    /// Bytes.
     Byte,
     /// A BPE of this vocabulary, trained on the corpus.
     Bpe(u64),
@@ -82,11 +81,9 @@ impl TokenizerSpec {
 
 /// A tokenizer that is ready.
 pub enum Tokenizer {
-    /// Bytes.
     Byte,
     /// A `tokenizer.json`, in memory.
     HuggingFace {
-        /// The tokenizer.
         inner: Box<HuggingFace>,
         /// The file as it is kept beside the tokens.
         json: String,

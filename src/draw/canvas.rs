@@ -41,23 +41,18 @@ impl BackendStyle for Pen {
 /// A rectangle in the units of a figure; y runs down.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rect {
-    /// Left edge.
     pub(crate) left: f64,
     /// Upper edge.
     pub(crate) top: f64,
-    /// Right edge.
     pub(crate) right: f64,
-    /// Lower edge.
     pub(crate) bottom: f64,
 }
 
 impl Rect {
-    /// Its width.
     pub(crate) fn width(self) -> f64 {
         self.right - self.left
     }
 
-    /// Its height.
     pub(crate) fn height(self) -> f64 {
         self.bottom - self.top
     }
@@ -110,14 +105,12 @@ impl<S: Surface> Canvas<S> {
         Ok(())
     }
 
-    /// A filled shape.
     pub(crate) fn fill(&mut self, corners: &[[f64; 2]], role: Role) -> Drawn<S> {
         let corners: Vec<BackendCoord> = corners.iter().map(|&corner| self.at(corner)).collect();
         let pen = self.pen(role, 1.0);
         self.surface.fill_polygon(corners, &pen)
     }
 
-    /// A filled disc.
     pub(crate) fn disc(&mut self, centre: [f64; 2], radius: f64, role: Role) -> Drawn<S> {
         let centre = self.at(centre);
         let radius = (radius * self.scale).round() as u32;
@@ -158,9 +151,7 @@ impl<S: Surface> Canvas<S> {
 pub(crate) struct Words {
     /// Size of the em.
     pub(crate) em: f64,
-    /// Their weight.
     pub(crate) weight: Weight,
-    /// Their colour.
     pub(crate) role: Role,
     /// Which end stands at the anchor.
     pub(crate) align: Align,
@@ -177,7 +168,6 @@ impl Words {
         }
     }
 
-    /// The same, semi-bold.
     pub(crate) fn semi_bold(self) -> Self {
         Self {
             weight: Weight::SemiBold,

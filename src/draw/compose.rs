@@ -13,9 +13,7 @@ use crate::report::view::{FigureView, Ink};
 const WIDE: f64 = 1080.0;
 /// Width of a narrow figure: a phone's page of 390 without its margins.
 const NARROW: f64 = 358.0;
-/// Between panels.
 const GAP: f64 = 28.0;
-/// Around a file.
 const MARGIN: f64 = 24.0;
 /// Size of small words, and the height of their lines.
 const SMALL: f64 = 12.0;

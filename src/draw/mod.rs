@@ -18,7 +18,6 @@ use crate::report::ReportView;
 use crate::report::view::Content;
 use crate::report::view::FigureView;
 
-/// One drawn figure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figure {
     /// The name of its files, without an ending.

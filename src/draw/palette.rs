@@ -41,7 +41,6 @@ const KINDS: [(Rgb, Rgb); 6] = [
 /// What a colour is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The ground.
     Paper,
     /// Words and numbers that carry the message.
     Text,
@@ -57,7 +56,6 @@ pub(crate) enum Role {
     SizeTint(usize),
     /// A kind without an order.
     Kind(usize),
-    /// In the background.
     Quiet,
 }
 
@@ -128,7 +126,6 @@ impl Role {
     }
 }
 
-/// Every role.
 pub(crate) fn roles() -> Vec<Role> {
     let mut roles = vec![
         Role::Paper,

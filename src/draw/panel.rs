@@ -9,7 +9,6 @@ use crate::draw::ticks::{Tick, minor, share, ticks};
 use crate::draw::typeface::{Align, Weight, width};
 use crate::report::view::{Axis, Beyond, Ink, Mark, Panel, Scale, Shape, Stroke};
 
-/// Sizes of type.
 const TITLE: f64 = 13.5;
 const SMALL: f64 = 12.0;
 /// Height of a label at the end of a line.

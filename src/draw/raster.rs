@@ -18,7 +18,6 @@ const SAMPLES: usize = 2;
 /// Pixels to a metre at 96 units to an inch.
 const PIXELS_PER_METRE: f64 = PIXELS * 96.0 / 0.0254;
 
-/// The surface.
 struct Raster<'a>(BitMapBackend<'a>);
 
 /// A figure as a PNG file.

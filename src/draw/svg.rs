@@ -23,13 +23,11 @@ const SCALE: f64 = 8.0;
 
 /// How colours are written.
 enum Paint {
-    /// As colours.
     Plain,
     /// As classes of the page's style sheet, by colour on paper.
     Classes(Vec<(Rgb, String)>),
 }
 
-/// The surface.
 struct Svg {
     size: (u32, u32),
     paint: Paint,

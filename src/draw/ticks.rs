@@ -13,7 +13,6 @@ const LABELS_MIN: usize = 3;
 /// One number on an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tick {
-    /// Its value.
     pub(crate) value: f64,
     /// The number as it is written; empty for a mark without one.
     pub(crate) text: String,

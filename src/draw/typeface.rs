@@ -13,9 +13,7 @@ use plotters_backend::{BackendColor, BackendCoord, BackendTextStyle, FontFamily,
 
 use crate::draw::palette::Role;
 
-/// The regular cut.
 pub(crate) const REGULAR: &[u8] = include_bytes!("fonts/Inter-Regular.ttf");
-/// The semi-bold cut.
 pub(crate) const SEMIBOLD: &[u8] = include_bytes!("fonts/Inter-SemiBold.ttf");
 /// The family and what stands in for it where it is missing.
 pub(crate) const FAMILY: &str = "Inter,'Helvetica Neue',Arial,sans-serif";
@@ -27,7 +25,6 @@ static FONTS: LazyLock<[FontRef<'static>; 2]> = LazyLock::new(|| {
 /// The weight of words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weight {
-    /// Most words.
     Regular,
     /// Titles and labels of lines.
     SemiBold,
@@ -73,9 +70,7 @@ pub(crate) fn wrap(text: &str, em: f64, limit: f64) -> Vec<String> {
 pub(crate) struct Type {
     /// Size of the em.
     pub(crate) em: f64,
-    /// Its weight.
     pub(crate) weight: Weight,
-    /// Its colour.
     pub(crate) role: Role,
     /// Which end stands at the anchor.
     pub(crate) align: Align,
@@ -84,11 +79,8 @@ pub(crate) struct Type {
 /// Which part of a line of text stands at its anchor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
-    /// Its left end.
     Left,
-    /// Its middle.
     Centre,
-    /// Its right end.
     Right,
 }
 

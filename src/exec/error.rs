@@ -11,12 +11,7 @@ use crate::exec::pool::PoolError;
 pub enum WorkersError {
     /// The worker's program does not start here.
     #[error("the worker `{}` cannot be started: {source}", program.display())]
-    NoProgram {
-        /// The program.
-        program: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    NoProgram { program: PathBuf, source: std::io::Error },
     /// The disk does not do what is asked.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -25,7 +20,6 @@ pub enum WorkersError {
     Cluster {
         /// The batch system, by its word on the command line.
         system: &'static str,
-        /// Why.
         error: PoolError,
     },
 }

@@ -13,9 +13,7 @@ use crate::units::StageId;
 /// What became of one attempt since the last look.
 #[derive(Debug)]
 pub struct News {
-    /// The stage.
     pub stage: StageId,
-    /// Which attempt.
     pub attempt: u32,
     /// What the worker said.
     pub lines: Vec<Line>,
@@ -30,7 +28,6 @@ pub struct News {
 pub struct Lost {
     /// The cause, as far as the system tells it.
     pub cause: Cause,
-    /// What to read.
     pub message: String,
 }
 

@@ -25,9 +25,7 @@ use crate::workdir::Workdir;
 /// How to start a worker.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// The program.
     pub path: PathBuf,
-    /// Its arguments.
     pub args: Vec<OsString>,
 }
 
@@ -84,7 +82,6 @@ impl Pool {
         }
     }
 
-    /// The worker's program.
     pub fn program(&self) -> &Path {
         &self.program.path
     }

@@ -18,7 +18,6 @@ pub struct Offered {
     pub open: fn() -> Arc<dyn BatchSystem>,
 }
 
-/// Every batch system.
 pub const BATCH_SYSTEMS: &[Offered] = &[Offered {
     word: slurm::WORD,
     help: "The nodes of the Slurm cluster that this machine can submit to",

@@ -17,7 +17,6 @@ const CORRELATION_MAX: f64 = 0.999;
 /// Rows that a law is fitted to, in canonical order, with the runs of one configuration numbered alike.
 #[derive(Debug, Clone)]
 pub(crate) struct Design {
-    /// The rows.
     pub(crate) rows: Vec<Observation>,
     /// For each row its configuration, counted from zero.
     pub(crate) configuration: Vec<usize>,

@@ -24,7 +24,6 @@ pub enum LeftOutForm {
 pub struct LeftOut {
     /// The trial, or the place of the row in a table.
     pub trial: String,
-    /// Why.
     pub reason: String,
 }
 
@@ -58,7 +57,6 @@ impl From<(String, String)> for LeftOut {
 /// A law that has just been fitted.
 #[derive(Debug)]
 pub struct Found<F> {
-    /// The law.
     pub law: F,
     /// Its name: the same law gets the same.
     pub name: String,
@@ -102,7 +100,6 @@ impl<F> Found<F> {
 pub struct Kept<F> {
     /// Its name: the beginning of a hash of the law.
     pub fit: String,
-    /// The law.
     pub law: F,
     /// The sweep, import or file that it rests on; none: a folder of curves.
     pub source: Option<String>,

@@ -28,7 +28,6 @@ pub struct About {
     pub name: &'static str,
     /// What it tells, in a few words.
     pub tells: &'static str,
-    /// Its formula.
     pub formula: &'static str,
     /// The paper and the equation.
     pub source: &'static str,
@@ -68,11 +67,9 @@ pub struct Data {
     pub source: Option<String>,
     /// What its N counts: `params_non_embedding` or `as-given`.
     pub convention: &'static str,
-    /// Final losses.
     pub runs: Vec<Observation>,
     /// Final losses over learning rates.
     pub rates: Vec<LrRun>,
-    /// Losses over tokens.
     pub batches: BatchCurves,
     /// Loss curves to fit.
     pub curves: Vec<Curve>,
@@ -91,14 +88,11 @@ pub struct BatchCurves {
     pub read_from: ReadFrom,
     /// The trials, or the rows of a table.
     pub trials: Vec<String>,
-    /// The curves.
     pub each: Vec<BatchCurve>,
 }
 
-/// How to fit.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// What is minimised.
     pub objective: Objective,
     /// What is held out.
     pub hold_out: HoldOut,
@@ -153,7 +147,6 @@ pub trait Fitted: Debug + Send + Sync {
 pub struct AnyKept {
     /// What is known of the law beforehand.
     pub about: &'static About,
-    /// The law.
     pub kept: Kept<Box<dyn Fitted>>,
     /// All of it as it is kept.
     pub body: Value,
@@ -178,7 +171,6 @@ impl AnyKept {
 pub struct Entry {
     /// What is known of it.
     pub about: About,
-    /// Fits it.
     pub fit: fn(&Data, &Options<'_>) -> Result<AnyKept, Refusal>,
     /// Reads a fit that was kept.
     pub read: fn(Value) -> Result<AnyKept, serde_json::Error>,
@@ -229,7 +221,6 @@ fn any<L: Law>(body: Value, kept: Kept<L::Fit>, beside: Map<String, Value>, fact
 pub struct Place {
     /// Parameters, by the convention of the fit.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// Tokens of a batch; none: the best.
     pub batch_tokens: Option<f64>,
@@ -247,7 +238,6 @@ pub struct Said {
     /// The best peak learning rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<Estimate>,
-    /// By which rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_by: Option<LrRule>,
     /// The best batch in tokens.

@@ -26,7 +26,6 @@ pub mod view;
 
 use serde::{Deserialize, Serialize};
 
-/// A fitted number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Its value, from all observations.
@@ -47,14 +46,11 @@ impl Estimate {
 /// Something that a reader of a fit must know, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// A stable name.
     pub code: String,
-    /// A sentence.
     pub text: String,
 }
 
 impl Warning {
-    /// A warning.
     pub fn new(code: &str, text: impl Into<String>) -> Self {
         Self {
             code: code.to_owned(),

@@ -16,7 +16,6 @@ pub struct Observation {
     pub label: String,
     /// Parameters, by the convention that the fit names.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// Final loss, nats per token.
     pub loss: f64,
@@ -24,7 +23,6 @@ pub struct Observation {
     pub lr: Option<f64>,
     /// Tokens in a batch, where known.
     pub batch_tokens: Option<f64>,
-    /// Schedule, where known.
     pub schedule: Option<String>,
     /// Seed, where known: equal configurations with other seeds are replicates.
     pub seed: Option<u64>,

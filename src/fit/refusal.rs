@@ -19,12 +19,7 @@ pub enum Refusal {
     },
     /// An exponent ran to the border of what makes sense.
     #[error("the exponent {name} ran to its bound {bound}: the data does not show a power law there")]
-    AtBound {
-        /// The exponent.
-        name: &'static str,
-        /// Where it stopped.
-        bound: f64,
-    },
+    AtBound { name: &'static str, bound: f64 },
     /// No group has a best learning rate between two worse ones.
     #[error("the lowest loss lies at the edge of the grid in all {groups} groups")]
     OptimumAtEdge {
@@ -33,17 +28,10 @@ pub enum Refusal {
     },
     /// Several parameters explain the data equally well.
     #[error("the data does not identify the law: {why}")]
-    NotIdentified {
-        /// What is missing.
-        why: String,
-    },
+    NotIdentified { why: String },
     /// Rows of the toy trainer.
     #[error("{rows} rows come from the toy trainer")]
-    ToyData {
-        /// How many.
-        rows: usize,
-    },
-    /// Nothing has finished.
+    ToyData { rows: usize },
     #[error("no run has finished its schedule, {left_out} were left out")]
     NotFinished {
         /// Runs that were left out.
@@ -52,7 +40,6 @@ pub enum Refusal {
     /// A number that no run can have.
     #[error("run {label}: {what}")]
     BadObservation {
-        /// The run.
         label: String,
         /// What is wrong with it.
         what: String,
@@ -83,7 +70,6 @@ impl Refusal {
         }
     }
 
-    /// What to do.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::TooFewSizes { .. } => "add sizes to `model` and run the sweep again: only what is missing is trained",

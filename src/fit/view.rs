@@ -12,7 +12,6 @@ pub struct View {
     pub formula: String,
     /// What it rests on: `20 runs`.
     pub rests_on: String,
-    /// Its constants.
     pub constants: Vec<Constant>,
     /// What else it knows, row by row.
     pub tables: Vec<Rows>,
@@ -27,7 +26,6 @@ pub struct View {
 /// A constant of a law.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Constant {
-    /// Its letter.
     pub name: String,
     /// Its value and how sure it is.
     pub estimate: Estimate,
@@ -64,11 +62,9 @@ pub struct Rows {
 /// A run against a law of loss.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// The run.
     pub label: String,
     /// N as the law counts it.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// Measured loss, nats per token.
     pub loss: f64,
@@ -79,15 +75,12 @@ pub struct Point {
 /// A run that a second fit had not seen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldOut {
-    /// The run.
     pub label: String,
     /// N as the law counts it.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// Measured loss, nats per token.
     pub loss: f64,
-    /// Predicted loss.
     pub predicted: f64,
     /// The 95 % interval of a new run.
     pub ci95: Option<[f64; 2]>,

@@ -27,7 +27,6 @@ pub enum Form {
 }
 
 impl Form {
-    /// Both forms.
     pub const ALL: [Self; 2] = [Self::Granite, Self::Llama];
 
     /// The name in commands and folders: `model_type` of the configuration.
@@ -44,7 +43,6 @@ impl Form {
 pub struct File {
     /// Its name in the folder.
     pub name: &'static str,
-    /// Its content.
     pub bytes: Vec<u8>,
 }
 
@@ -56,7 +54,6 @@ pub enum Unexportable {
         "there are {given} weights, and the model has {wanted}: give the configuration that they were trained with"
     )]
     Length {
-        /// Weights given.
         given: usize,
         /// Parameters of the model.
         wanted: usize,

@@ -18,7 +18,6 @@ use crate::model::shape::Shape;
 /// All that the forward pass of a model depends on, besides its weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Architecture {
-    /// The shape.
     pub shape: Shape,
     /// Size of the vocabulary.
     pub vocab: u64,
@@ -26,7 +25,6 @@ pub struct Architecture {
     pub context: u64,
     /// How initialisation and learning rates follow the width.
     pub parametrization: Parametrization,
-    /// Their constants.
     pub multipliers: Multipliers,
     /// The token that begins a text, if the tokenizer has one.
     pub bos: Option<u32>,

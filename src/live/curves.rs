@@ -43,7 +43,6 @@ pub(super) struct SizeView {
     params: u64,
 }
 
-/// One curve.
 #[derive(Debug, Serialize)]
 pub(super) struct CurveView {
     trial: String,
@@ -53,7 +52,6 @@ pub(super) struct CurveView {
     params: u64,
     lr: f64,
     final_loss: Option<f64>,
-    /// Tokens and loss.
     points: Vec<(u64, f64)>,
 }
 

@@ -30,7 +30,6 @@ pub(super) struct Database {
     slow: Mutex<Reader>,
 }
 
-/// One connection.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     opened: Option<Opened>,

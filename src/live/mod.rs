@@ -61,7 +61,6 @@ impl Port {
         })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> Result<SocketAddr, Failure> {
         Ok(self.listener.local_addr()?)
     }

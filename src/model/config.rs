@@ -24,9 +24,7 @@ words! {
 words! {
     /// The kind of device that does the arithmetic; two kinds give different bits.
     pub enum DeviceKind {
-        /// The processor.
         Cpu = "cpu",
-        /// An NVIDIA GPU.
         Cuda = "cuda",
     }
 }
@@ -69,7 +67,6 @@ pub struct Optimizer {
 /// The configuration of one training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
-    /// The shape.
     pub shape: Shape,
     /// Size of the vocabulary, a property of the data.
     pub vocab: u64,
@@ -77,19 +74,15 @@ pub struct RunConfig {
     pub context: u64,
     /// How initialisation and learning rates follow the width.
     pub parametrization: Parametrization,
-    /// Their constants.
     pub multipliers: Multipliers,
-    /// The optimiser.
     pub optimizer: Optimizer,
     /// Tokens in a batch: whole sequences.
     pub batch_tokens: Tokens,
-    /// The schedule.
     pub schedule: Schedule,
     /// Seed of the initial weights and of the order of the data.
     pub seed: u64,
     /// Hash of the prepared data.
     pub data_hash: String,
-    /// The arithmetic.
     pub precision: Precision,
     /// Whatever else changes bits.
     pub numerics: Numerics,

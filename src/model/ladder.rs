@@ -5,12 +5,10 @@
 
 use crate::model::shape::Shape;
 
-/// A named shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rung {
     /// The name, as sweeps write it (case-insensitive).
     pub name: &'static str,
-    /// The shape.
     pub shape: Shape,
 }
 

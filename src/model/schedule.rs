@@ -13,9 +13,7 @@ words! {
     pub enum Decay {
         /// Equal factors: `MiniCPM`'s half-life form, `0.5^(s / half-life)`, with the half-life that ends at the final fraction.
         Exponential = "exponential",
-        /// Equal steps.
         Linear = "linear",
-        /// Half a cosine.
         Cosine = "cosine",
         /// `1 − √p` (Hägele et al., 2405.18392).
         OneMinusSqrt = "one_minus_sqrt",
@@ -51,7 +49,6 @@ pub enum Form {
         decay_start: Steps,
         /// Steps at its end.
         end: Steps,
-        /// Its form.
         decay: Decay,
         /// Share of the peak at its end.
         final_fraction: f64,
@@ -72,12 +69,10 @@ pub enum Form {
     },
 }
 
-/// A whole schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// Steps of linear warm-up; the last of them is at the peak.
     pub warmup: Steps,
-    /// What follows.
     pub form: Form,
 }
 

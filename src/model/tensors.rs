@@ -36,7 +36,6 @@ impl NamedTensor {
 pub struct Matrix {
     /// Its name within a layer.
     pub name: &'static str,
-    /// Rows and columns.
     pub size: [u64; 2],
     /// Whether it ends a residual branch.
     pub ends_branch: bool,

@@ -30,9 +30,7 @@ pub struct StagePlan {
     pub kind: StageKind,
     /// The configuration, as far as its end can tell.
     pub config: RunConfig,
-    /// Steps before it.
     pub from: Steps,
-    /// Steps after it.
     pub to: Steps,
 }
 
@@ -56,15 +54,12 @@ pub fn flops_per_token(config: &RunConfig) -> f64 {
 /// One trial, resolved and cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialPlan {
-    /// Its name.
     pub id: TrialId,
     /// The whole hash behind the name.
     pub config_hash: String,
     /// A name that people can read.
     pub slug: String,
-    /// What was asked.
     pub spec: TrialSpec,
-    /// What is trained.
     pub config: RunConfig,
     /// Steps of the whole run.
     pub steps: Steps,
@@ -114,10 +109,8 @@ impl TrialPlan {
     }
 }
 
-/// A sweep, planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The sweep's name.
     pub sweep: String,
     /// Its trials, in the order of the file.
     pub trials: Vec<TrialPlan>,
@@ -130,7 +123,6 @@ pub struct Plan {
 pub struct KnownStage {
     /// As it was planned then.
     pub plan: StagePlan,
-    /// Where it stands.
     pub state: StageState,
     /// Whether its end can still be continued from.
     pub has_state: bool,
@@ -168,7 +160,6 @@ words! {
         New = "new",
         /// An earlier version of the sweep had it with other settings.
         Changed = "changed",
-        /// It failed before.
         Retry = "retry",
         /// A part of it has been trained.
         Continue = "continue",

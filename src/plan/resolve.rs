@@ -39,7 +39,6 @@ pub enum ResolveError {
     /// Not one step fits.
     #[error("{tokens} tokens are less than one batch of {batch}")]
     TooShort {
-        /// Tokens asked for.
         tokens: u64,
         /// Tokens in a batch.
         batch: u64,
@@ -49,7 +48,6 @@ pub enum ResolveError {
         "the warm-up of {warmup} steps leaves nothing of a run of {steps} steps; shorten `schedule.warmup` or raise `tokens`"
     )]
     WarmUp {
-        /// Steps of warm-up.
         warmup: u64,
         /// Steps of the run.
         steps: u64,
@@ -57,9 +55,7 @@ pub enum ResolveError {
     /// The data does not hold one window.
     #[error("data `{data}` has {tokens} training tokens, fewer than one window of context {context}")]
     DataTooSmall {
-        /// The data's name.
         data: String,
-        /// Its training tokens.
         tokens: u64,
         /// Tokens in a sequence.
         context: u64,
@@ -69,11 +65,8 @@ pub enum ResolveError {
         "data `{data}` has {tokens} tokens in `{set}`, fewer than one window of context {context}: there would be no final loss; hold out more of it, or shorten `context`"
     )]
     HeldOutTooSmall {
-        /// The data's name.
         data: String,
-        /// The held-out set.
         set: String,
-        /// Its tokens.
         tokens: u64,
         /// Tokens in a sequence.
         context: u64,

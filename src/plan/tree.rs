@@ -27,12 +27,7 @@ pub enum PlanError {
     },
     /// A trial cannot be trained as asked.
     #[error("trial {slug}: {error}")]
-    Trial {
-        /// The trial.
-        slug: String,
-        /// What is wrong.
-        error: ResolveError,
-    },
+    Trial { slug: String, error: ResolveError },
     /// A configuration has no stable name.
     #[error(transparent)]
     NoName(#[from] NoName),

@@ -54,9 +54,7 @@ impl std::fmt::Display for TaskId {
 /// What the batch system says of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// Which.
     pub id: TaskId,
-    /// Where it stands.
     pub state: TaskState,
     /// The nodes, as it writes them; empty: none yet.
     pub nodes: String,
@@ -71,7 +69,6 @@ pub struct Task {
 /// How a script ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// Its exit code.
     pub code: i32,
     /// The signal that ended it; 0: none.
     pub signal: i32,
@@ -80,7 +77,6 @@ pub struct Exit {
 /// A listing: what was understood, and the lines that were not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The tasks.
     pub tasks: Vec<Task>,
     /// Lines that are none.
     pub odd: Vec<String>,
@@ -116,7 +112,6 @@ pub enum EndReason {
     NodeFail,
     /// Somebody more important needed the node.
     Preempted,
-    /// Somebody cancelled it.
     Cancelled,
     /// It is being ended; it is not said why yet.
     Ending,

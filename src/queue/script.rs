@@ -21,7 +21,6 @@ pub struct Wanted<'a> {
     pub folder: &'a Path,
     /// Name of the pool: letters, digits, `.`, `-` and `_`.
     pub pool: &'a str,
-    /// How many.
     pub workers: u64,
     /// Number of the first submission.
     pub first: u64,
@@ -36,7 +35,6 @@ pub struct Submission {
     pub number: u64,
     /// What it is found by: it travels in the comment of the job.
     pub key: String,
-    /// Workers in it.
     pub tasks: u64,
     /// The command: `sbatch`.
     pub program: &'static str,
@@ -44,7 +42,6 @@ pub struct Submission {
     pub args: Vec<OsString>,
     /// Where the script belongs.
     pub path: PathBuf,
-    /// The script.
     pub script: Vec<u8>,
 }
 

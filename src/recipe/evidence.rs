@@ -15,20 +15,16 @@ use crate::recipe::{Coordinates, OptimizerItem};
 pub enum Size {
     /// As long as is compute-optimal for its parameters.
     Optimal,
-    /// So many tokens.
     Tokens(f64),
     /// So many FLOPs of training.
     Flops(f64),
     /// As many tokens as a machine takes in in that time.
     Hours {
-        /// Hours.
         hours: f64,
-        /// Its speed.
         tokens_per_second: f64,
     },
 }
 
-/// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ask {
     /// Parameters of the big run, without the embedding.
@@ -42,13 +38,10 @@ pub struct Ask {
 pub struct EqualLoss<'a> {
     /// The name of the fit.
     pub fit: &'a str,
-    /// The law.
     pub law: &'a BatchLaw,
-    /// Trials.
     pub trials: u64,
 }
 
-/// What is known.
 #[derive(Debug, Clone)]
 pub struct Evidence<'a> {
     /// The law of loss with the name of its fit.
@@ -76,7 +69,6 @@ pub struct Proxies {
     pub parametrization: Parametrization,
     /// The constants of that.
     pub multipliers: Multipliers,
-    /// Their optimizer.
     pub optimizer: OptimizerItem,
     /// How their rate came down, where they were trained with WSD.
     pub annealing: Option<Annealing>,
@@ -89,7 +81,6 @@ pub struct Proxies {
 /// The decay of WSD.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Annealing {
-    /// Its form.
     pub form: Decay,
     /// Its share of the run.
     pub fraction: f64,
@@ -100,7 +91,6 @@ pub struct Annealing {
 /// Pairs of runs that differ in one thing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison {
-    /// How many.
     pub pairs: u64,
     /// Different learning rates among them.
     pub rates: u64,

@@ -22,7 +22,6 @@ const COORDINATES_MAX: f64 = 1.5;
 /// A gate, and what to run if it fails.
 pub(super) type Judged = (Gate, Option<Widening>);
 
-/// All gates.
 pub(super) fn gates(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Vec<Judged> {
     let is_mup = evidence.proxies.parametrization == Parametrization::Mup;
     let loss = evidence.loss.map(|it| it.1);

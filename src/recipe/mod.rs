@@ -32,11 +32,9 @@ pub struct Recipe {
     pub verdict: Verdict,
     /// The fits that it rests on.
     pub fits: Vec<String>,
-    /// The architecture.
     pub shape: ShapeItem,
     /// How its initialisation and learning rates follow the width: as those of the proxies did.
     pub parametrization: Parametrization,
-    /// muP's constants.
     pub mup: Mup,
     /// The optimizer's other constants: those of the proxies.
     pub optimizer: OptimizerItem,
@@ -46,7 +44,6 @@ pub struct Recipe {
     pub alternatives: Vec<Alternative>,
     /// What `MiniCPM-2.4B` was trained with, to compare.
     pub published: Vec<PublishedItem>,
-    /// What was checked.
     pub gates: Vec<Gate>,
     /// What a reader must know.
     pub warnings: Vec<Warning>,
@@ -56,7 +53,6 @@ pub struct Recipe {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Every gate passed.
     Verified,
     /// The target is within reach, but some gate failed.
     Partly,
@@ -82,9 +78,7 @@ pub struct ShapeItem {
     pub model: String,
     /// Width of the residual stream.
     pub width: u64,
-    /// Layers.
     pub layers: u64,
-    /// Query heads.
     pub heads: u64,
     /// Key and value heads.
     pub kv_heads: u64,
@@ -113,7 +107,6 @@ pub const ITEMS: [&str; 13] = [
     "loss",
 ];
 
-/// muP's constants.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Mup {
     /// The width at which both parametrisations agree.
@@ -144,15 +137,11 @@ pub struct OptimizerItem {
 /// A run beside the one that is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alternative {
-    /// Which.
     pub name: String,
-    /// Parameters.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// FLOPs of its training, as 6ND.
     pub flops: f64,
-    /// Its predicted loss.
     pub loss: f64,
     /// The interval of that mean.
     pub ci95: Option<[f64; 2]>,
@@ -165,9 +154,7 @@ pub struct Alternative {
 pub struct PublishedItem {
     /// The item of a recipe that it compares with.
     pub item: String,
-    /// Its value.
     pub value: serde_json::Value,
-    /// Where it stands.
     pub source: String,
 }
 
@@ -218,13 +205,11 @@ pub struct Item {
     /// The interval of one new run, where the item is a loss.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ci95_new_run: Option<[f64; 2]>,
-    /// Its unit.
     pub unit: String,
     /// Where it comes from.
     pub source: Source,
     /// The law, or the paper.
     pub law: String,
-    /// The stored fit.
     pub fit: Option<String>,
     /// Trials that it rests on.
     pub trials: u64,
@@ -235,18 +220,13 @@ pub struct Item {
 /// How many times beyond the trials.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Reach {
-    /// In parameters.
     pub params: f64,
-    /// In tokens.
     pub tokens: f64,
 }
 
-/// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
-    /// Its name.
     pub name: String,
-    /// Whether it holds.
     pub passed: bool,
     /// Why, with the numbers.
     pub why: String,

@@ -7,23 +7,17 @@ use serde_yaml::{Mapping, Value};
 use crate::model::ladder::LADDER;
 use crate::units::significant;
 
-/// What is widened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Widening {
     /// The grid of learning rates, beyond the edges at which the lowest losses lie.
     LearningRates {
-        /// Below the smallest.
         below: bool,
-        /// Above the largest.
         above: bool,
         /// Between those that there are: the best is the last before the cliff.
         between: bool,
     },
-    /// Larger models.
     Sizes,
-    /// Longer runs.
     Tokens,
-    /// More batch sizes.
     Batches,
     /// More seeds: what is known is too uncertain.
     Seeds,
@@ -45,7 +39,6 @@ impl Widening {
 /// What the sweep has tried.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tried {
-    /// Learning rates, rising.
     pub lrs: Vec<f64>,
     /// The largest size, parameters without the embedding.
     pub largest: u64,
@@ -53,7 +46,6 @@ pub struct Tried {
     pub batches: Vec<u64>,
     /// Tokens of a run, rising.
     pub tokens: Vec<u64>,
-    /// Seeds, rising.
     pub seeds: Vec<u64>,
     /// Tokens in a sequence: a batch is whole sequences.
     pub context: u64,
@@ -82,7 +74,6 @@ pub fn widened(name: &str, base: &str, tried: &Tried, widenings: &[Widening], wh
     ))
 }
 
-/// Widens one axis.
 fn widen(root: &mut Mapping, tried: &Tried, widening: Widening) -> Option<()> {
     match widening {
         Widening::LearningRates { below, above, between } => {

@@ -30,9 +30,7 @@ const SIZES_MAX: usize = 6;
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     count: u32,
-    /// Sum of tokens.
     tokens: f64,
-    /// Sum of losses.
     loss: f64,
     /// The points of lowest and of highest loss.
     ends: [[f64; 2]; 2],

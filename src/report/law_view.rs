@@ -24,7 +24,6 @@ pub struct LawInput<'a> {
     pub params_are: &'a str,
     /// Why it was refused; none if it was fitted.
     pub refused: Option<&'a str>,
-    /// Its constants.
     pub constants: &'a [Constant],
     /// How it was fitted and how well, as pairs of a name and a sentence: hold-out error, method, bootstrap.
     pub facts: &'a [(String, String)],
@@ -47,7 +46,6 @@ pub struct LawPoint {
     pub model: String,
     /// N as the law counts it.
     pub params: f64,
-    /// D, tokens.
     pub tokens: f64,
     /// Final loss, nats per token.
     pub loss: f64,
@@ -64,11 +62,9 @@ pub struct HeldOut {
     pub model: String,
     /// N as the law counts it.
     pub params: f64,
-    /// D, tokens.
     pub tokens: f64,
     /// Measured loss, nats per token.
     pub loss: f64,
-    /// Predicted loss.
     pub predicted: f64,
     /// The 95 % interval of a new run.
     pub ci95: Option<[f64; 2]>,
@@ -77,15 +73,12 @@ pub struct HeldOut {
 /// A law as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LawView {
-    /// Its name.
     pub law: String,
     /// Id of the stored fit.
     pub fit: Option<String>,
-    /// Its formula.
     pub formula: String,
     /// Why it was refused.
     pub refused: Option<String>,
-    /// Its constants.
     pub constants: Table,
     /// How it was fitted and how well.
     pub facts: Vec<(String, String)>,

@@ -35,9 +35,7 @@ pub struct ReportView {
     pub summary: Vec<(String, String)>,
     /// What a reader must know before anything else.
     pub notices: Vec<String>,
-    /// The recipe.
     pub recipe: Option<RecipeView>,
-    /// The laws.
     pub laws: Vec<LawView>,
     /// The figures, also those with nothing to show.
     pub figures: Vec<FigureView>,

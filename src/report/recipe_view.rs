@@ -16,11 +16,9 @@ pub struct RecipeView {
     pub title: String,
     /// `verified`, `partly` or `unverified`.
     pub verdict: String,
-    /// Its numbers.
     pub items: Table,
     /// What else the compute, or the loss, could buy.
     pub alternatives: Table,
-    /// What was checked.
     pub gates: Vec<Gate>,
     /// What to be careful about.
     pub warnings: Vec<String>,

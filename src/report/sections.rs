@@ -17,11 +17,8 @@ use crate::units::human_seconds;
 /// A trial without a final loss.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
-    /// Its name.
     pub trial: String,
-    /// Its readable name.
     pub slug: String,
-    /// Why.
     pub reason: String,
 }
 

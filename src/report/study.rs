@@ -57,7 +57,6 @@ pub struct LrBowl {
 pub struct LrPoint {
     /// Name of the trial.
     pub trial: String,
-    /// Peak learning rate.
     pub lr: f64,
     /// Final loss, nats per token; none if it diverged.
     pub loss: Option<f64>,
@@ -66,7 +65,6 @@ pub struct LrPoint {
 /// A best learning rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BestLr {
-    /// The learning rate.
     pub lr: f64,
     /// Its 95 % interval.
     pub ci95: Option<[f64; 2]>,
@@ -122,11 +120,9 @@ pub struct BatchRule<'a> {
 /// The batch that reaches a loss with fewest tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchMinimum {
-    /// Parameters.
     pub params: f64,
     /// Loss, nats per token.
     pub loss: f64,
-    /// The batch, tokens.
     pub batch_tokens: f64,
     /// Tokens that it takes.
     pub tokens: f64,

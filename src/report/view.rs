@@ -20,7 +20,6 @@ pub enum Ink {
     Kind(usize),
     /// The colour of text: for marks that belong to the whole.
     Plain,
-    /// In the background.
     Quiet,
 }
 
@@ -28,7 +27,6 @@ pub enum Ink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stroke {
-    /// One of many.
     Thin,
     /// What was recorded, behind what is spoken about.
     Raw,
@@ -44,11 +42,9 @@ pub enum Stroke {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// A measurement.
     Disc,
     /// A measurement that was held out, or one of many.
     Ring,
-    /// An estimate.
     Diamond,
 }
 
@@ -68,9 +64,7 @@ pub enum Beyond {
 pub enum Mark {
     /// A line through points.
     Line {
-        /// Its points.
         points: Vec<[f64; 2]>,
-        /// Its role.
         ink: Ink,
         /// How it is drawn.
         stroke: Stroke,
@@ -79,24 +73,16 @@ pub enum Mark {
         /// Text under the pointer.
         hover: Option<String>,
     },
-    /// One value.
     Dot {
-        /// Where.
         at: [f64; 2],
-        /// Its role.
         ink: Ink,
-        /// Its form.
         shape: Shape,
         /// Text under the pointer.
         hover: Option<String>,
     },
-    /// An interval.
     Span {
-        /// One end.
         from: [f64; 2],
-        /// The other end.
         to: [f64; 2],
-        /// Its role.
         ink: Ink,
         /// Text under the pointer.
         hover: Option<String>,
@@ -105,7 +91,6 @@ pub enum Mark {
     Off {
         /// Where on the x axis.
         x: f64,
-        /// Why.
         why: Beyond,
         /// Its role; marks of one role share a row.
         ink: Ink,
@@ -113,10 +98,7 @@ pub enum Mark {
         hover: Option<String>,
     },
     /// A horizontal line through the whole panel.
-    Level {
-        /// Where.
-        y: f64,
-    },
+    Level { y: f64 },
 }
 
 /// How an axis runs.
@@ -143,12 +125,10 @@ pub enum Numbers {
     Percent,
 }
 
-/// One axis.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Axis {
     /// What it shows, with its unit: `tokens`, `loss (nats per token)`.
     pub label: String,
-    /// How it runs.
     pub scale: Scale,
     /// How its numbers are written.
     pub numbers: Numbers,
@@ -163,18 +143,14 @@ pub struct Axis {
 pub struct Panel {
     /// What sets it apart from its neighbours; empty when it is alone.
     pub title: String,
-    /// Left to right.
     pub x: Axis,
-    /// Bottom to top.
     pub y: Axis,
-    /// What is drawn.
     pub marks: Vec<Mark>,
 }
 
 /// A number of trials that a figure does not show, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Omitted {
-    /// How many.
     pub trials: usize,
     /// Why, as the end of a sentence: `diverged`.
     pub reason: String,
@@ -190,12 +166,10 @@ pub enum Content {
     Missing(String),
 }
 
-/// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FigureView {
     /// The name of its files.
     pub name: &'static str,
-    /// Its heading.
     pub title: String,
     /// What to see and how to read it.
     pub caption: String,
@@ -239,7 +213,6 @@ impl FigureView {
 /// A table: one heading a column, then rows of text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct Table {
-    /// Its columns.
     pub columns: Vec<Column>,
     /// Its rows; every row has one cell a column.
     pub rows: Vec<Vec<Cell>>,
@@ -248,7 +221,6 @@ pub struct Table {
 /// One column of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Column {
-    /// Its heading.
     pub title: &'static str,
     /// Whether it holds numbers.
     pub numeric: bool,

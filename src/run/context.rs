@@ -15,13 +15,10 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Everything a command needs to know about where it runs.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The home.
     pub workdir: Workdir,
-    /// Who trains.
     pub trainer: Trainer,
     /// The device asked for, or found.
     pub device: DeviceKind,
-    /// The worker's program.
     pub worker: PathBuf,
     /// NVIDIA GPUs of this machine.
     pub gpus: usize,

@@ -11,7 +11,6 @@ use crate::workdir::WorkdirError;
 
 /// Exit codes (the contract of the command line).
 pub mod exit {
-    /// A bug.
     pub const INTERNAL: u8 = 1;
     /// Usage, invalid file, bad data.
     pub const INVALID: u8 = 2;
@@ -48,7 +47,6 @@ pub struct At {
     pub column: usize,
     /// The key that it is about.
     pub key: String,
-    /// What is wrong.
     pub message: String,
     /// What was probably meant.
     pub suggestion: Option<String>,
@@ -67,18 +65,14 @@ impl From<Mistake> for At {
     }
 }
 
-/// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// A stable name.
     pub code: &'static str,
     /// One sentence, lower case, without a full stop.
     pub message: String,
-    /// What to do.
     pub hints: Vec<String>,
     /// The mistakes of a file, one by one.
     pub at: Vec<At>,
-    /// The exit code.
     #[serde(skip)]
     pub exit: u8,
 }
@@ -100,12 +94,10 @@ impl Failure {
         }
     }
 
-    /// The user's mistake.
     pub fn invalid(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
         Self::new(exit::INVALID, code, message, hint)
     }
 
-    /// The machine's fault.
     pub fn environment(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
         Self::new(exit::ENVIRONMENT, code, message, hint)
     }

@@ -21,7 +21,6 @@ use crate::store::{Entry, Store, TrialEntry, rate_key};
 /// A sweep, read and planned.
 #[derive(Debug)]
 pub struct Planned {
-    /// The sweep.
     pub sweep: Sweep,
     /// Its file, with what `--set` changed noted at its end.
     pub text: String,

@@ -31,10 +31,8 @@ use crate::study::{self, select};
 use crate::units::{human_count, significant};
 use crate::workdir::write_atomic;
 
-/// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Written {
-    /// The page.
     pub html: String,
     /// The figures beside it.
     pub figures: Vec<FigureFiles>,
@@ -49,11 +47,8 @@ pub struct Written {
 /// The files of one figure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FigureFiles {
-    /// Its name.
     pub name: String,
-    /// The SVG file.
     pub svg: String,
-    /// The PNG file.
     pub png: String,
 }
 

@@ -11,10 +11,8 @@ use crate::spec::settings::{ScheduleName, Settings};
 use crate::spec::syntax::mistakes::closest;
 use crate::units::Tokens;
 
-/// One axis.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Axis {
-    /// Its dotted path.
     pub(crate) path: &'static str,
     /// What its values look like.
     pub(crate) kind: Kind,

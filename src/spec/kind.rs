@@ -69,15 +69,12 @@ impl Bounds {
 /// A value of an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Setting {
-    /// A whole number.
     Count(u64),
-    /// A number.
     Number(f64),
     /// A word, as the table writes it.
     Word(String),
     /// A number of tokens.
     Tokens(TokenBudget),
-    /// A length.
     Length(Length),
 }
 
@@ -150,7 +147,6 @@ impl Setting {
 }
 
 impl Kind {
-    /// Reads a value.
     pub(crate) fn read(self, node: &Node) -> Result<Setting, Wrong> {
         let wrong = |what: &str| Wrong::new(format!("expected {what}, found {}", node.found())).with(self.example());
         let Some(text) = node.text().map(str::trim) else {

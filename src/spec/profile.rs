@@ -14,7 +14,6 @@ pub struct Profile {
     pub partition: Option<String>,
     /// Account that is charged.
     pub account: Option<String>,
-    /// Quality of service.
     pub qos: Option<String>,
     /// How long one worker may run, in whole minutes' resolution of Slurm; none: the partition's default.
     pub time: Option<Duration>,

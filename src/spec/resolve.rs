@@ -49,9 +49,7 @@ const TOKENS_MAX: f64 = 9_007_199_254_740_992.0;
 /// A value and where it was given.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Given {
-    /// The value.
     pub(crate) setting: Setting,
-    /// Where it stands.
     pub(crate) place: Place,
     /// The dotted key it stands under.
     pub(crate) key: String,
@@ -65,7 +63,6 @@ pub(crate) type Assignment = BTreeMap<usize, Rc<Given>>;
 pub(crate) struct Problem {
     /// The axes that take part; the first of them that was given is to blame.
     pub(crate) axes: &'static [&'static str],
-    /// What is wrong.
     pub(crate) wrong: Wrong,
 }
 

@@ -16,7 +16,6 @@ use crate::words::words;
 pub struct Settings {
     /// Name of the rung, or the shape spelt out (`w64-l4-h4`).
     pub model: String,
-    /// The shape.
     pub shape: Shape,
     /// How initialisation and learning rates follow the width.
     pub parametrization: Parametrization,
@@ -32,7 +31,6 @@ pub struct Settings {
     pub context: u64,
     /// Name of the prepared data.
     pub data: String,
-    /// The schedule.
     pub schedule: ScheduleSettings,
     /// Weight decay, coupled to the learning rate.
     pub weight_decay: f64,
@@ -44,20 +42,15 @@ pub struct Settings {
     pub clip: f64,
     /// The constants of the parametrisation.
     pub multipliers: Multipliers,
-    /// The arithmetic.
     pub precision: Precision,
-    /// Seed.
     pub seed: u64,
 }
 
 words! {
     /// Which schedule the learning rate follows.
     pub enum ScheduleName {
-        /// Warm-up, stable, decay.
         Wsd = "wsd",
-        /// Half a cosine.
         Cosine = "cosine",
-        /// A straight line.
         Linear = "linear",
         /// Warm-up, then the peak for ever.
         Constant = "constant",
@@ -67,7 +60,6 @@ words! {
 /// A schedule, in the terms of a sweep file.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleSettings {
-    /// Which.
     pub name: ScheduleName,
     /// Length of the warm-up, in tokens by default: a share of the end forbids sharing trunks.
     pub warmup: Length,

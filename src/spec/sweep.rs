@@ -12,7 +12,6 @@ use crate::units::Params;
 /// A sweep, read and checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
-    /// Its name.
     pub name: String,
     /// What is asked, in a sentence.
     pub description: Option<String>,
@@ -38,7 +37,6 @@ pub const DEFAULT_RETRIES: u32 = 2;
 /// What a sweep may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Budget {
-    /// Training FLOPs.
     pub flops: Option<f64>,
     /// Hours of one run of the program.
     pub hours: Option<f64>,

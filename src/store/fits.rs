@@ -10,17 +10,13 @@ use crate::store::{Store, StoreError};
 /// A fit that was kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FitRow {
-    /// Its name.
     pub fit: String,
     /// The sweep that it rests on; none: somebody's file.
     pub sweep: Option<String>,
-    /// Its law.
     pub law: String,
-    /// All of it.
     pub body: serde_json::Value,
 }
 
-/// A forecast, frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForecastRow {
     /// Its name: the beginning of its hash.

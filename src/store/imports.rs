@@ -15,9 +15,7 @@ use crate::store::{Store, StoreError};
 pub struct ImportRow {
     /// The name that they have here.
     pub import: String,
-    /// The file.
     pub source: String,
-    /// Its hash.
     pub source_hash: String,
 }
 

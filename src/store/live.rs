@@ -16,7 +16,6 @@ const MEAN_OF: u32 = 12;
 /// What figures need of a trial.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeanTrial {
-    /// Its name.
     pub trial: String,
     /// A name that people can read.
     pub slug: String,
@@ -26,7 +25,6 @@ pub struct LeanTrial {
     pub model: String,
     /// Parameters without the embedding.
     pub params: u64,
-    /// Peak learning rate.
     pub lr: f64,
     /// Tokens in a batch.
     pub batch_tokens: u64,
@@ -41,11 +39,8 @@ pub struct LeanTrial {
 /// A stage on the way of a trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathStage {
-    /// The stage.
     pub stage: String,
-    /// Steps before it.
     pub from_steps: u64,
-    /// Steps after it.
     pub to_steps: u64,
     /// Whether nothing will be added to it.
     pub is_over: bool,

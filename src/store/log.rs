@@ -9,15 +9,12 @@ use crate::protocol::{Cause, Checkpoint, Process, Resume, Spent, Trainer};
 use crate::stage::StageEvent;
 use crate::units::{Params, StageId, Steps, TokenBudget};
 
-/// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
     /// A sweep was planned: its file, its trials as rows.
     SweepPlanned {
-        /// Its name.
         sweep: String,
-        /// Its question.
         description: Option<String>,
         /// The size of the run that it is for.
         target_params: Option<u64>,
@@ -28,25 +25,20 @@ pub enum Entry {
     },
     /// A stage was named for the first time.
     StagePlanned {
-        /// The stage.
         stage: Box<StagePlan>,
         /// Who is to train it.
         trainer: Trainer,
     },
     /// Something happened to a stage.
     Stage {
-        /// The stage.
         stage: StageId,
-        /// What.
         event: StageEvent,
         /// What else is known about it.
         detail: StageDetail,
     },
     /// A worker said that it has begun.
     Started {
-        /// The stage.
         stage: StageId,
-        /// Which attempt.
         attempt: u32,
         /// Steps done before the attempt's first; none: the first schema did not tell.
         #[serde(default)]
@@ -58,14 +50,11 @@ pub enum Entry {
         host: String,
         /// Device of the worker.
         device: String,
-        /// Version of libtorch.
         libtorch: Option<String>,
     },
     /// A worker left a state behind inside a stage.
     Left {
-        /// The stage.
         stage: StageId,
-        /// Which attempt.
         attempt: u32,
         /// Where, and the state.
         #[serde(flatten)]
@@ -75,18 +64,13 @@ pub enum Entry {
     },
     /// States are no longer there: nothing needs them, or they were damaged.
     Dropped {
-        /// The stage.
         stage: StageId,
-        /// Where they stood.
         steps: Vec<Steps>,
-        /// Why.
         why: String,
     },
     /// Trials were taken out, or brought back.
     Cancelled {
-        /// The sweep.
         sweep: String,
-        /// The trials.
         trials: Vec<String>,
         /// Whether they are brought back.
         #[serde(default)]
@@ -169,7 +153,6 @@ pub struct StageDetail {
     /// Why it ended without a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// What to read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Version of the program.

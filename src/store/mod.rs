@@ -36,7 +36,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The steps to the newest schema.
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-/// An open database.
 #[derive(Debug)]
 pub struct Store {
     connection: SqliteConnection,
@@ -53,14 +52,10 @@ pub enum StoreError {
     },
     /// `SQLite`'s locks do not hold there.
     #[error("the database `{}` lies on a network file system, where its locks do not hold", path.display())]
-    Network {
-        /// Where it lies.
-        path: PathBuf,
-    },
+    Network { path: PathBuf },
     /// The file is no database of this program, or damaged, or newer.
     #[error("the database `{}` cannot be opened: {message}", path.display())]
     Unreadable {
-        /// Where it lies.
         path: PathBuf,
         /// What the driver says.
         message: String,
@@ -68,14 +63,11 @@ pub enum StoreError {
     /// It is sound, and of another version of this program; who only reads cannot change that.
     #[error("the database `{}` has schema {found}, and this program reads {reads}", path.display())]
     OtherSchema {
-        /// Where it lies.
         path: PathBuf,
-        /// Its schema.
         found: i64,
         /// The schema of this program.
         reads: i64,
     },
-    /// A statement failed.
     #[error("the database refused: {0}")]
     Sql(#[from] sqlx::Error),
     /// The log holds what no program of this version writes.

@@ -61,9 +61,7 @@ const POINTS: [(&str, &str); 3] = [
 pub struct Problem {
     /// The table, or the file.
     pub table: String,
-    /// The row.
     pub key: String,
-    /// What is wrong.
     pub what: String,
 }
 

@@ -17,9 +17,7 @@ use crate::units::{StageId, Steps};
 /// A sweep that was planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SweepRow {
-    /// Its name.
     pub sweep: String,
-    /// Its question.
     pub description: Option<String>,
     /// The size of the run that it is for.
     pub target_params: Option<u64>,
@@ -32,13 +30,9 @@ pub struct SweepRow {
 pub struct RunningRow {
     /// A trial that passes through the stage.
     pub trial: String,
-    /// The stage.
     pub stage: String,
-    /// Which attempt.
     pub attempt: u64,
-    /// The worker's number.
     pub worker: Option<u64>,
-    /// Its process.
     pub pid: Option<u64>,
     /// When the process started, in the kernel's ticks since boot.
     #[serde(skip)]
@@ -46,15 +40,12 @@ pub struct RunningRow {
     /// The boot that the process belongs to.
     #[serde(skip)]
     pub boot: Option<String>,
-    /// The attempt's folder.
     #[serde(skip)]
     pub folder: String,
     /// Tokens that this attempt has trained.
     #[serde(skip)]
     pub tokens_made: u64,
-    /// Its machine.
     pub host: Option<String>,
-    /// Its device.
     pub device: Option<String>,
     /// Since when, ISO 8601 UTC.
     pub since: String,
@@ -69,23 +60,16 @@ pub struct RunningRow {
 /// One attempt at a stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageAttempt {
-    /// The stage.
     pub stage: String,
-    /// Which attempt.
     pub attempt: u64,
     /// `running`, `complete`, `diverged` or `faulted`.
     pub state: String,
-    /// Its folder.
     pub folder: String,
-    /// When it began.
     pub started_at: String,
-    /// When it ended.
     pub ended_at: Option<String>,
     /// Worker of the attempt.
     pub worker: Option<u64>,
-    /// Device.
     pub device: Option<String>,
-    /// Seconds of training.
     pub seconds: Option<f64>,
     /// Why it ended without a result.
     pub cause: Option<String>,

@@ -14,7 +14,6 @@ use crate::units::StageId;
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there are few of them at a time")]
 pub enum Said {
-    /// It measured.
     Points(Vec<Point>),
     /// Something for the log.
     Entry(Entry),

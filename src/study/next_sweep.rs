@@ -23,7 +23,6 @@ struct Base<'a> {
     trials: usize,
 }
 
-/// A sweep file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweepFile {
     /// What it is called: `SWEEP-larger.yaml`.

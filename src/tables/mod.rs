@@ -16,7 +16,6 @@ use crate::record::{self, ImportedTrial, Kind, PointRow, StageRow, TrialRow, Val
 pub enum Format {
     /// Comma-separated values; missing is empty.
     Csv,
-    /// Apache Parquet.
     Parquet,
 }
 

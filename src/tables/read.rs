@@ -21,7 +21,6 @@ pub struct TextTable {
 /// A table that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// polars says why.
     #[error(transparent)]
     Table(#[from] PolarsError),
     /// A line is no JSON object.

@@ -16,7 +16,6 @@ use crate::{checkpoint, fault_injection};
 /// Writing states may take this share of the time at most.
 const SHARE: f64 = 0.03;
 
-/// Leaves states behind.
 pub(crate) struct Checkpointer<'a> {
     job: &'a Job,
     folder: PathBuf,
@@ -26,7 +25,6 @@ pub(crate) struct Checkpointer<'a> {
     since: Instant,
     /// How long the last one took to write.
     cost: Duration,
-    /// When training began.
     began: Instant,
 }
 

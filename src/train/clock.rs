@@ -13,7 +13,6 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Begins now.
     pub(crate) fn new() -> Self {
         Self {
             spent: Spent::default(),

@@ -10,9 +10,7 @@ use sandbox::protocol::Cause;
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
-    /// The cause.
     pub(crate) cause: Cause,
-    /// What to read.
     pub(crate) message: String,
 }
 

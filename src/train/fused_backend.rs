@@ -103,7 +103,6 @@ impl FusedBackend {
         adamw_step(self.engine.pool(), floats_mut(flat), &self.gradient, moments, &update)
     }
 
-    /// The kept gradient.
     #[cfg(test)]
     pub(crate) fn gradient(&self) -> &[f32] {
         &self.gradient

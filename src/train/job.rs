@@ -38,7 +38,6 @@ impl Shelf {
     }
 }
 
-/// How training ended.
 enum End {
     Complete { seconds: f64 },
     Diverged { step: u64 },

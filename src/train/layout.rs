@@ -9,14 +9,12 @@ use sandbox::model::shape::Shape;
 use sandbox::model::tensors::{NamedTensor, tensors};
 use tch::Tensor;
 
-/// One named parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Its name in checkpoints.
     pub(crate) name: String,
     /// Its group of muP.
     pub(crate) group: Group,
-    /// Its dimensions.
     pub(crate) size: Vec<i64>,
     /// Where it begins in the flat vector.
     pub(crate) offset: i64,
@@ -32,9 +30,7 @@ impl Entry {
 /// A consecutive part of the flat vector that belongs to one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// The group.
     pub(crate) group: Group,
-    /// Where it begins.
     pub(crate) offset: i64,
     /// How many elements it has.
     pub(crate) len: i64,

@@ -40,7 +40,6 @@ impl Lines {
         })
     }
 
-    /// Says a line.
     pub(crate) fn say(&mut self, line: &Line) -> Result<(), Failure> {
         write_line(&mut self.waiting, self.attempt, line).map_err(|error| Failure::from_message(error.to_string()))?;
         let can_wait = matches!(line, Line::Point(_)) && self.written.elapsed() < PATIENCE;

@@ -15,7 +15,6 @@ use tch::Device;
 use crate::failure::Failure;
 use crate::model::Batch;
 
-/// Prepared data, opened.
 pub(crate) struct Loader {
     data: Dataset,
 }

@@ -11,9 +11,7 @@ use crate::layout::{Layout, Span};
 
 /// The optimiser and its moments.
 pub(crate) struct AdamW {
-    /// First moment, flat.
     pub(crate) exp_avg: Tensor,
-    /// Second moment, flat.
     pub(crate) exp_avg_sq: Tensor,
     pub(crate) settings: Optimizer,
     /// The groups' spans with the factor on the learning rate.

@@ -27,13 +27,9 @@ pub(crate) struct NotFinite;
 
 /// A model in training.
 pub(crate) struct Trainer {
-    /// The configuration.
     pub(crate) config: RunConfig,
-    /// The model.
     pub(crate) model: Model,
-    /// The optimiser.
     pub(crate) optimizer: AdamW,
-    /// Steps done.
     pub(crate) done: Steps,
     /// The passes by hand; none: libtorch's.
     fused: Option<FusedBackend>,

@@ -12,7 +12,6 @@ use tch::{Cuda, Device};
 
 /// `SIGINT` on every system that we build for.
 const SIGINT: c_int = 2;
-/// "Ignore this signal".
 const SIG_IGN: usize = 1;
 /// Resolve everything at once, for all who come later.
 const RTLD_NOW_GLOBAL: c_int = 0x2 | 0x100;

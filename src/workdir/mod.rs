@@ -25,9 +25,7 @@ pub struct Workdir {
 /// Who holds a home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Process.
     pub pid: u32,
-    /// Machine.
     pub host: String,
     /// Since when, ISO 8601 UTC.
     pub since: String,
@@ -49,7 +47,6 @@ pub enum WorkdirError {
     /// Somebody else runs there.
     #[error("another orchestrator holds `{}`{}", home.display(), holder.as_ref().map_or(String::new(), |h| format!(": pid {} on {} since {}", h.pid, h.host, h.since)))]
     Held {
-        /// The home.
         home: PathBuf,
         /// Who, where it says so.
         holder: Option<Holder>,
@@ -91,12 +88,10 @@ impl Workdir {
         }
     }
 
-    /// The folder itself.
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// The database.
     pub fn database(&self) -> &Path {
         &self.database
     }

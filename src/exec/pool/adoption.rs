@@ -25,9 +25,7 @@ use crate::workdir::write_atomic;
 /// An attempt that a worker of an earlier orchestrator has, and whose lines come from the first on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adopted {
-    /// The stage.
     pub stage: StageId,
-    /// Which attempt.
     pub attempt: u32,
 }
 

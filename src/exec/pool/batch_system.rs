@@ -48,27 +48,18 @@ pub enum CallError {
         "`{program}` cannot be run: {source}; run this where the commands of the cluster are installed (a login node)"
     )]
     Missing {
-        /// The command.
         program: &'static str,
-        /// Why.
         source: std::io::Error,
     },
     /// It took too long.
     #[error("`{program}` gave no answer in {seconds} s; the controller of the cluster may be down")]
     TimedOut {
-        /// The command.
         program: &'static str,
         /// How long it was waited for.
         seconds: u64,
     },
-    /// It said no.
     #[error("`{program}` failed: {message}")]
-    Failed {
-        /// The command.
-        program: &'static str,
-        /// What it said.
-        message: String,
-    },
+    Failed { program: &'static str, message: String },
 }
 
 /// What came of a submission that gave no number.
@@ -87,7 +78,6 @@ pub enum SubmitError {
 pub struct Finding {
     /// Whether it is as it has to be.
     pub is_good: bool,
-    /// What was found.
     pub text: String,
     /// What to do about it; none: nothing.
     pub advice: Option<String>,

@@ -17,26 +17,22 @@ use crate::queue::{EndReason, Task, TaskId, TaskState};
 
 use crate::units::StageId;
 
-/// A worker.
 #[derive(Debug)]
 pub(super) struct RemoteWorker {
     folder: PathBuf,
     /// The number that it has in the records.
     pub(super) number: usize,
-    /// Who it is.
     pub(super) hello: Hello,
     beat: Option<Beat>,
     /// When its sign of life changed last, by this side's clock.
     pub(super) heard: Instant,
     last_order: u64,
-    /// What it does.
     pub(super) busy: Option<Busy>,
 }
 
 /// An attempt that a worker has.
 #[derive(Debug)]
 pub(super) struct Busy {
-    /// The order.
     pub(super) order: Order,
     lines: PathBuf,
     read_bytes: u64,
@@ -50,7 +46,6 @@ pub(super) struct Busy {
 /// What the batch system said of a worker's task, and when it was asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hint<'a> {
-    /// When.
     pub(super) asked: Instant,
     /// What; none: it knows no such task any more.
     pub(super) task: Option<&'a Task>,
@@ -74,7 +69,6 @@ pub(super) enum Health {
 /// What a worker said since the last look.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    /// The lines.
     pub(super) lines: Vec<Line>,
     /// Their bytes.
     pub(super) bytes: u64,

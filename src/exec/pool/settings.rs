@@ -89,31 +89,19 @@ pub enum PoolError {
     Call(#[from] CallError),
     /// The batch system refuses the jobs.
     #[error("{system} refuses the workers: {message}; correct the profile")]
-    Refused {
-        /// The batch system.
-        system: &'static str,
-        /// What it said.
-        message: String,
-    },
+    Refused { system: &'static str, message: String },
     /// Somebody else has the pool now.
     #[error("another orchestrator, pid {} on {}, has taken over `{}`; one home has one orchestrator", owner.process.pid, owner.host, pool.display())]
-    Superseded {
-        /// Who.
-        owner: Owner,
-        /// The pool.
-        pool: PathBuf,
-    },
+    Superseded { owner: Owner, pool: PathBuf },
     /// Workers were started and none came.
     #[error(
         "{submissions} submissions in a row brought no worker that began to work: read what they printed in `{out}`, and \
          what the profile's `setup` does; where nothing stands there, the nodes do not see this folder, or not `{program}`"
     )]
     FailedSubmissions {
-        /// How many.
         submissions: u32,
         /// Folder of what they printed.
         out: PathBuf,
-        /// The worker's program.
         program: String,
     },
 }

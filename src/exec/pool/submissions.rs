@@ -15,11 +15,9 @@ use crate::workdir::write_atomic;
 /// A submission as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Intent {
-    /// Its number.
     pub(super) number: u64,
     /// What its job is found by.
     pub(super) key: String,
-    /// Workers in it.
     pub(super) tasks: u64,
 }
 

@@ -26,9 +26,7 @@ const UNSURE_MOST: u32 = 5;
 /// What the pool asks for.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Submit this, once.
     Submit(Submission),
-    /// End these.
     Cancel(Vec<TaskId>),
     /// End every job of the pool.
     CancelAll,
@@ -45,19 +43,9 @@ pub(super) enum Report {
         tasks: Vec<(u64, Task)>,
     },
     /// A submission was taken.
-    Accepted {
-        /// Its number.
-        number: u64,
-        /// When.
-        at: Instant,
-    },
+    Accepted { number: u64, at: Instant },
     /// A submission is refused, and would be later.
-    Refused {
-        /// Its number.
-        number: u64,
-        /// Why.
-        message: String,
-    },
+    Refused { number: u64, message: String },
     /// The batch system did not answer; it is tried again.
     Trouble(String),
 }

@@ -11,11 +11,8 @@ use crate::units::StageId;
 /// An attempt without a worker.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// The stage.
     pub(super) stage: StageId,
-    /// Which attempt.
     pub(super) attempt: u32,
-    /// Its job file.
     pub(super) job: PathBuf,
 }
 

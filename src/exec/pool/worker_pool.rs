@@ -39,7 +39,6 @@ pub struct Pool {
     looked: Instant,
     /// What went wrong since the last notice.
     trouble: Option<String>,
-    /// The last notice.
     notice: Option<String>,
 }
 

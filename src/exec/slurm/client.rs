@@ -42,7 +42,6 @@ fn may_pass(error: &CallError) -> bool {
     }
 }
 
-/// Runs Slurm's commands.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// Variables that must not reach a command.
@@ -99,7 +98,6 @@ impl Client {
         Ok(parse::squeue(&text))
     }
 
-    /// The partitions.
     pub(super) async fn partitions(&self) -> Result<Vec<Partition>, CallError> {
         let text = self.call("sinfo", ["-h", "-o", parse::SINFO_FORMAT], self.ask).await?;
         Ok(parse::sinfo(&text))

@@ -16,7 +16,6 @@ const WINDOW: f64 = 1.1;
 pub struct BatchCurve {
     /// What the curve is called.
     pub label: String,
-    /// Parameters.
     pub params: f64,
     /// Tokens in a batch.
     pub batch_tokens: f64,
@@ -37,7 +36,6 @@ pub enum ReadFrom {
 }
 
 impl ReadFrom {
-    /// In words.
     pub fn words(self) -> &'static str {
         match self {
             Self::FinalLosses => "final losses",

@@ -31,7 +31,6 @@ const WINDOW_FACTOR: f64 = 2.0;
 /// The best batch for one level of loss at one size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Level {
-    /// Parameters.
     pub params: f64,
     /// Loss, nats per token.
     pub loss: f64,
@@ -41,7 +40,6 @@ pub struct Level {
     pub tokens: f64,
 }
 
-/// The law.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchLaw {
     /// batch = c·L^−k: its exponent is −k.

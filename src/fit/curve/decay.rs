@@ -10,7 +10,6 @@ use super::{CurveFit, RatePoint, Refusal, Schedule, Warning};
 /// The run that a schedule is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// Highest learning rate.
     pub peak: f64,
     /// All steps, warm-up and decay among them.
     pub steps: u32,
@@ -24,7 +23,6 @@ pub struct Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// In equal steps.
     Linear,
     /// In equal ratios; not for a floor of zero.
     Exponential,
@@ -45,7 +43,6 @@ pub struct Candidate {
     pub loss: f64,
 }
 
-/// What was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decays {
     /// The decay that ends lowest.
@@ -63,7 +60,6 @@ const FORMS: [Form; 4] = [Form::Linear, Form::Exponential, Form::Cosine, Form::O
 const PERCENT_MAX: u32 = 60;
 /// Points of a decay; between them the rate is linear.
 const POINTS: u32 = 200;
-/// The shortest run.
 const STEPS_MIN: u32 = 100;
 
 /// Predicts the end of a run under each form and length of decay. Refused when the fit cannot tell what a decay is

@@ -9,7 +9,6 @@ use super::{Law, Refusal};
 /// A path, and the steps on it that the law is asked about.
 #[derive(Debug)]
 pub(super) struct Track {
-    /// The path.
     path: Path,
     changes: Vec<Change>,
     /// The steps in question, in order.
@@ -19,7 +18,6 @@ pub(super) struct Track {
 /// Units in which the constants of a search are of the order of one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
-    /// Of learning rates.
     pub(super) peak: f64,
     /// Of sums of learning rates.
     pub(super) area: f64,
@@ -30,7 +28,6 @@ pub(super) struct Scale {
 pub(super) struct Anchor {
     /// Its place in [`Law::limits`].
     pub(super) constant: usize,
-    /// Its expected value.
     pub(super) at: f64,
     /// The standard deviation of that.
     pub(super) sd: f64,

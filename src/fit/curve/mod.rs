@@ -84,7 +84,6 @@ pub struct Schedule {
     pub points: Vec<RatePoint>,
 }
 
-/// Which law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Law {
@@ -101,7 +100,6 @@ pub enum Law {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// At rest.
     Converged,
     /// Its steps ran out.
     Stopped,
@@ -110,7 +108,6 @@ pub enum Status {
 /// How well a prediction met a curve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// The curve.
     pub name: String,
     /// Rows compared: those after the warm-up.
     pub n: usize,
@@ -125,7 +122,6 @@ pub struct Score {
 /// A fitted law: all that a prediction needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CurveFit {
-    /// The law.
     pub law: Law,
     /// Its constants by the names of its paper: `L0`, `A`, `alpha`, then `C`, `lambda` or `B`, `C`, `beta`, `gamma`.
     pub parameters: BTreeMap<String, f64>,

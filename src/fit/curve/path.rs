@@ -5,7 +5,6 @@ use super::{RatePoint, Schedule};
 /// A place where the rate is known; between two of them it is linear.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Knot {
-    /// The step.
     pub(super) step: f64,
     /// The learning rate of that step.
     pub(super) lr: f64,
@@ -16,9 +15,7 @@ pub(super) struct Knot {
 /// A stretch over which the rate changes by the same amount at each step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Change {
-    /// Before the change.
     pub(super) from: Knot,
-    /// After it.
     pub(super) to: Knot,
 }
 
@@ -78,7 +75,6 @@ impl Path {
         self.knots[self.plateau].step
     }
 
-    /// The last step.
     pub(super) fn end(&self) -> f64 {
         self.knots[self.knots.len() - 1].step
     }

@@ -3,13 +3,11 @@
 /// A refusal; its code is a contract.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Nothing to fit.
     #[error("there is no curve to fit")]
     NoCurves,
     /// A number that no run can have.
     #[error("curve {name}, row {row}: {what}")]
     BadRow {
-        /// The curve.
         name: String,
         /// The row, from 1.
         row: usize,
@@ -19,7 +17,6 @@ pub enum Refusal {
     /// A curve that is wrong as a whole.
     #[error("curve {name}: {what}")]
     BadCurve {
-        /// The curve.
         name: String,
         /// What is wrong with it.
         what: String,
@@ -27,11 +24,9 @@ pub enum Refusal {
     /// A curve has a few rows only.
     #[error("curve {name} has {found} rows after its warm-up; {least} are the least")]
     TooFewPoints {
-        /// The curve.
         name: String,
         /// Rows after the warm-up.
         found: usize,
-        /// The least.
         least: usize,
     },
     /// The law was fitted on one schedule and is asked about another.
@@ -42,16 +37,10 @@ pub enum Refusal {
     },
     /// A stored fit lacks a constant.
     #[error("the fit has no usable constant {name}")]
-    BadFit {
-        /// The constant.
-        name: &'static str,
-    },
+    BadFit { name: &'static str },
     /// A run that no schedule can be made for.
     #[error("no schedule can be made: {what}")]
-    BadPlan {
-        /// What is wrong.
-        what: &'static str,
-    },
+    BadPlan { what: &'static str },
 }
 
 impl Refusal {
@@ -80,7 +69,6 @@ impl Refusal {
         }
     }
 
-    /// What to do.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoCurves => "name at least one curve",

@@ -20,12 +20,9 @@ type Theta = [f64; CONSTANTS];
 /// Where the Huber loss turns from square to linear, in log loss.
 pub(super) const HUBER_DELTA: f64 = 1e-3;
 
-/// Rows to fit.
 #[derive(Debug)]
 pub(super) struct Problem {
-    /// The law.
     pub(super) law: Law,
-    /// The curves.
     pub(super) tracks: Vec<Track>,
     /// The loss at the rows of all tracks, in order.
     pub(super) losses: Vec<f64>,
@@ -40,7 +37,6 @@ pub(super) struct Problem {
 /// Where a search ended.
 #[derive(Debug, Clone)]
 pub(super) struct CurveMinimum {
-    /// What is linear.
     pub(super) linear: Linear,
     /// What is not, as in [`Law::limits`].
     pub(super) shape: Vec<f64>,
@@ -349,7 +345,6 @@ fn step(slope: &Slope, damping: f64, x: &Theta, limits: &[(f64, f64); CONSTANTS]
     Some((change, gain))
 }
 
-/// Huber's loss.
 fn huber(r: f64) -> f64 {
     let size = r.abs();
     if size <= HUBER_DELTA {

@@ -25,7 +25,6 @@ pub struct BatchFit {
     pub read_from: ReadFrom,
     /// The trials, or the rows of a table, that the curves are read from.
     pub trials: Vec<String>,
-    /// The law.
     #[serde(flatten)]
     pub law: BatchLaw,
 }

@@ -25,7 +25,6 @@ pub struct LrBatch;
 pub struct LrBatchFit {
     /// Runs that were given.
     pub n: usize,
-    /// The law.
     pub law: LrBatchLaw,
     /// The batch by `MiniCPM`'s way, from curves of equal loss; none where they do not carry it.
     pub equal_loss: Option<BatchLaw>,

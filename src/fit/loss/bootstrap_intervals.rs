@@ -57,12 +57,9 @@ pub struct ParameterDraws {
     pub(crate) draws: Vec<Law>,
 }
 
-/// What to draw.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DrawOptions {
-    /// How many draws.
     pub(crate) count: usize,
-    /// Their seed.
     pub(crate) seed: u64,
     /// On how many threads.
     pub(crate) threads: usize,

@@ -5,7 +5,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is minimised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Objective {
@@ -56,9 +55,7 @@ pub struct Law {
 /// A split of compute between size and data.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ComputeOptimal {
-    /// Parameters.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// The loss that the law gives there.
     pub loss: f64,

@@ -14,17 +14,13 @@ use crate::fit::refusal::Refusal;
 use crate::fit::{Estimate, Warning};
 use std::collections::BTreeMap;
 
-/// What is judged.
 pub(crate) struct Diagnosed<'a> {
-    /// The fit.
     pub(crate) core: &'a FittedConstants,
-    /// Its draws.
     pub(crate) spread: &'a ParameterDraws,
     /// Its constants with their intervals.
     pub(crate) parameters: &'a BTreeMap<String, Estimate>,
     /// What was to be held out.
     pub(crate) cut: HoldOut,
-    /// How that went.
     pub(crate) checked: &'a Result<Option<HoldOutReport>, Refusal>,
     /// What rolling the hold-out taught.
     pub(crate) widening: Option<Widening>,
@@ -57,7 +53,6 @@ fn span(estimate: &Estimate) -> f64 {
     estimate.ci95.map_or(1.0, |[low, high]| high / low)
 }
 
-/// All warnings.
 pub(crate) fn warnings(judged: &Diagnosed<'_>) -> Vec<Warning> {
     [
         irreducible_loss(judged),

@@ -29,9 +29,7 @@ pub enum HoldOut {
 /// Along which variable runs are held out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Axis {
-    /// Model size.
     Params,
-    /// Training compute.
     Flops,
 }
 
@@ -44,7 +42,6 @@ impl Axis {
         }
     }
 
-    /// Its name.
     fn name(self) -> &'static str {
         match self {
             Self::Params => "params",

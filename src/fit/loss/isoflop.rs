@@ -19,7 +19,6 @@ const SAME_BUDGET: f64 = 0.05;
 const BUDGETS_MIN: usize = 3;
 /// Sizes of a profile, at least: one on each side of the lowest.
 const SIZES_MIN: usize = 3;
-/// A line's constants.
 const CONSTANTS: f64 = 2.0;
 
 /// One run of a profile.
@@ -31,7 +30,6 @@ pub struct BudgetRun {
     pub flops: f64,
     /// Parameters, by the convention that the fit names.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// Final loss, nats per token.
     pub loss: f64,
@@ -53,15 +51,12 @@ pub struct Profile {
 /// The lowest point of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ComputeMinimum {
-    /// Parameters.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// Loss, nats per token.
     pub loss: f64,
 }
 
-/// The compute-optimal allocation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IsoflopFit {
     /// The budgets, from small to large.

@@ -16,9 +16,7 @@ use crate::units::six_nd;
 /// The smallest and the largest value among the runs of a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Range {
-    /// Parameters.
     pub params: [f64; 2],
-    /// Tokens.
     pub tokens: [f64; 2],
     /// Training compute in FLOP.
     pub flops: [f64; 2],
@@ -28,11 +26,8 @@ pub struct Range {
 /// one inside.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Extrapolation {
-    /// In parameters.
     pub params: f64,
-    /// In tokens.
     pub tokens: f64,
-    /// In training compute.
     pub flops: f64,
 }
 
@@ -49,7 +44,6 @@ pub struct Widening {
     pub covered_without: f64,
 }
 
-/// A predicted loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The law's value: the expected loss of runs there.
@@ -76,11 +70,9 @@ pub struct LossFit {
     pub law: String,
     /// How the solution was reached.
     pub status: Status,
-    /// Runs that entered.
     pub n: usize,
     /// Configurations among them: runs that differ in the seed alone are one.
     pub configurations: usize,
-    /// Which N.
     pub convention: String,
     /// What was minimised, and its value.
     pub objective: ObjectiveValue,
@@ -115,7 +107,6 @@ pub struct LossFit {
 pub struct HoldOutReport {
     /// Along which variable the runs were held out: `params` or `flops`.
     pub by: String,
-    /// Above which value.
     pub above: f64,
     /// How many were held out.
     pub n: usize,
@@ -127,18 +118,14 @@ pub struct HoldOutReport {
     pub covered: Option<f64>,
     /// The mean width of those intervals, relative to the loss.
     pub mean_rel_width: Option<f64>,
-    /// Each held-out run.
     pub points: Vec<HeldOutPoint>,
 }
 
 /// A run that the second fit had not seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldOutPoint {
-    /// Which run.
     pub label: String,
-    /// Parameters.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// The loss that it had.
     pub loss: f64,
@@ -148,10 +135,8 @@ pub struct HeldOutPoint {
     pub ci95_new_run: Option<[f64; 2]>,
 }
 
-/// What was minimised.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ObjectiveValue {
-    /// Which.
     pub kind: Objective,
     /// Where Huber's loss turns, in log loss; none for least squares.
     pub delta: Option<f64>,
@@ -162,20 +147,14 @@ pub struct ObjectiveValue {
 /// One run against the law.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Residual {
-    /// The run.
     pub label: String,
-    /// N.
     pub params: f64,
-    /// D.
     pub tokens: f64,
-    /// Measured loss.
     pub measured: f64,
-    /// Predicted loss.
     pub predicted: f64,
 }
 
 impl LossFit {
-    /// The fitted law.
     pub fn point(&self) -> Law {
         let value = |name: &str| self.parameters[name].value;
         Law {
@@ -289,9 +268,7 @@ fn ends(values: impl Iterator<Item = f64>) -> [f64; 2] {
 /// Everything that a prediction needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Predictor<'a> {
-    /// The law.
     pub(crate) law: Law,
-    /// Its draws.
     pub(crate) draws: &'a [Law],
     /// How intervals follow from them.
     pub(crate) factors: Factors,

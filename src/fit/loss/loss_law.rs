@@ -19,10 +19,8 @@ use crate::fit::loss::point_fit::FittedConstants;
 use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
 
-/// How to fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// What is minimised.
     pub objective: Objective,
     /// What is held out.
     pub hold_out: HoldOut,
@@ -95,7 +93,6 @@ impl PointFit {
         })
     }
 
-    /// The constants.
     pub fn law(&self) -> Law {
         self.core.law
     }

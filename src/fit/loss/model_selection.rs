@@ -63,7 +63,6 @@ pub fn held_out_error(
 /// A law that was tried.
 #[derive(Debug, Clone, Serialize)]
 pub struct Tried {
-    /// Which.
     pub law: &'static str,
     /// How it did on the runs held out; none: it has no answer.
     pub hold_out: Option<HeldOut>,

@@ -22,15 +22,12 @@ pub(crate) struct ObjectiveTable {
     pub(crate) n: Vec<f64>,
     /// ln D − its mean.
     pub(crate) d: Vec<f64>,
-    /// The losses.
     pub(crate) loss: Vec<f64>,
-    /// Their logarithms.
     ln_loss: Vec<f64>,
     /// How much each row counts.
     pub(crate) weight: Vec<f64>,
     /// The means of ln N and ln D.
     centre: (f64, f64),
-    /// What is minimised.
     objective: Objective,
 }
 
@@ -66,7 +63,6 @@ impl ObjectiveTable {
         }
     }
 
-    /// What is minimised.
     pub(crate) fn objective(&self) -> Objective {
         self.objective
     }
@@ -156,9 +152,7 @@ impl ObjectiveTable {
 pub(crate) struct Slopes {
     /// The sum of `rho`.
     pub(crate) value: f64,
-    /// Its gradient.
     pub(crate) gradient: Theta,
-    /// Its Hessian.
     pub(crate) hessian: [[f64; 5]; 5],
     /// The Gauss-Newton matrix with the weights of iteratively reweighted least squares: positive, and steeper
     /// than the Hessian where residuals are large.

@@ -18,13 +18,11 @@ const DISTINCTNESS_MIN: f64 = 1e-11;
 /// A design with its constants.
 #[derive(Debug, Clone)]
 pub(crate) struct FittedConstants {
-    /// The rows.
     pub(crate) design: Design,
     /// The same for the solver.
     pub(crate) table: ObjectiveTable,
     /// What the solver found.
     pub(crate) minimum: Minimum,
-    /// The constants.
     pub(crate) law: Law,
 }
 

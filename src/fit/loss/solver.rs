@@ -11,7 +11,6 @@ use crate::fit::numeric::linear_algebra;
 /// A minimum, or where the search for one ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Minimum {
-    /// The constants.
     pub(crate) theta: Theta,
     /// The objective there, as [`ObjectiveTable::value`] gives it.
     pub(crate) value: f64,

@@ -42,7 +42,6 @@ const TERM_MIN: f64 = 1e-6;
 /// The constants, about the centre of the runs.
 type Theta = [f64; CONSTANTS];
 
-/// The law.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ThreeTermLaw {
     /// E, nats per token.

@@ -8,12 +8,10 @@ use rand_chacha::ChaCha8Rng;
 use crate::fit::Estimate;
 use crate::fit::numeric::statistics;
 
-/// What to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draws {
     /// How many draws; zero for no intervals.
     pub count: usize,
-    /// Their seed.
     pub seed: u64,
 }
 

@@ -51,7 +51,6 @@ pub(crate) struct Normal<const K: usize> {
 }
 
 impl<const K: usize> Normal<K> {
-    /// No rows.
     pub(crate) fn empty() -> Self {
         Self {
             gram: [[0.0; K]; K],

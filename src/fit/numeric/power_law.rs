@@ -13,9 +13,7 @@ use crate::fit::numeric::linear_algebra;
 pub(crate) struct LogLine {
     /// The mean of ln x.
     centre: f64,
-    /// ln y there.
     level: f64,
-    /// The exponent.
     pub(crate) exponent: f64,
 }
 
@@ -24,13 +22,11 @@ pub(crate) struct LogLine {
 pub struct Power {
     /// The value where the variable is one.
     pub c: f64,
-    /// The exponent.
     pub exponent: Estimate,
     /// The mean of the variable's logarithm, and the value's logarithm there.
     centre: [f64; 2],
     /// The covariance of that value's logarithm and of the exponent; none where it is not known.
     covariance: Option<[[f64; 2]; 2]>,
-    /// Degrees of freedom.
     dof: f64,
 }
 

@@ -53,19 +53,15 @@ pub struct LrFit {
 pub struct LrPower {
     /// The rate at one parameter and one token.
     pub c: f64,
-    /// a.
     pub n_exponent: Estimate,
-    /// b.
     pub d_exponent: Estimate,
     /// The means of ln(N) and ln(D), about which the errors of the three constants are independent of the first.
     centre: [f64; 2],
-    /// ln(η) there.
     ln_rate: f64,
     /// The covariance of ln(η) at the centre, a and b.
     covariance: [[f64; 3]; 3],
     /// The standard deviation of ln(η) of one group about the law.
     scatter: f64,
-    /// Degrees of freedom.
     dof: f64,
 }
 

@@ -28,7 +28,6 @@ const STEP_LAW: Free = [true, true, true, true, false, true];
 /// Nothing moves: what the law has to beat.
 const CONSTANT: Free = [true, false, false, true, false, false];
 
-/// How to fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
     /// Which groups are predicted by a second fit.
@@ -37,7 +36,6 @@ pub struct Options {
     pub draws: Draws,
 }
 
-/// The law.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LrBatchLaw {
     /// The best peak learning rate.
@@ -64,7 +62,6 @@ pub struct PowerLaw {
     pub c: f64,
     /// a; none where the form has none.
     pub n_exponent: Option<Estimate>,
-    /// b.
     pub d_exponent: Estimate,
     /// The means of ln N and ln D.
     centre: [f64; 2],
@@ -72,16 +69,13 @@ pub struct PowerLaw {
     constants: [f64; 3],
     /// Their covariance; none without draws.
     covariance: Option<[[f64; 3]; 3]>,
-    /// Degrees of freedom.
     dof: f64,
 }
 
 /// The runs of one size and number of tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LrBatchGroup {
-    /// Parameters.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// Pairs of learning rate and batch.
     pub points: usize,
@@ -99,26 +93,21 @@ pub struct Regret {
     pub n: usize,
     /// The mean over these groups.
     pub mean_regret: f64,
-    /// The worst group.
     pub max_regret: f64,
     /// The mean regret of one learning rate and batch for all sizes and tokens, fitted to the same groups.
     pub constant_regret: f64,
-    /// Each group.
     pub points: Vec<RegretPoint>,
 }
 
 /// A group that the second fit had not seen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RegretPoint {
-    /// Parameters.
     pub params: f64,
-    /// Tokens.
     pub tokens: f64,
     /// The predicted learning rate.
     pub lr: f64,
     /// The predicted batch, in tokens.
     pub batch_tokens: f64,
-    /// What it costs.
     pub regret: f64,
 }
 

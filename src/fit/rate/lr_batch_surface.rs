@@ -38,7 +38,6 @@ pub(crate) struct Cell {
     pub(crate) at: [f64; 2],
     /// Mean loss, nats per token.
     pub(crate) loss: f64,
-    /// How many runs.
     runs: f64,
 }
 
@@ -47,7 +46,6 @@ pub(crate) struct Cell {
 pub(crate) struct Group {
     /// Parameters: the smallest of those within [`SAME_SIZE`].
     pub(crate) params: f64,
-    /// Tokens, likewise.
     pub(crate) tokens: f64,
     /// The means of runs that share learning rate and batch.
     pub(crate) cells: Vec<Cell>,
@@ -191,7 +189,6 @@ impl Sums {
         }
     }
 
-    /// How many groups.
     pub(crate) fn len(&self) -> usize {
         self.groups.len()
     }
@@ -254,7 +251,6 @@ fn place(valley: &Normal<COLUMNS>, curvature: &[[f64; 2]; 2], free: Free) -> Opt
     linear_algebra::solve_free(&normal.gram, &normal.rhs, &free)
 }
 
-/// The scalar product.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -13,13 +13,10 @@ use crate::fit::numeric::statistics;
 pub struct LrRun {
     /// Name of the model.
     pub model: String,
-    /// Parameters.
     pub params: f64,
     /// Width of the residual stream.
     pub width: f64,
-    /// Tokens.
     pub tokens: f64,
-    /// Peak learning rate.
     pub lr: f64,
     /// Final loss; none: the run diverged.
     pub loss: Option<f64>,
@@ -30,11 +27,9 @@ pub struct LrRun {
 pub struct LrGroup {
     /// Name of the model.
     pub model: String,
-    /// Parameters.
     pub params: f64,
     /// Width of the residual stream.
     pub width: f64,
-    /// Tokens.
     pub tokens: f64,
     /// Mean loss at each learning rate, from small to large; a rate at which a seed diverged has none.
     pub points: Vec<(f64, f64)>,

@@ -35,7 +35,6 @@ pub enum Compared {
 }
 
 impl Compared {
-    /// As words.
     pub fn words(self) -> &'static str {
         match self {
             Self::EqualTokens => "at equal tokens",
@@ -47,7 +46,6 @@ impl Compared {
 /// The verdict with what it rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Transfer {
-    /// About all widths.
     pub verdict: Verdict,
     /// The smallest width with a minimum.
     pub from_width: f64,

@@ -8,7 +8,6 @@ use crate::queue::{Exit, Listing, Site, Task, TaskId, TaskState};
 /// A partition, or a part of it whose nodes are in one state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// Its name.
     pub name: String,
     /// Whether jobs go there that name none.
     pub is_default: bool,
@@ -16,7 +15,6 @@ pub struct Partition {
     pub availability: String,
     /// The longest time of a job, in Slurm's words.
     pub time_limit: String,
-    /// How many nodes.
     pub nodes: u64,
     /// Their state, in Slurm's word.
     pub state: String,

@@ -24,11 +24,8 @@ const RAW_MAX: usize = 6;
 /// What a training curve runs along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Along {
-    /// Tokens seen.
     Tokens,
-    /// Steps done.
     Steps,
-    /// FLOPs spent.
     Compute,
 }
 

@@ -14,13 +14,10 @@ use crate::store::ImportRow;
 /// Runs that were imported.
 #[derive(Debug, Serialize)]
 pub struct Imported {
-    /// Their name here.
     pub import: String,
     /// Whether others of that name were there before.
     pub replaced: bool,
-    /// The file.
     pub source: String,
-    /// How many.
     pub runs: usize,
     /// Rows that did not enter.
     pub left_out: Vec<LeftOut>,

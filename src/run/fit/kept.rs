@@ -18,9 +18,7 @@ use crate::store::{FitRow, Store};
 /// What a law says of a place.
 #[derive(Debug, Clone, Serialize)]
 pub struct PlaceView {
-    /// The fit.
     pub fit: String,
-    /// What it says.
     #[serde(flatten)]
     pub said: Said,
 }
@@ -51,9 +49,7 @@ pub fn at(law: &AnyKept, place: Place) -> PlaceView {
 /// What a law of curves says of a schedule.
 #[derive(Debug, Clone, Serialize)]
 pub struct CurveView {
-    /// The fit.
     pub fit: String,
-    /// Steps, as asked.
     pub steps: Vec<f64>,
     /// The loss at each of them, nats per token.
     pub losses: Vec<f64>,
@@ -75,9 +71,7 @@ pub fn curve(kept: &AnyKept, schedule: &Schedule) -> Result<CurveView, Failure> 
 /// The decay that ends lowest.
 #[derive(Debug, Clone, Serialize)]
 pub struct DecayView {
-    /// The fit.
     pub fit: String,
-    /// What was found.
     #[serde(flatten)]
     pub decays: Decays,
 }
@@ -101,7 +95,6 @@ fn of_curves_refused(refusal: curve::Refusal) -> Failure {
     refused(&Refusal::from(refusal))
 }
 
-/// The newest fit.
 const LAST: &str = "last";
 
 /// The one fit of these laws that is meant: by its name, the beginning of it, or `last`.

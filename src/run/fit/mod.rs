@@ -29,7 +29,6 @@ use crate::store::{FitRow, Store};
 /// A law that was fitted and kept.
 #[derive(Debug)]
 pub struct Fit {
-    /// The law.
     pub law: AnyKept,
     /// The law that stands below it.
     pub beside: Option<Beside>,
@@ -40,7 +39,6 @@ pub struct Fit {
 /// A law that stands below the one that was asked for.
 #[derive(Debug)]
 pub struct Beside {
-    /// Its name.
     pub name: &'static str,
     /// The law; none where the source is not one that carries it.
     pub law: Option<Result<AnyKept, Refusal>>,

@@ -7,14 +7,11 @@ use crate::fit::loss::loss_law::HoldOut;
 use crate::fit::refusal::Refusal;
 use crate::run::failure::Failure;
 
-/// How to fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// What is minimised.
     pub objective: Objective,
     /// What is held out.
     pub hold_out: HoldOut,
-    /// Resamples.
     pub bootstrap: usize,
     /// Trials of a sweep, or rows of a table, that count; none: all.
     pub condition: Option<String>,

@@ -41,7 +41,6 @@ pub struct Runs {
     pub name: String,
     /// The trials of a sweep, finished or not; none: the runs are of somebody else.
     pub trials: Option<Vec<TrialRow>>,
-    /// What counts.
     pub(super) observations: Vec<Observation>,
     /// What does not, with the reason.
     left_out: Vec<(String, String)>,

@@ -31,14 +31,12 @@ pub struct Mapping {
     pub columns: BTreeMap<String, String>,
     /// What a column's numbers are multiplied by, by field.
     pub scales: BTreeMap<String, f64>,
-    /// Rows that count.
     pub condition: Option<String>,
 }
 
 /// Runs of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableRuns {
-    /// The runs.
     pub runs: Vec<Observation>,
     /// Rows that did not enter: their place and the reason.
     pub left_out: Vec<(String, String)>,

@@ -24,7 +24,6 @@ pub struct Checked {
     pub events: u64,
     /// States on disk whose bytes were read.
     pub checkpoints: u64,
-    /// What is wrong.
     pub problems: Vec<Problem>,
 }
 
@@ -59,7 +58,6 @@ pub async fn check(context: &Context) -> Result<Checked, Failure> {
 pub struct Collected {
     /// Whether nothing was removed.
     pub dry_run: bool,
-    /// Files and folders.
     pub removed: Vec<Removed>,
     /// Their bytes.
     pub bytes: u64,
@@ -70,9 +68,7 @@ pub struct Collected {
 /// Something that nothing needs.
 #[derive(Debug, Serialize)]
 pub struct Removed {
-    /// Where it is.
     pub path: String,
-    /// Its size.
     pub bytes: u64,
     /// Why nothing needs it.
     pub why: &'static str,
@@ -81,7 +77,6 @@ pub struct Removed {
 /// What is asked of `gc`.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
-    /// Only say it.
     pub dry_run: bool,
     /// Also states that only a sweep that grows would need.
     pub states: bool,
@@ -238,7 +233,6 @@ fn size(path: &Path) -> u64 {
 /// Trials that were taken out, or brought back.
 #[derive(Debug, Serialize)]
 pub struct Cancelled {
-    /// Their names.
     pub trials: Vec<String>,
     /// Trials that were asked for but have a result, or none to bring back.
     pub left_alone: u64,

@@ -19,7 +19,6 @@ use crate::workdir::WORKER_LOG;
 /// A home at one moment.
 #[derive(Debug, Serialize)]
 pub struct HomeStatus {
-    /// The home.
     pub home: String,
     /// Who runs there now.
     pub orchestrator: Option<Holder>,
@@ -37,7 +36,6 @@ pub struct HomeStatus {
 /// A sweep at one moment.
 #[derive(Debug, Serialize)]
 pub struct SweepStatus {
-    /// Its name.
     pub sweep: String,
     /// Its trials by state.
     pub counts: BTreeMap<&'static str, u64>,
@@ -61,7 +59,6 @@ pub struct RunningStage {
 /// One trial in full.
 #[derive(Debug, Serialize)]
 pub struct TrialStatus {
-    /// Its row.
     #[serde(flatten)]
     pub row: TrialRow,
     /// What was asked of it.
@@ -73,7 +70,6 @@ pub struct TrialStatus {
 /// A stage, and every attempt at it.
 #[derive(Debug, Serialize)]
 pub struct StageWithAttempts {
-    /// Its row.
     #[serde(flatten)]
     pub row: StageRow,
     /// The attempts, the first first.
@@ -83,11 +79,8 @@ pub struct StageWithAttempts {
 /// What was said during one attempt.
 #[derive(Debug, Serialize)]
 pub struct AttemptLog {
-    /// The stage.
     pub stage: String,
-    /// Which attempt.
     pub attempt: u64,
-    /// The worker's lines.
     pub lines: Vec<String>,
     /// What the worker printed on its standard error, which the attempts of one worker share.
     pub stderr: Vec<String>,

@@ -35,11 +35,9 @@ pub async fn register(context: &Context, store: &mut Store, recipe: &Recipe) -> 
 /// How a forecast did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
-    /// The forecast.
     pub forecast: String,
     /// When it was registered.
     pub registered_at: String,
-    /// Its hash.
     pub hash: String,
     /// The recipe that it is of.
     pub recipe: String,

@@ -37,7 +37,6 @@ pub(super) struct Attempt {
     pub(super) bytes: u64,
 }
 
-/// What was heard.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// For the database, in order.
@@ -85,7 +84,6 @@ impl Attempt {
         }
     }
 
-    /// Takes lines in.
     pub(super) fn hear(&mut self, lines: Vec<Line>) -> Heard {
         let mut heard = Heard::default();
         let mut points = Vec::new();

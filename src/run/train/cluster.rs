@@ -80,7 +80,6 @@ impl Cluster {
         self.system.as_ref()
     }
 
-    /// Workers at once.
     pub fn workers(&self) -> u64 {
         self.profile.max_workers
     }

@@ -39,9 +39,7 @@ const EVAL_WINDOWS: u64 = 256;
 
 /// What a run has to work with.
 pub(super) struct Equipment {
-    /// The database.
     pub(super) store: Store,
-    /// The workers.
     pub(super) workers: Workers,
     /// The attempts that they make.
     pub(super) at_work: BTreeMap<StageId, Attempt>,

@@ -26,7 +26,6 @@ use crate::units::StageId;
 /// The last word of `run`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// The sweep.
     pub sweep: String,
     /// Its trials by state.
     pub counts: BTreeMap<&'static str, u64>,
@@ -38,7 +37,6 @@ pub struct Summary {
     pub stopped_by: Option<StoppedBy>,
     /// The trials that failed.
     pub failed: Vec<FailedTrial>,
-    /// The exit code.
     #[serde(skip)]
     pub exit: u8,
 }
@@ -46,9 +44,7 @@ pub struct Summary {
 /// A trial that failed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FailedTrial {
-    /// Its name.
     pub trial: String,
-    /// Why.
     pub cause: String,
     /// Where to read more.
     pub log: String,

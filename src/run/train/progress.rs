@@ -15,7 +15,6 @@ use crate::sched::Outcome;
 pub enum Progress<'a> {
     /// The plan is made: this much is to be trained.
     Planned {
-        /// The plan.
         planned: &'a Planned,
         /// The stages that this call trains.
         stages: &'a [StagePlan],
@@ -24,7 +23,6 @@ pub enum Progress<'a> {
     Launched(&'a StagePlan),
     /// Training steps were made; the newest.
     Point(&'a StagePlan, &'a Point),
-    /// A stage ended.
     Ended(&'a StagePlan, Outcome, Option<&'a str>),
     /// A signal, or a limit: what runs is being stopped.
     Stopping(&'a str),
@@ -37,9 +35,7 @@ pub enum Progress<'a> {
 pub struct Trained {
     /// Stages that reached an end.
     pub stages: u64,
-    /// Their tokens.
     pub tokens: u64,
-    /// Their FLOPs.
     pub flops: f64,
 }
 

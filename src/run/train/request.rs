@@ -11,9 +11,7 @@ use crate::run::train::cluster::Cluster;
 /// What `run` was asked to do.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The sweep file.
     pub file: PathBuf,
-    /// Changes to it.
     pub sets: Vec<String>,
     /// Whether the first failure ends everything.
     pub fail_fast: bool,

@@ -48,9 +48,7 @@ const IGNORED: &[&str] = &["program", "command", "entity", "project", "early_ter
 /// How trials are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// Every combination.
     Grid,
-    /// Independent draws.
     Random,
     /// Each of `trials`, with every combination of the parameters.
     List,
@@ -67,7 +65,6 @@ pub(crate) struct Draft {
     pub(crate) place: Place,
     /// Axes that move together, and where the group stands.
     pub(crate) zip: Vec<(Vec<usize>, Place)>,
-    /// Conditions, by axis.
     pub(crate) when: Vec<(usize, Condition)>,
     pub(crate) exclude: Vec<Condition>,
     /// The axes that one rung replaces.

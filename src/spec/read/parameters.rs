@@ -13,11 +13,8 @@ use crate::spec::syntax::tree::{Data, Entry, Node, join};
 /// A condition and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Condition {
-    /// The condition.
     pub(crate) expr: Expr,
-    /// Its text.
     pub(crate) text: String,
-    /// Where it stands.
     pub(crate) place: Place,
 }
 
@@ -39,9 +36,7 @@ pub(crate) struct Asked {
 /// The values an axis takes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Choice {
-    /// These.
     Values {
-        /// The values.
         values: Vec<Rc<Given>>,
         /// Their probabilities, for random sweeps.
         weights: Option<Vec<f64>>,
@@ -55,7 +50,6 @@ pub(crate) enum Choice {
 /// A range to draw from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Range {
-    /// Its lower end.
     pub(crate) min: f64,
     /// Its upper end.
     pub(crate) max: f64,

@@ -32,7 +32,6 @@ pub(crate) fn read_count(node: &Node, key: &str, findings: &mut Findings) -> Opt
     count
 }
 
-/// A seed.
 pub(crate) fn read_seed(node: &Node, key: &str, findings: &mut Findings) -> Option<u64> {
     const SEED_MAX: u64 = 1 << 53;
     let seed = node.text().and_then(|text| text.replace('_', "").parse().ok());

@@ -19,7 +19,6 @@ use crate::spec::syntax::mistakes::closest;
 /// The value of a name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// A number.
     Number(f64),
     /// A text; compared whatever the case.
     Text(String),
@@ -28,9 +27,7 @@ pub enum Value {
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind<'a> {
-    /// A number.
     Number,
-    /// Any text.
     Text,
     /// One of these words.
     Word(&'a [&'a str]),
@@ -39,7 +36,6 @@ pub enum Kind<'a> {
 /// A name that conditions may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name<'a> {
-    /// The name.
     pub name: &'a str,
     /// What it stands for.
     pub kind: Kind<'a>,

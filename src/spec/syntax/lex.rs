@@ -8,7 +8,6 @@ use crate::units::parse_count;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ExprError {
-    /// What is wrong.
     pub message: String,
     /// Column in the condition, in characters from 1.
     pub column: usize,
@@ -21,11 +20,9 @@ pub struct ExprError {
 pub(crate) enum Operand {
     /// The value of a name.
     Name(String),
-    /// A number.
     Number(f64),
     /// So many times the parameters: `20N`.
     PerParam(f64),
-    /// A text.
     Text(String),
 }
 

@@ -81,7 +81,6 @@ impl Place {
 /// What is wrong with one value, before it is known where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {
-    /// What is wrong.
     pub(crate) message: String,
     /// What was probably meant.
     pub(crate) suggestion: Option<String>,
@@ -165,7 +164,6 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// Adds a note.
     pub(crate) fn note(&mut self, place: Place, text: impl Into<String>) {
         let line = if place.set.is_some() { 0 } else { place.line };
         let note = Note {

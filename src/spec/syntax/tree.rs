@@ -12,9 +12,7 @@ use crate::spec::syntax::mistakes::{Findings, Place, Wrong};
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
-    /// Where it begins.
     pub(crate) place: Place,
-    /// What it is.
     pub(crate) data: Data,
 }
 
@@ -23,12 +21,10 @@ pub(crate) struct Node {
 pub(crate) enum Data {
     /// Text as it was written, whether quoted or not.
     Scalar {
-        /// The text.
         text: String,
         /// Whether it stood between quotes.
         quoted: bool,
     },
-    /// A list.
     List(Vec<Node>),
     /// Keys and values, in the order of the file.
     Map(Vec<Entry>),
@@ -37,11 +33,9 @@ pub(crate) enum Data {
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The key.
     pub(crate) key: String,
     /// Where the key stands.
     pub(crate) place: Place,
-    /// The value.
     pub(crate) value: Node,
 }
 

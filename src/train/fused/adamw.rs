@@ -21,10 +21,8 @@ pub(crate) struct GroupRange {
     pub(crate) weight_decay: f64,
 }
 
-/// One update.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AdamStep {
-    /// The groups.
     pub(crate) groups: Vec<GroupRange>,
     /// Decay of the first moment.
     pub(crate) beta1: f64,

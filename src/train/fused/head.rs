@@ -29,7 +29,6 @@ pub(crate) struct HeadGradients<'a> {
     pub(crate) input: &'a mut [f32],
     /// Of the embedding, added to: `(vocab, width)`.
     pub(crate) embedding: &'a mut [f32],
-    /// Multiplies the loss.
     pub(crate) scale: f32,
 }
 

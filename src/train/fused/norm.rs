@@ -12,7 +12,6 @@ use crate::fused::simd::{self, LANES, dispatched, fma};
 pub(crate) struct Norm<'a> {
     /// Gain, `(width)`.
     pub(crate) gain: &'a [f32],
-    /// Multiplies the output.
     pub(crate) factor: f32,
     /// Added to the mean square.
     pub(crate) eps: f32,

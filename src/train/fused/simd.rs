@@ -8,7 +8,6 @@
 /// Elements of a chunk, two registers of AVX2 or one of AVX-512.
 pub(crate) const LANES: usize = 16;
 
-/// One chunk.
 pub(crate) type Lanes = [f32; LANES];
 
 /// Makes `$name`, which runs the generic `$body` as compiled for the best set of instructions of this processor.

@@ -7,7 +7,6 @@ use std::ops::Range;
 pub(crate) struct ModelSpec {
     /// Width of the residual stream, d; a multiple of `heads`.
     pub(crate) width: usize,
-    /// Number of layers.
     pub(crate) layers: usize,
     /// Number of query heads.
     pub(crate) heads: usize,

@@ -7,7 +7,6 @@ use crate::fused::tile::Tile;
 /// Tokens that go through the layers together, about: enough for full speed of products, few enough for the caches.
 const TILE_ROWS: usize = 512;
 
-/// One thread's buffers.
 #[derive(Debug)]
 struct Worker {
     tile: Tile,

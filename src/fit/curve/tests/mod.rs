@@ -6,9 +6,7 @@ mod refused;
 use super::decay::{Form, Run, decays, schedule};
 use super::*;
 
-/// Steps of warm-up.
 const WARMUP: usize = 500;
-/// Highest learning rate.
 const PEAK: f64 = 3e-4;
 
 /// Learning rates by step, from step 0 on.
