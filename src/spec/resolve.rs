@@ -165,7 +165,15 @@ fn defaults(model: String, shape: Shape, data: &str, seed: u64) -> Settings {
         multipliers: Multipliers::default(),
         precision: Precision::Float32,
         seed,
+        #[cfg(test)]
+        of_a_test: 0.0,
     }
+}
+
+/// The settings of a trial for which nothing was chosen.
+pub(crate) fn of_template() -> Settings {
+    let rung = &ladder::LADDER[0];
+    defaults(rung.name.to_owned(), rung.shape, "", 0)
 }
 
 /// The schedule of that name where nothing else of it is given.

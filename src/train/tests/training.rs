@@ -7,7 +7,7 @@ use tch::{Device, no_grad};
 
 use super::{batch, config, largest};
 use crate::checkpoint;
-use crate::step::{NotFinite, Trainer};
+use crate::trainer::step::{NotFinite, Trainer};
 
 #[test]
 fn the_first_loss_of_wide_shapes_is_that_of_a_loud_tied_head() {
