@@ -22,8 +22,9 @@ pub(crate) struct Axis {
     also: &'static [&'static str],
     /// What it is, for help.
     doc: &'static str,
-    /// Whether runs of a schedule use it; where not, it keeps its default, so that equal runs are equal settings.
-    of: fn(ScheduleName) -> bool,
+    /// Whether runs of these settings use it; where not, it keeps its default, so that equal runs are equal settings. It
+    /// may look at axes that stand before it in the table.
+    of: fn(&Settings) -> bool,
     /// Whether it is what laws vary; what they do not vary has to be equal for runs to compare.
     pub(crate) is_varied: bool,
     /// Its value in the settings of a trial; none where it is left to the plan.
@@ -59,7 +60,7 @@ impl Axis {
         Self { doc, ..self }
     }
 
-    const fn of(self, of: fn(ScheduleName) -> bool) -> Self {
+    const fn of(self, of: fn(&Settings) -> bool) -> Self {
         Self { of, ..self }
     }
 
@@ -70,14 +71,14 @@ impl Axis {
         }
     }
 
-    /// Whether the schedule uses it.
-    pub(crate) fn is_used_by(&self, schedule: ScheduleName) -> bool {
-        (self.of)(schedule)
+    /// Whether runs of these settings use it.
+    pub(crate) fn is_used_by(&self, settings: &Settings) -> bool {
+        (self.of)(settings)
     }
 
-    /// Its value in the settings of a trial; none where its schedule does not use it.
+    /// Its value in the settings of a trial; none where the trial does not use it.
     pub(crate) fn value(&self, settings: &Settings) -> Option<Setting> {
-        self.is_used_by(settings.schedule.name).then(|| (self.get)(settings))?
+        self.is_used_by(settings).then(|| (self.get)(settings))?
     }
 
     /// The last part of its path.
@@ -137,10 +138,22 @@ pub(crate) const AXES: &[Axis] = &[
         .doc("width of the SwiGLU block; 2.5 times the width unless given"),
     choice!("parametrization", Parametrization, parametrization)
         .doc("how initialisation and learning rates follow the width"),
+    axis(
+        "base_width",
+        Kind::Count,
+        |s| Some(Setting::Count(s.multipliers.base_width)),
+        |s, value| {
+            s.multipliers.base_width = value.count()?;
+            Some(())
+        },
+    )
+    .also(&["dim_model_base", "mup_base_width"])
+    .of(|s| s.parametrization == Parametrization::Mup)
+    .doc("width at which muP changes nothing; hidden rates and logits are divided by width/base_width"),
     number!("lr", Bounds::Positive, lr)
         .varied()
         .also(&["learning_rate", "peak_lr"])
-        .doc("peak learning rate of the embedding's group; muP divides it by width/256 for hidden matrices"),
+        .doc("peak learning rate of the embedding's group; muP divides it by width/base_width for hidden matrices"),
     axis(
         "batch_tokens",
         Kind::Count,
@@ -214,14 +227,14 @@ pub(crate) const AXES: &[Axis] = &[
     .doc("tokens of warm-up, or a share of the run (which forbids sharing trunks)"),
     number!("schedule.decay_fraction", Bounds::Part, schedule.decay_fraction)
         .also(&["decay_frac"])
-        .of(|name| name == ScheduleName::Wsd)
+        .of(|s| s.schedule.name == ScheduleName::Wsd)
         .doc("share of the run that decays"),
     choice!("schedule.decay", Decay, schedule.decay)
-        .of(|name| name == ScheduleName::Wsd)
+        .of(|s| s.schedule.name == ScheduleName::Wsd)
         .doc("form of the decay"),
     number!("schedule.final_fraction", Bounds::Share, schedule.final_fraction)
         .also(&["min_lr_ratio"])
-        .of(|name| name != ScheduleName::Constant)
+        .of(|s| s.schedule.name != ScheduleName::Constant)
         .doc("share of the peak at the end"),
     number!("weight_decay", Bounds::NotNegative, weight_decay)
         .also(&["wd"])
@@ -244,12 +257,15 @@ pub(crate) const AXES: &[Axis] = &[
         .doc("a number that only tests set"),
 ];
 
-/// Whether an axis is a part of the decay: used where a schedule ends lower, and not by a constant one.
-pub fn is_of_decay(path: &str) -> bool {
-    find(path).is_some_and(|index| !AXES[index].is_used_by(ScheduleName::Constant))
+/// The axes of the decay: what WSD uses, and a schedule that ends at its peak does not.
+pub(crate) fn of_decay(defaults: &Settings) -> Vec<&'static str> {
+    let mut constant = defaults.clone();
+    constant.schedule.name = ScheduleName::Constant;
+    let is_of_decay = |axis: &&Axis| axis.is_used_by(defaults) && !axis.is_used_by(&constant);
+    AXES.iter().filter(is_of_decay).map(|axis| axis.path).collect()
 }
 
-/// The value of every axis that the schedule uses, by path, but for what laws vary: runs in which these are equal are
+/// The value of every axis that a trial uses, by path, but for what laws vary: runs in which these are equal are
 /// trained alike.
 pub fn setup(settings: &Settings) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
     let axes = AXES.iter().filter(|axis| !axis.is_varied);

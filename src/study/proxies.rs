@@ -10,7 +10,7 @@ use crate::model::mup::Parametrization;
 use crate::recipe::OptimizerItem;
 use crate::recipe::evidence::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
-use crate::spec::{ScheduleName, Settings, is_of_decay};
+use crate::spec::{self, ScheduleName, Settings};
 use crate::study::LeftOut;
 use crate::study::pairs::wsd_and_cosine;
 
@@ -87,11 +87,12 @@ fn lowest<'a>(trials: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow
 
 /// The names of settings in which trials differ; of the schedule, what differs between WSD trials.
 fn differences(trials: &[TrialRow]) -> Vec<String> {
+    let of_decay = spec::axes_of_decay();
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for row in trials {
         let is_wsd = row.schedule == ScheduleName::Wsd;
         for (name, value) in &row.setup {
-            if !name.starts_with("schedule.") || (is_wsd && is_of_decay(name)) {
+            if !name.starts_with("schedule.") || (is_wsd && of_decay.contains(&name.as_str())) {
                 values.entry(name).or_default().insert(value);
             }
         }

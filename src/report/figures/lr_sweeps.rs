@@ -20,7 +20,7 @@ use crate::study::select;
 const REACH: (f64, f64) = (0.5, 0.35);
 
 /// Final loss against learning rate, a panel for each token budget.
-pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
+pub(crate) fn lr_sweeps(study: &Study<'_>) -> FigureView {
     let read_off;
     let bowls = if study.bowls.is_empty() {
         read_off = bowls_of(&select::of_most_frequent_kind(study.trials), &[]);

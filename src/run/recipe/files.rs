@@ -63,6 +63,7 @@ fn architecture(recipe: &Recipe) -> Result<Architecture, String> {
             scale_emb: recipe.mup.scale_emb,
             scale_depth: recipe.mup.scale_depth,
             init_std: recipe.mup.init_std,
+            base_width: recipe.mup.base_width,
         },
         bos: Some(BOS_EOS.0),
         eos: Some(BOS_EOS.1),

@@ -1,4 +1,4 @@
-//! Steps by fused: the fused passes of [`crate::fused`] on the memory of libtorch's tensors.
+//! The step written by hand: the fused passes of [`crate::fused`] on the memory of libtorch's tensors.
 //!
 //! For float32 on the CPU; everything else takes libtorch's own gradient, which is the reference that tests this one.
 //! Refuses to know schedules and jobs.
