@@ -35,6 +35,9 @@ pub(super) struct RecipeArgs {
     /// Also write recipe.yaml, config.json (MiniCPM's keys), parameter_groups.json and sweep.yaml into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Runs of the recipe that sweep.yaml trains, each with another seed; a forecast is scored by their mean
+    #[arg(long, value_name = "K", default_value_t = 1, requires = "out", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
     /// Freeze the recipe as a forecast, with its hash and date: `sandbox score` compares it with what came out
     #[arg(long)]
     register: bool,
@@ -73,7 +76,7 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
     let recipe = advise::advise(context, &mut store, &sweeps, &laws, &batch, &ask).await?;
     if let Some(folder) = &args.out {
         let proxies = advise::settings_of_best(&mut store, &laws).await?;
-        for file in files::write(&recipe, &proxies, folder)? {
+        for file in files::write(&recipe, &proxies, args.seeds, folder)? {
             output.note(&format!("wrote {}", file.display()));
         }
     }

@@ -5,6 +5,7 @@
 mod alternatives;
 pub mod build;
 pub mod evidence;
+pub mod forecast;
 mod gates;
 mod items;
 pub mod next;

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
+use crate::store::log::Entry;
 use crate::store::rows::json;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, write};
 
 /// A fit that was kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,9 +88,11 @@ impl Store {
         row.as_ref().map(|row| json(row, 0)).transpose()
     }
 
-    /// Freezes a forecast; one that is there already stays as it was.
+    /// Freezes a forecast, and puts its hash into the log before the events of its run; one that is there already stays
+    /// as it was.
     pub async fn add_forecast(&mut self, forecast: &ForecastRow) -> Result<(), StoreError> {
-        sqlx::query(
+        let mut tx = self.connection.begin_with("begin immediate").await?;
+        let added = sqlx::query(
             "insert into forecasts (forecast, registered_at, recipe, hash, body) values (?, ?, ?, ?, ?)
              on conflict do nothing",
         )
@@ -98,9 +101,28 @@ impl Store {
         .bind(&forecast.recipe)
         .bind(&forecast.hash)
         .bind(&forecast.body)
-        .execute(&mut self.connection)
+        .execute(&mut *tx)
         .await?;
+        if added.rows_affected() > 0 {
+            let entry = Entry::Registered {
+                forecast: forecast.forecast.clone(),
+                hash: forecast.hash.clone(),
+            };
+            write::log(&mut tx, &forecast.registered_at, &entry).await?;
+        }
+        tx.commit().await?;
         Ok(())
+    }
+
+    /// When the first stage of a sweep's trials was given to a worker.
+    pub async fn first_launch(&mut self, sweep: &str) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query(
+            "select min(a.started_at) from trial_stages t join attempts a on a.stage = t.stage where t.sweep = ?",
+        )
+        .bind(sweep)
+        .fetch_one(&mut self.connection)
+        .await?;
+        Ok(row.try_get(0)?)
     }
 
     /// The forecasts whose name begins like this; of all, the newest first.

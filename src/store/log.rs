@@ -68,6 +68,8 @@ pub enum Entry {
         steps: Vec<Steps>,
         why: String,
     },
+    /// A forecast was frozen: what runs after this entry cannot have been known.
+    Registered { forecast: String, hash: String },
     /// Trials were taken out, or brought back.
     Cancelled {
         sweep: String,

@@ -83,7 +83,7 @@ async fn put_points(
     Ok(())
 }
 
-async fn log(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<(), StoreError> {
+pub(super) async fn log(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<(), StoreError> {
     let (kind, subject) = match entry {
         Entry::SweepPlanned { sweep, .. } => ("sweep_planned", sweep.as_str()),
         Entry::StagePlanned { stage, .. } => ("stage_planned", stage.id.0.as_str()),
@@ -92,6 +92,7 @@ async fn log(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> Result<(), S
         Entry::Left { stage, .. } => ("left", stage.0.as_str()),
         Entry::Dropped { stage, .. } => ("dropped", stage.0.as_str()),
         Entry::Cancelled { sweep, .. } => ("cancelled", sweep.as_str()),
+        Entry::Registered { forecast, .. } => ("registered", forecast.as_str()),
     };
     let body = serde_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
     sqlx::query("insert into events (at, kind, subject, body) values (?, ?, ?, ?)")
@@ -117,6 +118,8 @@ pub(super) async fn derive(tx: &mut SqliteConnection, at: &str, entry: &Entry) -
             seconds,
         } => stages::left(tx, stage, *attempt, resume, *seconds).await,
         Entry::Dropped { stage, steps, .. } => stages::dropped(tx, stage, steps).await,
+        // Its table is beside the log, like those of fits.
+        Entry::Registered { .. } => Ok(()),
         Entry::Cancelled { sweep, trials, undo } => {
             for trial in trials {
                 sqlx::query("update trials set cancelled = ? where sweep = ? and trial = ?")

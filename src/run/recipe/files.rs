@@ -12,6 +12,7 @@ use crate::model::mup::Multipliers;
 use crate::model::shape::Shape;
 use crate::recipe::Recipe;
 use crate::run::failure::{Failure, exit};
+use crate::run::recipe::forecast::sweep_of;
 use crate::spec::{self, Settings};
 use crate::workdir::write_atomic;
 
@@ -19,7 +20,8 @@ use crate::workdir::write_atomic;
 const BOS_EOS: (u32, u32) = (1, 2);
 
 /// Writes the files into a folder; `proxies`: the settings that the sweep takes over.
-pub fn write(recipe: &Recipe, proxies: &Settings, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// `seeds`: how many runs of it the sweep trains.
+pub fn write(recipe: &Recipe, proxies: &Settings, seeds: u64, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let internal = |error: String| Failure::new(exit::INTERNAL, "recipe_files", error, "please report this");
     let architecture = architecture(recipe).map_err(internal)?;
     let optimizer = optimizer(recipe)?;
@@ -39,7 +41,7 @@ pub fn write(recipe: &Recipe, proxies: &Settings, folder: &Path) -> Result<Vec<P
         ),
         (
             "sweep.yaml",
-            serde_yaml::to_string(&sweep(recipe, proxies)?).map_err(|error| internal(error.to_string()))?,
+            serde_yaml::to_string(&sweep(recipe, proxies, seeds)?).map_err(|error| internal(error.to_string()))?,
         ),
     ];
     let mut written = Vec::new();
@@ -105,7 +107,7 @@ pub(crate) fn taken_over(proxies: &Settings) -> serde_json::Value {
 }
 
 /// A sweep of one trial: the recipe, and what it leaves as the proxies had it. Its vocabulary is that of the data here.
-fn sweep(recipe: &Recipe, proxies: &Settings) -> Result<serde_json::Value, Failure> {
+fn sweep(recipe: &Recipe, proxies: &Settings, seeds: u64) -> Result<serde_json::Value, Failure> {
     let shape = &recipe.shape;
     let count = |item: &str| number(recipe, item).map(|value| value.round() as u64);
     let mut parameters = taken_over(proxies);
@@ -132,9 +134,10 @@ fn sweep(recipe: &Recipe, proxies: &Settings) -> Result<serde_json::Value, Failu
         parameters["model"] = json!(shape.model);
     }
     Ok(json!({
-        "name": format!("recipe-{}", recipe.recipe),
+        "name": sweep_of(&recipe.recipe),
         "description": format!("The recipe {} for {} parameters.", recipe.recipe, recipe.params),
         "data": proxies.data,
         "parameters": parameters,
+        "seeds": (0..seeds).collect::<Vec<u64>>(),
     }))
 }
