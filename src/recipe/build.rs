@@ -12,7 +12,9 @@ use crate::recipe::{Mup, Recipe, ShapeItem, alternatives, gates, items, publishe
 pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening>>) {
     let (model, shape) = published::shape(ask.params);
     let params = shape.params_non_embedding();
-    let items = items::items(ask, evidence, shape);
+    // Only a released model has a vocabulary of its own; for every other size it is that of the proxies.
+    let text = published::text(&model).unwrap_or(evidence.proxies.text);
+    let items = items::items(ask, evidence, shape, text);
     let tokens = items["tokens"].value.as_f64().unwrap_or_default();
     let (gates, widenings): (Vec<_>, Vec<_>) = gates::gates(evidence, params.as_f64(), tokens).into_iter().unzip();
     let mut recipe = Recipe {
@@ -20,7 +22,7 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
         params: params.0,
         verdict: gates::verdict(&gates),
         fits: evidence.fits(),
-        shape: ShapeItem::new(&model, shape, published::vocab(params.0), published::CONTEXT),
+        shape: ShapeItem::new(&model, shape, text),
         parametrization: evidence.proxies.parametrization,
         mup: Mup {
             base_width: evidence.proxies.multipliers.base_width,

@@ -70,12 +70,24 @@ pub struct Proxies {
     /// The constants of that.
     pub multipliers: Multipliers,
     pub optimizer: OptimizerItem,
+    pub text: TextShape,
+    /// The tokens of a batch, where all of them have the same.
+    pub batch_tokens: Option<u64>,
     /// How their rate came down, where they were trained with WSD.
     pub annealing: Option<Annealing>,
     /// Names of settings in which they differ.
     pub differ_in: Vec<String>,
     /// WSD against cosine where all else is equal.
     pub wsd_less_cosine: Option<Comparison>,
+}
+
+/// What a model's shape takes from the text that it is trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextShape {
+    /// Size of the vocabulary.
+    pub vocab: u64,
+    /// Tokens in a sequence.
+    pub context: u64,
 }
 
 /// The decay of WSD.

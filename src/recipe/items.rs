@@ -15,15 +15,15 @@ use crate::fit::rate::transfer::{Transfer, Verdict};
 use crate::model::flops;
 use crate::model::mup::{Group, Parametrization, Scaling};
 use crate::model::shape::Shape;
-use crate::recipe::evidence::{Annealing, Ask, Comparison, Evidence, Proxies, Size};
+use crate::recipe::evidence::{Annealing, Ask, Comparison, Evidence, Proxies, Size, TextShape};
 use crate::recipe::published;
 use crate::recipe::{Item, REACH_MAX, Reach, Source};
 use crate::units::significant;
 
 /// The numbers, by name.
-pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMap<String, Item> {
+pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape, text: TextShape) -> BTreeMap<String, Item> {
     let params = shape.params_non_embedding();
-    let per_token = flops::per_token(shape, published::vocab(params.0), published::CONTEXT);
+    let per_token = flops::per_token(shape, text.vocab, text.context);
     let proxies = &evidence.proxies;
     let scaling = Scaling::new(shape, proxies.parametrization, proxies.multipliers);
     let optimal = optimal_item(evidence, params.as_f64());
@@ -35,13 +35,16 @@ pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMa
     let mut items = vec![
         ("lr", lr),
         ("lr_hidden", lr_hidden),
-        ("batch_tokens", batch_item(evidence, params.as_f64(), count)),
+        (
+            "batch_tokens",
+            batch_item(evidence, params.as_f64(), count, text.context),
+        ),
         (
             "warmup_tokens",
             plain(warmup, "tokens", Source::Published, published::WARMUP_SOURCE),
         ),
         ("schedule", schedule_item(proxies.wsd_less_cosine)),
-        ("flops", flops_item(&tokens, per_token)),
+        ("flops", flops_item(&tokens, per_token, text.context)),
         (
             "tokens_compute_optimal",
             optimal.unwrap_or_else(|| chinchilla_tokens(params.as_f64())),
@@ -67,12 +70,12 @@ fn inside(item: Item) -> Item {
     }
 }
 
-fn flops_item(tokens: &Item, per_token: f64) -> Item {
+fn flops_item(tokens: &Item, per_token: f64, context: u64) -> Item {
     Item {
         value: json!(tokens.value.as_f64().map(|count| count * per_token)),
         ci95: tokens.ci95.map(|ends| ends.map(|end| end * per_token)),
         unit: "FLOP".to_owned(),
-        law: format!("6 (N + V d) + 12 L d T a token, T = {}", published::CONTEXT),
+        law: format!("6 (N + V d) + 12 L d T a token, T = {context}"),
         ..tokens.clone()
     }
 }
@@ -234,7 +237,7 @@ fn tokens_item(ask: &Ask, optimal: Option<&Item>, per_token: f64, params: f64) -
 }
 
 /// The best batch of the valley in learning rate and batch, else of curves of equal loss, else the published one.
-fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
+fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64, context: u64) -> Item {
     let unit = "tokens";
     let item = if let Some((fit, law)) = evidence.lr_batch {
         Item {
@@ -255,17 +258,33 @@ fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
                 "minima of curves of equal loss: c D^b",
             )
         }
+    } else if let Some(batch) = of_proxies(evidence, params, tokens) {
+        plain(
+            json!(batch),
+            unit,
+            Source::Measured,
+            "that of the proxies: the law of loss holds for it",
+        )
     } else {
         let value = json!(published::batch_tokens(tokens));
         plain(value, unit, Source::Published, published::BATCH_SOURCE)
     };
     // Whole sequences.
-    let context = published::CONTEXT as f64;
+    let context = context as f64;
     let sequences = item.value.as_f64().map(|batch| (batch / context).round().max(1.0));
     Item {
         value: json!(sequences.map(|count| count * context)),
         ..item
     }
+}
+
+/// The one batch of the proxies, where the run is no further from them than what they verify.
+fn of_proxies(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Option<u64> {
+    let beyond = evidence.loss?.1.extrapolation(params, tokens);
+    evidence
+        .proxies
+        .batch_tokens
+        .filter(|_| beyond.params.max(beyond.tokens) <= REACH_MAX)
 }
 
 /// Until when half the batch is enough, where the batch follows the loss: `MiniCPM` doubled its batch that way (2M to

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::fit::Warning;
 use crate::model::mup::Parametrization;
 use crate::model::shape::Shape;
+use crate::recipe::evidence::TextShape;
 
 /// Beyond this many times the largest proxy nothing counts as verified: MiniCPM went from 0.5B to 2.4B, five times.
 const REACH_MAX: f64 = 10.0;
@@ -236,7 +237,7 @@ pub struct Gate {
 }
 
 impl ShapeItem {
-    fn new(model: &str, shape: Shape, vocab: u64, context: u64) -> Self {
+    fn new(model: &str, shape: Shape, text: TextShape) -> Self {
         Self {
             model: model.to_owned(),
             width: shape.width,
@@ -244,8 +245,8 @@ impl ShapeItem {
             heads: shape.heads,
             kv_heads: shape.kv_heads,
             d_ff: shape.d_ff,
-            vocab,
-            context,
+            vocab: text.vocab,
+            context: text.context,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::model::ladder;
 use crate::model::schedule::Decay;
 use crate::model::shape::Shape;
 use crate::recipe::PublishedItem;
-use crate::recipe::evidence::Annealing;
+use crate::recipe::evidence::{Annealing, TextShape};
 
 /// Peak learning rate of the embedding's group (MiniCPM 2404.06395, section 3.3; sizes 0.04B to 0.5B, verified at 2.1B).
 pub const LR: f64 = 0.01;
@@ -64,12 +64,14 @@ pub fn minicpm() -> Vec<PublishedItem> {
     ]
 }
 
-/// Tokens in a sequence of MiniCPM's released models (table 2).
-pub const CONTEXT: u64 = 4096;
-
-/// Vocabulary of `MiniCPM-1.2B`, and of `MiniCPM-2.4B` (table 2).
-pub fn vocab(params: u64) -> u64 {
-    if params < 2_000_000_000 { 73_440 } else { 122_753 }
+/// Vocabulary and context of a model that was released (MiniCPM, table 2); every other size is one of the reader's own.
+pub fn text(rung: &str) -> Option<TextShape> {
+    let vocab = match rung {
+        "1.2B" => 73_440,
+        "2.4B" => 122_753,
+        _ => return None,
+    };
+    Some(TextShape { vocab, context: 4096 })
 }
 
 /// The rung within a tenth of a size, else a shape by the ladder's pattern: `d_ff` = 2.5 `d_m`, heads of 64, and layers

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::config::ADAM_EPS;
 use crate::model::mup::Parametrization;
 use crate::recipe::OptimizerItem;
-use crate::recipe::evidence::{Annealing, Comparison, Proxies};
+use crate::recipe::evidence::{Annealing, Comparison, Proxies, TextShape};
 use crate::record::TrialRow;
 use crate::spec::{self, ScheduleName, Settings};
 use crate::study::LeftOut;
@@ -39,9 +39,15 @@ pub fn best<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Result<Best<'a>
     })
 }
 
-/// What a recipe takes from the settings of the best trial, and of the best that was trained with WSD.
-pub fn proxies(best: &Settings, decaying: Option<&Settings>, trials: &[TrialRow]) -> Proxies {
+/// What a recipe takes from the best trial and its settings, and from those of the best that was trained with WSD.
+pub fn proxies(row: &TrialRow, best: &Settings, decaying: Option<&Settings>, trials: &[TrialRow]) -> Proxies {
+    let batches: BTreeSet<u64> = trials.iter().map(|row| row.batch_tokens).collect();
     Proxies {
+        text: TextShape {
+            vocab: row.vocab,
+            context: row.context,
+        },
+        batch_tokens: batches.first().copied().filter(|_| batches.len() == 1),
         parametrization: best.parametrization,
         multipliers: best.multipliers,
         optimizer: OptimizerItem {

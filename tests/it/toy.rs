@@ -350,6 +350,22 @@ fn a_recipe_is_written_out_and_its_forecast_is_frozen_and_scored() {
         assert_eq!(score["inside"], inside, "{score}");
         assert!((score["error"].as_f64().expect("a number") - off).abs() < 1e-9);
     }
+    // A target that can be trained here: its own sweep is run, and the forecast is scored by the mean of its seeds.
+    let mut args = vec![
+        "recipe", "--params", "531K", "--tokens", "4M", "--out", "near", "--seeds", "3",
+    ];
+    args.extend(["--register", "--toy", "--json"]);
+    let near = world.run(&args).ok();
+    assert_eq!(near["shape"]["vocab"], 256, "the vocabulary of the proxies");
+    let early = world.run(&["score", "last", "--json"]);
+    assert_eq!((early.code, early.error().as_str()), (4, "not_finished"));
+    world.run(&["run", "near/sweep.yaml", "--toy", "--json"]).ok();
+    let score = world.run(&["score", "last", "--json"]).ok();
+    assert_eq!(score["losses"].as_array().map(Vec::len), Some(3), "{score}");
+    assert_eq!(score["registered_first"], true, "{score}");
+    let number = |key: &str| score[key].as_f64().expect(key);
+    assert!(number("params_ratio") > 2.0 && number("compute_ratio") > 2.0, "{score}");
+    assert!(number("relative_error").abs() < 0.01, "{score}");
     let unknown = world.run(&["score", "nothing", "--actual", "2.0", "--json"]);
     assert_eq!((unknown.code, unknown.error().as_str()), (2, "unknown_forecast"));
     // Every number leads to a fit, and a fit to its trials.

@@ -82,7 +82,12 @@ async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, Failure> {
         None => None,
     };
     let of_best = settings(store, best.of_all).await?;
-    Ok(proxies::proxies(&of_best, decaying.as_ref(), laws.trials()))
+    Ok(proxies::proxies(
+        best.of_all,
+        &of_best,
+        decaying.as_ref(),
+        laws.trials(),
+    ))
 }
 
 async fn settings(store: &mut Store, row: &TrialRow) -> Result<Settings, Failure> {
