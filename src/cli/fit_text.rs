@@ -34,7 +34,13 @@ fn row(constant: &Constant) -> Vec<String> {
     let digits = |value: f64| significant(value, 4).to_string();
     let dash = || "–".to_owned();
     let estimate = &constant.estimate;
-    let no_error = || if constant.is_published { "published".to_owned() } else { dash() };
+    let no_error = || {
+        if constant.is_published {
+            "published".to_owned()
+        } else {
+            dash()
+        }
+    };
     vec![
         constant.name.clone(),
         digits(estimate.value),

@@ -77,7 +77,8 @@ impl Fitted for LrFit {
     fn view(&self) -> View {
         let mut constants = vec![Constant::new("best lr", self.best)];
         constants.extend(self.size_exponent.map(|it| Constant::new("moves as N^", it)));
-        constants.extend(self.token_exponent.map(|it| Constant::new("moves as D^", it)));
+        let over_tokens = format!("{} moves as D^", self.tokens_at.words());
+        constants.extend(self.token_exponent.map(|it| Constant::new(over_tokens, it)));
         View {
             formula: formula(self),
             rests_on: format!("{} of {} groups", self.bracketed, self.groups.len()),
