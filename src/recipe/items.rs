@@ -240,7 +240,11 @@ fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
             fit: Some(fit.to_owned()),
             trials: trials_of(law),
             extrapolation: reach_of(law, params, tokens),
-            ..estimated(law.batch.at(params, tokens), unit, "lr-batch: c D^b")
+            ..estimated(
+                law.batch.at(params, tokens),
+                unit,
+                &format!("lr-batch: {}", law.batch_form.formula()),
+            )
         }
     } else if let Some(equal) = &evidence.equal_loss {
         let levels = || equal.law.levels.iter().map(|level| (level.params, level.tokens));
