@@ -129,6 +129,10 @@ pub fn fit(runs: &[Observation], options: &Options) -> Result<LrBatchLaw, Refusa
             None
         }
     };
+    if let Some(why) = laws.batch_size_exponent.open_exponent("of N of the best batch") {
+        let text = format!("{why}: whether the best batch moves with size is not known");
+        warnings.push(Warning::new("not_identified", text));
+    }
     if let Some(exponent) = laws.batch.n_exponent {
         let text = format!("the best batch moves with size, too: as N^{:.2}", exponent.value);
         warnings.push(Warning::new("batch_moves_with_size", text));
