@@ -35,7 +35,7 @@ impl Law for Annealing {
         tells: "the loss curve under any schedule",
         formula: "L(s) = L0 + A · S1^-α - C · S2 with S1 = Σ η, S2 = Σ m, m_i = λ m_(i-1) + η_(i-1) - η_i",
         source: "Tissue et al. 2024, arXiv 2408.11029",
-        limits: "one size, batch and data; two schedules or more",
+        limits: "one size, batch and data; a decay beside a constant rate",
         needs: Needs::LossCurves,
         beside: None,
         compare: None,
