@@ -45,7 +45,7 @@ impl Estimate {
     /// Of an exponent whose 95 % interval is wider than ±2, what is to be said: it could be anything.
     pub(crate) fn open_exponent(&self, name: &str) -> Option<String> {
         const WIDTH_MAX: f64 = 4.0;
-        let [low, high] = self.ci95.filter(|[low, high]| !(high - low <= WIDTH_MAX))?;
+        let [low, high] = self.ci95.filter(|[low, high]| high - low > WIDTH_MAX)?;
         Some(format!(
             "the exponent {name} lies anywhere from {low:.1} to {high:.1} (95 %)"
         ))

@@ -103,7 +103,7 @@ impl Problem {
     /// The spread about a minimum; none where the rows and the anchors leave a direction open.
     pub(super) fn spread(&self, minimum: &CurveMinimum) -> Option<Spread> {
         let Residuals { bend, effective, .. } = self.figures(minimum);
-        let x = self.theta(minimum);
+        let x = theta(minimum);
         let columns = self.columns(&minimum.shape);
         let rows = self.residuals(&minimum.linear, &columns);
         let noise = self.noise.max(NOISE_MIN);
@@ -160,7 +160,7 @@ impl Problem {
         let spread = self.spread(minimum);
         let (law, scale) = (self.law, self.scale);
         let named = |x: &Theta| law.named([x[0], x[1], x[2]], self.shape(x), scale);
-        let x = self.theta(minimum);
+        let x = theta(minimum);
         let nudged: [BTreeMap<String, f64>; CONSTANTS] = std::array::from_fn(|j| {
             let mut there = x;
             there[j] += NUDGE;
@@ -185,13 +185,13 @@ impl Problem {
         };
         named(&x).into_iter().map(parameter).collect()
     }
+}
 
-    fn theta(&self, minimum: &CurveMinimum) -> Theta {
-        let mut x = [0.0; CONSTANTS];
-        let constants = minimum.linear.iter().chain(&minimum.shape);
-        x.iter_mut().zip(constants).for_each(|(x, constant)| *x = *constant);
-        x
-    }
+fn theta(minimum: &CurveMinimum) -> Theta {
+    let mut x = [0.0; CONSTANTS];
+    let constants = minimum.linear.iter().chain(&minimum.shape);
+    x.iter_mut().zip(constants).for_each(|(x, constant)| *x = *constant);
+    x
 }
 
 /// On which line the error of a constant is even on both sides.

@@ -23,7 +23,7 @@ pub struct LrBatch;
 
 /// A fit of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(into = "Form", from = "Form")]
+#[serde(into = "Body", from = "Body")]
 pub struct LrBatchFit {
     /// Runs that were given.
     pub n: usize,
@@ -34,7 +34,7 @@ pub struct LrBatchFit {
 
 /// The form in which it is kept.
 #[derive(Serialize, Deserialize)]
-struct Form {
+struct Body {
     n: usize,
     laws: Both,
     #[serde(default)]
@@ -58,7 +58,7 @@ struct Both {
     batch: PowerLaw,
 }
 
-impl From<LrBatchFit> for Form {
+impl From<LrBatchFit> for Body {
     fn from(fit: LrBatchFit) -> Self {
         let LrBatchFit { n, law, equal_loss } = fit;
         Self {
@@ -80,24 +80,24 @@ impl From<LrBatchFit> for Form {
     }
 }
 
-impl From<Form> for LrBatchFit {
-    fn from(form: Form) -> Self {
+impl From<Body> for LrBatchFit {
+    fn from(body: Body) -> Self {
         Self {
-            n: form.n,
-            equal_loss: form.equal_loss,
+            n: body.n,
+            equal_loss: body.equal_loss,
             law: LrBatchLaw {
-                lr: form.laws.lr,
-                batch: form.laws.batch,
-                batch_form: form.batch_form,
-                forms: form.forms,
-                batch_size_exponent: form.batch_size_exponent,
-                over_tokens: form.over_tokens,
-                rate_over_batch: form.rate_over_batch,
-                groups: form.groups,
+                lr: body.laws.lr,
+                batch: body.laws.batch,
+                batch_form: body.batch_form,
+                forms: body.forms,
+                batch_size_exponent: body.batch_size_exponent,
+                over_tokens: body.over_tokens,
+                rate_over_batch: body.rate_over_batch,
+                groups: body.groups,
                 // The envelope has them.
                 left_out: Vec::new(),
-                warnings: form.warnings,
-                hold_out: form.hold_out,
+                warnings: body.warnings,
+                hold_out: body.hold_out,
             },
         }
     }
