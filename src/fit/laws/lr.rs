@@ -78,7 +78,7 @@ impl Fitted for LrFit {
     fn view(&self) -> View {
         let mut constants = vec![Constant::new("best lr", self.best)];
         constants.extend(self.size_exponent.map(|it| Constant::new("moves as N^", it)));
-        let over_tokens = format!("{} moves as D^", self.tokens_at.words());
+        let over_tokens = format!("moves as D^ {}", self.tokens_at.words());
         constants.extend(self.token_exponent.map(|it| Constant::new(over_tokens, it)));
         View {
             formula: formula(self),
