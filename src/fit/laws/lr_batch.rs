@@ -171,7 +171,7 @@ impl Fitted for LrBatchFit {
             rests_on: format!("{} runs, {used} of {} groups", self.n, law.groups.len()),
             tables: vec![Rows {
                 columns: &["", "c", "N^", "D^"],
-                rows: vec![row("lr", &law.lr), row("batch (tokens)", &law.batch)],
+                rows: vec![row("lr at the best batch", &law.lr), row("batch (tokens)", &law.batch)],
             }],
             facts: self.facts(),
             ..View::default()
