@@ -34,10 +34,17 @@ fn row(constant: &Constant) -> Vec<String> {
     let digits = |value: f64| significant(value, 4).to_string();
     let dash = || "–".to_owned();
     let estimate = &constant.estimate;
+    let no_error = || {
+        if constant.is_published {
+            "published".to_owned()
+        } else {
+            dash()
+        }
+    };
     vec![
         constant.name.clone(),
         digits(estimate.value),
-        estimate.se.map_or_else(dash, digits),
+        estimate.se.map_or_else(no_error, digits),
         estimate.ci95.map_or_else(dash, |ends| digits(ends[0])),
         estimate.ci95.map_or_else(dash, |ends| digits(ends[1])),
     ]

@@ -38,6 +38,9 @@ pub(super) fn recipe_text(sweep: &str, recipe: &Recipe) -> String {
     let view = RecipeView::new(recipe);
     // A terminal is narrower than a page: units stand with the page's numbers, reach in the JSON.
     text.push_str(&columns(&view.items, &[0, 1, 3, 4, 5, 6]));
+    if !view.imported.rows.is_empty() {
+        text.push_str(&columns(&view.imported, &[0, 1, 2, 3, 4, 5]));
+    }
     if !view.alternatives.rows.is_empty() {
         text.push_str(&columns(&view.alternatives, &[0, 1, 2, 3, 4, 5, 6]));
     }

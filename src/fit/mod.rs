@@ -41,6 +41,15 @@ impl Estimate {
     pub fn excludes_zero(&self) -> bool {
         self.ci95.is_some_and(|[low, high]| low > 0.0 || high < 0.0)
     }
+
+    /// Of an exponent whose 95 % interval is wider than ±2, what is to be said: it could be anything.
+    pub(crate) fn open_exponent(&self, name: &str) -> Option<String> {
+        const WIDTH_MAX: f64 = 4.0;
+        let [low, high] = self.ci95.filter(|[low, high]| high - low > WIDTH_MAX)?;
+        Some(format!(
+            "the exponent {name} lies anywhere from {low:.1} to {high:.1} (95 %)"
+        ))
+    }
 }
 
 /// Something that a reader of a fit must know, by name.

@@ -31,6 +31,8 @@ pub struct Constant {
     pub estimate: Estimate,
     /// Its unit; empty if it has none.
     pub unit: &'static str,
+    /// Whether it is that of a paper, because the data does not say it.
+    pub is_published: bool,
 }
 
 impl Constant {
@@ -40,6 +42,7 @@ impl Constant {
             name: name.into(),
             estimate,
             unit: "",
+            is_published: false,
         }
     }
 

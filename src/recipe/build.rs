@@ -6,7 +6,7 @@ use crate::fit::Warning;
 use crate::model::mup::Parametrization;
 use crate::recipe::evidence::{Ask, Evidence, Proxies};
 use crate::recipe::next::Widening;
-use crate::recipe::{Mup, Recipe, ShapeItem, alternatives, gates, items, published};
+use crate::recipe::{Mup, Recipe, ShapeItem, alternatives, gates, imported, items, published};
 
 /// Writes the recipe; also says for each gate in order which experiment would answer it, where it fails.
 pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening>>) {
@@ -16,6 +16,7 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
     let text = published::text(&model).unwrap_or(evidence.proxies.text);
     let items = items::items(ask, evidence, shape, text);
     let tokens = items["tokens"].value.as_f64().unwrap_or_default();
+    let loss = items.get("loss").and_then(|loss| loss.value.as_f64());
     let (gates, widenings): (Vec<_>, Vec<_>) = gates::gates(evidence, params.as_f64(), tokens).into_iter().unzip();
     let mut recipe = Recipe {
         recipe: String::new(),
@@ -36,6 +37,7 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
             .loss
             .map(|(_, law)| alternatives::alternatives(law, params.as_f64(), tokens))
             .unwrap_or_default(),
+        imported: imported::imported(shape, tokens, loss, evidence.proxies.parametrization),
         published: published::minicpm(),
         gates,
         warnings: warnings(evidence),

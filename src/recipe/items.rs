@@ -102,7 +102,7 @@ fn lr_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
             trials: trials_of(law),
             fit: Some(fit.to_owned()),
             extrapolation: reach_of(law, params, tokens),
-            ..estimated(law.lr.at(params, tokens), unit, "lr-batch: c N^a D^b")
+            ..estimated(law.lr.at(params, tokens), unit, "lr-batch: c N^a D^b at the best batch")
         };
     }
     let Some((fit, law)) = evidence.lr else {
@@ -122,7 +122,10 @@ fn lr_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
             ),
         ),
         LrRule::Constant => (law.best, constant_rule(law.transfer.as_ref(), law.widths[1])),
-        LrRule::Power => (found.lr, "lr: c N^a D^b, for the minima drift".to_owned()),
+        LrRule::Power => (
+            found.lr,
+            "lr: c N^a D^b at a fixed batch, for the minima drift".to_owned(),
+        ),
     };
     Item {
         fit: Some(fit.to_owned()),
@@ -244,7 +247,11 @@ fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64, context: u64) -
             fit: Some(fit.to_owned()),
             trials: trials_of(law),
             extrapolation: reach_of(law, params, tokens),
-            ..estimated(law.batch.at(params, tokens), unit, "lr-batch: c D^b")
+            ..estimated(
+                law.batch.at(params, tokens),
+                unit,
+                &format!("lr-batch: {}", law.batch_form.formula()),
+            )
         }
     } else if let Some(equal) = &evidence.equal_loss {
         let levels = || equal.law.levels.iter().map(|level| (level.params, level.tokens));

@@ -7,6 +7,7 @@ pub mod build;
 pub mod evidence;
 pub mod forecast;
 mod gates;
+mod imported;
 mod items;
 pub mod next;
 pub mod published;
@@ -44,6 +45,9 @@ pub struct Recipe {
     pub items: BTreeMap<String, Item>,
     /// What else the same compute or the same loss could buy, by the law of loss.
     pub alternatives: Vec<Alternative>,
+    /// What published laws of the learning rate and the batch say of the same run.
+    #[serde(default)]
+    pub imported: Vec<ImportedLaw>,
     /// What `MiniCPM-2.4B` was trained with, to compare.
     pub published: Vec<PublishedItem>,
     pub gates: Vec<Gate>,
@@ -158,6 +162,20 @@ pub struct PublishedItem {
     pub item: String,
     pub value: serde_json::Value,
     pub source: String,
+}
+
+/// What a published law says of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImportedLaw {
+    /// Whose it is.
+    pub law: String,
+    /// The item of the recipe that it compares with.
+    pub item: String,
+    pub value: f64,
+    pub formula: String,
+    pub source: String,
+    /// What its letters count, and what it was measured with.
+    pub convention: String,
 }
 
 /// What a coordinate check has found.

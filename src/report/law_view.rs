@@ -92,9 +92,11 @@ pub(crate) fn law(law: &LawInput<'_>) -> LawView {
         .constants
         .iter()
         .map(|constant| {
-            let interval = constant.estimate.ci95.map_or_else(String::new, |[low, high]| {
-                format!("{} to {}", number(low, 4), number(high, 4))
-            });
+            let none = if constant.is_published { "published" } else { "" };
+            let interval = constant.estimate.ci95.map_or_else(
+                || none.to_owned(),
+                |[low, high]| format!("{} to {}", number(low, 4), number(high, 4)),
+            );
             vec![
                 constant.name.clone().into(),
                 number(constant.estimate.value, 4).into(),

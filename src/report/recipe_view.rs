@@ -1,11 +1,12 @@
-//! A recipe as a page shows it: its numbers with their sources, what else the compute could buy, and what was checked.
+//! A recipe as a page shows it: its numbers with their sources, what published laws say of the same run, what else the
+//! compute could buy, and what was checked.
 //!
 //! Refuses to know how a recipe is found.
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::recipe::{Alternative, Gate, ITEMS, Item, Recipe};
+use crate::recipe::{Alternative, Gate, ITEMS, ImportedLaw, Item, Recipe};
 use crate::report::text::{self, number};
 use crate::report::view::{Cell, Column, Table};
 
@@ -17,6 +18,8 @@ pub struct RecipeView {
     /// `verified`, `partly` or `unverified`.
     pub verdict: String,
     pub items: Table,
+    /// What published laws say of the same run.
+    pub imported: Table,
     /// What else the compute, or the loss, could buy.
     pub alternatives: Table,
     pub gates: Vec<Gate>,
@@ -48,6 +51,7 @@ impl RecipeView {
                     .flat_map(|(name, item)| item_rows(name, item, published(name)))
                     .collect(),
             },
+            imported: imported(&recipe.imported),
             alternatives: alternatives(&recipe.alternatives),
             gates: recipe.gates.clone(),
             warnings: recipe
@@ -68,6 +72,38 @@ pub(crate) fn item(recipe: &Recipe, name: &str) -> Option<(f64, Option<[f64; 2]>
 /// The tokens of a recipe.
 pub(crate) fn recipe_tokens(recipe: &Recipe) -> Option<f64> {
     item(recipe, "tokens").map(|(tokens, _)| tokens)
+}
+
+/// What published laws say, each with what its letters count.
+fn imported(laws: &[ImportedLaw]) -> Table {
+    if laws.is_empty() {
+        return Table::default();
+    }
+    let shown = |law: &ImportedLaw| match law.item.as_str() {
+        "batch_tokens" => text::count(law.value),
+        _ => number(law.value, 3),
+    };
+    let row = |law: &ImportedLaw| {
+        vec![
+            law.law.clone().into(),
+            item_name(&law.item).into(),
+            shown(law).into(),
+            law.formula.clone().into(),
+            law.source.clone().into(),
+            law.convention.clone().into(),
+        ]
+    };
+    Table {
+        columns: vec![
+            Column::words("published law"),
+            Column::words("of"),
+            Column::numbers("value"),
+            Column::words("formula"),
+            Column::words("source"),
+            Column::words("convention"),
+        ],
+        rows: laws.iter().map(row).collect(),
+    }
 }
 
 /// The runs beside the one that is asked for, with what they cost against it.

@@ -306,6 +306,20 @@ fn every_gate_that_fails_names_a_sweep_that_plans() {
             "{row}"
         );
     }
+    let imported = recipe["imported"].as_array().expect("published laws");
+    for law in ["Step Law", "DeepSeek LLM", "Porian et al.", "MiniCPM"] {
+        let of = |item: &str| {
+            imported
+                .iter()
+                .find(|it| it["law"] == law && it["item"].as_str().is_some_and(|of| of.starts_with(item)))
+        };
+        let (lr, batch) = (of("lr").expect(law), of("batch_tokens").expect(law));
+        assert!((1e-4..=1e-2).contains(&lr["value"].as_f64().expect("a number")), "{lr}");
+        assert!(
+            batch["convention"].as_str().is_some_and(|text| !text.is_empty()),
+            "{batch}"
+        );
+    }
     let published = recipe["published"].as_array().expect("a list");
     let lr = published.iter().find(|it| it["item"] == "lr").expect("MiniCPM's rate");
     assert_eq!(lr["value"], 0.01);

@@ -7,7 +7,7 @@ use sandbox::fit::{Estimate, Warning};
 use sandbox::model::mup::Parametrization;
 use sandbox::protocol::Trainer;
 use sandbox::recipe::{
-    Alternative, Gate, Item, Mup, OptimizerItem, PublishedItem, Reach, Recipe, ShapeItem, Source, Verdict,
+    Alternative, Gate, ImportedLaw, Item, Mup, OptimizerItem, PublishedItem, Reach, Recipe, ShapeItem, Source, Verdict,
 };
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
@@ -157,14 +157,12 @@ impl Planted {
             ("B", 150.0, [88.1, 260.3], ""),
             ("β", 0.37, [0.331, 0.412], ""),
         ]
-        .map(|(name, value, ci95, unit)| Constant {
-            name: name.to_owned(),
-            estimate: Estimate {
-                value,
-                se: None,
-                ci95: Some(ci95),
-            },
-            unit,
+        .map(|(name, value, ci95, unit)| {
+            let (se, ci95) = (None, Some(ci95));
+            Constant {
+                unit,
+                ..Constant::new(name, Estimate { value, se, ci95 })
+            }
         })
         .to_vec()
     }
@@ -267,6 +265,14 @@ impl Planted {
                 clip: 1.0,
             },
             items: Self::items(tokens, loss),
+            imported: vec![ImportedLaw {
+                law: "DeepSeek LLM".to_owned(),
+                item: "batch_tokens".to_owned(),
+                value: 1.99e6,
+                formula: "0.292 C^0.3271".to_owned(),
+                source: "arXiv 2401.02954".to_owned(),
+                convention: "C without the head".to_owned(),
+            }],
             published: vec![PublishedItem {
                 item: "lr".to_owned(),
                 value: json!(0.01),

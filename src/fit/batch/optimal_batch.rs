@@ -99,9 +99,17 @@ pub fn fit(curves: &[BatchCurve]) -> Result<BatchLaw, Refusal> {
         let text = format!("{not_bracketed} levels of loss have their best batch at the edge and are left out");
         warnings.push(Warning::new("minima_at_edge", text));
     }
+    let by_loss = jackknifed(&by_loss, &without, |level| level.loss);
+    let by_tokens = jackknifed(&by_tokens, &without, |level| level.tokens);
+    if let Some(why) = by_tokens.exponent.open_exponent("of D of the best batch") {
+        return Err(Refusal::NotIdentified { why });
+    }
+    if let Some(why) = by_loss.exponent.open_exponent("of L of the best batch") {
+        warnings.push(Warning::new("not_identified", why));
+    }
     Ok(BatchLaw {
-        by_loss: jackknifed(&by_loss, &without, |level| level.loss),
-        by_tokens: jackknifed(&by_tokens, &without, |level| level.tokens),
+        by_loss,
+        by_tokens,
         levels,
         not_bracketed,
         left_out,

@@ -15,6 +15,7 @@ mod path;
 mod predict;
 mod refusal;
 mod search;
+mod spread;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Warning;
+use super::{Estimate, Warning};
 pub use fit::fit;
 pub use predict::{cautions, predict, score};
 pub use refusal::Refusal;
@@ -30,7 +31,7 @@ pub use refusal::Refusal;
 /// A recorded row of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
-    /// Updates made, from 1.
+    /// Updates made, from 1; rows that begin with 0 are counted from there.
     pub step: f64,
     /// Learning rate of the update.
     pub lr: f64,
@@ -65,7 +66,7 @@ impl Curve {
 /// A learning rate at a step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RatePoint {
-    /// Updates made, from 1.
+    /// Updates made, from 1; rows that begin with 0 are counted from there.
     pub step: f64,
     /// Learning rate of the update.
     pub lr: f64,
@@ -96,6 +97,57 @@ pub enum Law {
     MultiPower,
 }
 
+/// A constant of a law.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "KeptParameter")]
+pub struct Parameter {
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    pub source: Origin,
+}
+
+/// Where a constant comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The curves say it.
+    Fitted,
+    /// The curves do not say it; it is that of a published fit.
+    Published,
+}
+
+/// A constant as it is kept; of older homes its value alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum KeptParameter {
+    Whole {
+        #[serde(flatten)]
+        estimate: Estimate,
+        source: Origin,
+    },
+    Value(f64),
+}
+
+impl From<KeptParameter> for Parameter {
+    fn from(kept: KeptParameter) -> Self {
+        match kept {
+            KeptParameter::Whole { estimate, source } => Self { estimate, source },
+            KeptParameter::Value(value) => Self::from(value),
+        }
+    }
+}
+
+impl From<f64> for Parameter {
+    /// A fitted constant of which only the value is known.
+    fn from(value: f64) -> Self {
+        let (se, ci95) = (None, None);
+        Self {
+            estimate: Estimate { value, se, ci95 },
+            source: Origin::Fitted,
+        }
+    }
+}
+
 /// How a search ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,7 +176,7 @@ pub struct Score {
 pub struct CurveFit {
     pub law: Law,
     /// Its constants by the names of its paper: `L0`, `A`, `alpha`, then `C`, `lambda` or `B`, `C`, `beta`, `gamma`.
-    pub parameters: BTreeMap<String, f64>,
+    pub parameters: BTreeMap<String, Parameter>,
     /// Sum over rows of Huber (δ = 1e-3) on log loss; curves with many rows are averaged in bins first.
     pub objective: f64,
     /// How the search ended.
@@ -137,4 +189,12 @@ pub struct CurveFit {
     pub train: Vec<Score>,
     /// The schedules that differ, thinned.
     pub trained_on: Vec<Schedule>,
+}
+
+impl CurveFit {
+    /// The values of its constants by their names.
+    fn values(&self) -> BTreeMap<String, f64> {
+        let values = self.parameters.iter();
+        values.map(|(name, it)| (name.clone(), it.estimate.value)).collect()
+    }
 }

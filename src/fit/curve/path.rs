@@ -162,6 +162,20 @@ impl Path {
         })
     }
 
+    /// Whether the rate stays, to a hundredth of the peak, for a tenth of the steps after the warm-up; a cosine turns
+    /// within a fifteenth.
+    pub(super) fn stays(&self) -> bool {
+        let knots = self.after_warmup();
+        let long = 0.1 * (self.end() - self.plateau());
+        let mut from = knots[0];
+        knots.iter().any(|knot| {
+            if (knot.lr - from.lr).abs() > 0.01 * self.peak {
+                from = *knot;
+            }
+            knot.step - from.step >= long && long > 0.0
+        })
+    }
+
     /// Whether two paths have the same rates wherever both are known, to a twentieth of the peak: a run that was
     /// stopped earlier, or that was recorded at other steps.
     pub(super) fn agrees(&self, other: &Self) -> bool {

@@ -9,9 +9,9 @@ use super::{Curve, CurveFit, CurvePoint, Refusal, Schedule, Score, Warning};
 pub(super) const NOT_IDENTIFIED: &str = "annealing_not_identified";
 
 /// The loss at each point of a schedule, in nats per token; at points within the warm-up it means little.
-/// Refused when the law was fitted on too few schedules to tell what a decay is worth, and none of them is this one.
+/// Refused when the law was fitted on curves that do not tell what a decay is worth, and none of them is this one.
 pub fn predict(fit: &CurveFit, schedule: &Schedule) -> Result<Vec<f64>, Refusal> {
-    check::schedule(schedule)?;
+    let schedule = &check::schedule(schedule)?;
     let path = Path::new(schedule);
     let identified = fit.warnings.iter().all(|w| w.code != NOT_IDENTIFIED);
     let covers = |trained: &Schedule| {
@@ -27,7 +27,7 @@ pub fn predict(fit: &CurveFit, schedule: &Schedule) -> Result<Vec<f64>, Refusal>
 
 /// The loss at steps of a path that rise.
 pub(super) fn losses(fit: &CurveFit, path: &Path, steps: impl IntoIterator<Item = f64>) -> Result<Vec<f64>, Refusal> {
-    let (linear, shape) = fit.law.unnamed(&fit.parameters)?;
+    let (linear, shape) = fit.law.unnamed(&fit.values())?;
     let track = Track::new(path.clone(), steps);
     let drops = track.drops(fit.law, &shape[1..], Scale::ONE);
     let loss = |(row, drop): (&Knot, f64)| {
@@ -40,8 +40,7 @@ pub(super) fn losses(fit: &CurveFit, path: &Path, steps: impl IntoIterator<Item 
 pub fn cautions(fit: &CurveFit, schedule: &Schedule) -> Result<Vec<Warning>, Refusal> {
     /// Published curves were predicted to three times the length of those that were fitted (arXiv 2503.12811).
     const LONGER_MAX: f64 = 3.0;
-    check::schedule(schedule)?;
-    let path = Path::new(schedule);
+    let path = Path::new(&check::schedule(schedule)?);
     let trained: Vec<Path> = fit.trained_on.iter().map(Path::new).collect();
     let mut warnings = Vec::new();
     let mut warn = |code: &str, text: String| warnings.push(Warning::new(code, text));
@@ -70,7 +69,7 @@ pub fn cautions(fit: &CurveFit, schedule: &Schedule) -> Result<Vec<Warning>, Ref
 
 /// How well a prediction meets the rows of a curve after its recorded warm-up.
 pub fn score(predicted: &[f64], curve: &Curve) -> Result<Score, Refusal> {
-    check::curve(curve)?;
+    let curve = &check::curve(curve)?;
     if predicted.len() != curve.points.len() {
         return Err(Refusal::BadCurve {
             name: curve.name.clone(),

@@ -29,8 +29,19 @@ pub enum Refusal {
         found: usize,
         least: usize,
     },
-    /// The law was fitted on one schedule and is asked about another.
-    #[error("the law saw too few schedules to tell what a decay is worth: it says nothing about {name}")]
+    /// A loss that stays or rises is no training that a law could tell of.
+    #[error("the loss of curve {name} does not fall: {first:.4} in its first tenth, {last:.4} in its last")]
+    NotFalling {
+        name: String,
+        /// The mean loss of its first tenth.
+        first: f64,
+        /// The same of its last.
+        last: f64,
+    },
+    /// The curves do not tell what a decay is worth, and the law is asked about another schedule.
+    #[error(
+        "no decay beside a constant rate was seen, so what a decay is worth is not known: nothing is said of {name}"
+    )]
     SingleSchedule {
         /// The schedule that was asked for.
         name: String,
@@ -47,7 +58,7 @@ impl Refusal {
     /// Whether a table is to be mended, and not what a good one cannot carry.
     pub fn is_mistake(&self) -> bool {
         match self {
-            Self::SingleSchedule { .. } | Self::TooFewPoints { .. } => false,
+            Self::SingleSchedule { .. } | Self::TooFewPoints { .. } | Self::NotFalling { .. } => false,
             Self::NoCurves
             | Self::BadRow { .. }
             | Self::BadCurve { .. }
@@ -63,6 +74,7 @@ impl Refusal {
             Self::BadRow { .. } => "bad_row",
             Self::BadCurve { .. } => "bad_curve",
             Self::TooFewPoints { .. } => "too_few_points",
+            Self::NotFalling { .. } => "not_falling",
             Self::SingleSchedule { .. } => "single_schedule",
             Self::BadFit { .. } => "bad_fit",
             Self::BadPlan { .. } => "bad_plan",
@@ -74,7 +86,8 @@ impl Refusal {
             Self::NoCurves => "name at least one curve",
             Self::BadRow { .. } | Self::BadCurve { .. } => "mend or leave out the row",
             Self::TooFewPoints { .. } => "record the loss more often, or leave out the curve",
-            Self::SingleSchedule { .. } => "fit two schedules: a constant rate beside a decay is the cheapest pair",
+            Self::NotFalling { .. } => "look at the column of the loss, or leave out the curve",
+            Self::SingleSchedule { .. } => "fit a constant rate beside the decay: a WSD run alone holds both",
             Self::BadFit { .. } => "fit the curves again",
             Self::BadPlan { .. } => "mend the numbers of the run",
         }

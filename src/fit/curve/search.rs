@@ -2,9 +2,10 @@
 //! Marquardt's method on all constants from the promising cells. Refuses to know whether the rows deserve a law.
 //!
 //! The objective is `Σ Huber_δ(ln predicted − ln loss)`, as both papers have it. Written as half a sum of squares
-//! of `sign(r)·√(2·Huber(r))` it is one for Gauss and Newton. Exponents that curves hardly show are held near those of
-//! other models ([`Law::anchors`]): the second search adds to the objective what the first left of it, times the
-//! squared distance in standard deviations. Curves that the law meets exactly are thus fitted without any anchor.
+//! of `sign(r)·√(2·Huber(r))` it is one for Gauss and Newton. What curves hardly show is known beforehand of other models
+//! ([`Law::anchors`]): a second search adds half the noise that the first left ([`Problem::noise_at`]), times the
+//! squared distance in standard deviations, so that one standard deviation costs what one effective observation costs.
+//! What the curves then know less of than the anchor does is held at the anchor.
 
 use super::Law;
 use super::law::{self, Linear, Scale, Track};
@@ -12,10 +13,10 @@ use crate::fit::numeric::descent::next_damping;
 use crate::fit::numeric::linear_algebra::{non_negative, solve_free};
 
 /// Constants of the larger law: three that are linear, four that are not. The smaller law's last two stay at zero.
-const CONSTANTS: usize = 7;
+pub(super) const CONSTANTS: usize = 7;
 
 /// The linear constants, then those of the shape.
-type Theta = [f64; CONSTANTS];
+pub(super) type Theta = [f64; CONSTANTS];
 
 /// Where the Huber loss turns from square to linear, in log loss.
 pub(super) const HUBER_DELTA: f64 = 1e-3;
@@ -30,8 +31,10 @@ pub(super) struct Problem {
     pub(super) scale: Scale,
     /// The longest schedule, in steps.
     pub(super) steps: f64,
-    /// What one standard deviation from an anchor costs.
-    pub(super) anchoring: f64,
+    /// The variance of one effective observation, of which an anchor counts as one; zero in a search without anchors.
+    pub(super) noise: f64,
+    /// The constants of the shape that are held at their anchors.
+    pub(super) held: Vec<usize>,
 }
 
 /// Where a search ended.
@@ -49,7 +52,7 @@ pub(super) struct CurveMinimum {
 }
 
 /// For each row the power and the drop.
-struct Columns {
+pub(super) struct Columns {
     power: Vec<f64>,
     drop: Vec<f64>,
 }
@@ -63,13 +66,14 @@ const FOLLOWED: (usize, usize) = (8, 2);
 
 impl Problem {
     /// The best minimum, with what the law knows beforehand.
-    pub(super) fn minimise(mut self) -> Option<CurveMinimum> {
+    pub(super) fn minimise(&mut self) -> Option<CurveMinimum> {
         let free = self.search()?;
-        if self.law.anchors().is_empty() {
-            return Some(free);
+        self.noise = self.noise_at(&free);
+        let anchored = self.search()?;
+        self.held = self.unmoved(&anchored);
+        if self.held.is_empty() {
+            return Some(anchored);
         }
-        // The misfit of a law is shared by the rows of a curve, so that all of it, not that of a row, is the measure.
-        self.anchoring = free.value;
         self.search()
     }
 
@@ -143,7 +147,7 @@ impl Problem {
         self.tracks.iter().flat_map(track).collect()
     }
 
-    fn columns(&self, shape: &[f64]) -> Columns {
+    pub(super) fn columns(&self, shape: &[f64]) -> Columns {
         Columns {
             power: self.powers(shape[0].exp()),
             drop: self.drops(&shape[1..]),
@@ -151,7 +155,7 @@ impl Problem {
     }
 
     /// The residuals in log loss, and the predictions. A prediction below zero counts as one that is a thousandth.
-    fn residuals(&self, linear: &Linear, columns: &Columns) -> Vec<(f64, f64)> {
+    pub(super) fn residuals(&self, linear: &Linear, columns: &Columns) -> Vec<(f64, f64)> {
         let predicted = columns.power.iter().zip(&columns.drop);
         predicted
             .zip(&self.losses)
@@ -189,9 +193,9 @@ impl Problem {
     /// The search from a start: at most so many steps, until the next would gain less than a share of the objective.
     fn descend(&self, start: &CurveMinimum, (steps, tolerance): (u32, f64)) -> CurveMinimum {
         let limits = self.limits();
-        let mut x = [0.0; CONSTANTS];
-        for (x, start) in x.iter_mut().zip(start.linear.iter().chain(&start.shape)) {
-            *x = *start;
+        let mut x: Theta = [0.0; CONSTANTS];
+        for ((x, start), limit) in x.iter_mut().zip(start.linear.iter().chain(&start.shape)).zip(&limits) {
+            *x = start.clamp(limit.0, limit.1);
         }
         let mut here = self.slope(&x);
         let exact = 1e-28 * self.losses.len() as f64;
@@ -229,16 +233,19 @@ impl Problem {
     }
 
     /// The constants that are not linear, as in [`Law::limits`].
-    fn shape<'a>(&self, x: &'a Theta) -> &'a [f64] {
+    pub(super) fn shape<'a>(&self, x: &'a Theta) -> &'a [f64] {
         &x[3..3 + self.law.shape_names().len()]
     }
 
-    /// Limits of all constants: the linear ones are not negative.
+    /// Limits of all constants: the linear ones are not negative, and what is held has its anchor alone.
     fn limits(&self) -> [(f64, f64); CONSTANTS] {
         let mut limits = [(0.0, 0.0); CONSTANTS];
         limits[..3].fill((0.0, f64::INFINITY));
         for (limit, known) in limits[3..].iter_mut().zip(self.law.limits(self.scale, self.steps)) {
             *limit = known;
+        }
+        for anchor in self.law.anchors().iter().filter(|it| self.held.contains(&it.constant)) {
+            limits[3 + anchor.constant] = (anchor.at, anchor.at);
         }
         limits
     }
@@ -252,16 +259,34 @@ impl Problem {
     fn anchored(&self, shape: &[f64]) -> f64 {
         let anchors = self.law.anchors().iter();
         anchors
-            .map(|a| self.anchoring * ((shape[a.constant] - a.at) / a.sd).powi(2))
+            .map(|a| 0.5 * self.noise * ((shape[a.constant] - a.at) / a.sd).powi(2))
             .sum()
     }
 
     /// The objective with its gradient and Gauss' and Newton's curvature.
     fn slope(&self, x: &Theta) -> Slope {
+        let columns = self.columns(self.shape(x));
+        let rows = self.residuals(&[x[0], x[1], x[2]], &columns);
+        let mut slope = Slope::flat();
+        for (row, &(r, p)) in self.gradients(x, &columns).iter().zip(&rows) {
+            let root = (2.0 * huber(r)).sqrt();
+            let bend = if root <= HUBER_DELTA { 1.0 } else { HUBER_DELTA / root };
+            slope.add(row, root.copysign(r), bend / p);
+        }
+        for anchor in self.law.anchors() {
+            let mut row = [0.0; CONSTANTS];
+            row[3 + anchor.constant] = 1.0;
+            let factor = self.noise.sqrt() / anchor.sd;
+            slope.add(&row, factor * (x[3 + anchor.constant] - anchor.at), factor);
+        }
+        slope.value = rows.iter().map(|&(r, _)| huber(r)).sum::<f64>() + self.anchored(&x[3..]);
+        slope
+    }
+
+    /// How the prediction of each row moves with each constant.
+    pub(super) fn gradients(&self, x: &Theta, columns: &Columns) -> Vec<Theta> {
         const NUDGE: f64 = 1e-6;
         let shape = self.shape(x);
-        let columns = self.columns(shape);
-        let rows = self.residuals(&[x[0], x[1], x[2]], &columns);
         let nudged: Vec<Vec<f64>> = (1..shape.len())
             .map(|j| {
                 let mut there = shape[1..].to_vec();
@@ -270,9 +295,8 @@ impl Problem {
             })
             .collect();
         let alpha = x[3].exp();
-        let mut slope = Slope::flat();
         let areas = self.tracks.iter().flat_map(Track::rows).map(|row| row.area);
-        for (i, (area, &(r, p))) in areas.zip(&rows).enumerate() {
+        let gradient = |(i, area): (usize, f64)| {
             let (power, drop) = (columns.power[i], columns.drop[i]);
             let mut row = [0.0; CONSTANTS];
             row[..3].copy_from_slice(&[1.0, power, -drop]);
@@ -280,18 +304,9 @@ impl Problem {
             for (slot, there) in row[4..].iter_mut().zip(&nudged) {
                 *slot = x[2] * (drop - there[i]) / NUDGE;
             }
-            let root = (2.0 * huber(r)).sqrt();
-            let bend = if root <= HUBER_DELTA { 1.0 } else { HUBER_DELTA / root };
-            slope.add(&row, root.copysign(r), bend / p);
-        }
-        for anchor in self.law.anchors() {
-            let mut row = [0.0; CONSTANTS];
-            row[3 + anchor.constant] = 1.0;
-            let factor = (2.0 * self.anchoring).sqrt() / anchor.sd;
-            slope.add(&row, factor * (x[3 + anchor.constant] - anchor.at), factor);
-        }
-        slope.value = rows.iter().map(|&(r, _)| huber(r)).sum::<f64>() + self.anchored(&x[3..]);
-        slope
+            row
+        };
+        areas.enumerate().map(gradient).collect()
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Warning;
-use crate::fit::curve::{self, CurveFit, Law as Form, Score};
+use crate::fit::curve::{self, CurveFit, Law as Form, Origin, Parameter, Score};
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOutForm, Needs, Options};
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Constant, Rows, View};
@@ -35,7 +35,7 @@ impl Law for Annealing {
         tells: "the loss curve under any schedule",
         formula: "L(s) = L0 + A · S1^-α - C · S2 with S1 = Σ η, S2 = Σ m, m_i = λ m_(i-1) + η_(i-1) - η_i",
         source: "Tissue et al. 2024, arXiv 2408.11029",
-        limits: "one size, batch and data; two schedules or more",
+        limits: "one size, batch and data; a decay beside a constant rate",
         needs: Needs::LossCurves,
         beside: None,
         compare: None,
@@ -73,6 +73,13 @@ fn fit(data: &Data, form: Form) -> Result<Found<CurvesFit>, Refusal> {
     Ok(Found::new(CurvesFit { law, predict }, &identity, Vec::new()))
 }
 
+fn constant((name, parameter): (&String, &Parameter)) -> Constant {
+    Constant {
+        is_published: parameter.source == Origin::Published,
+        ..Constant::new(name, parameter.estimate)
+    }
+}
+
 impl Fitted for CurvesFit {
     fn curves(&self) -> Option<&CurveFit> {
         Some(&self.law)
@@ -103,7 +110,7 @@ impl Fitted for CurvesFit {
             }
             .to_owned(),
             rests_on: format!("{} curves, {} schedules", self.law.train.len(), self.law.schedules),
-            constants: constants.map(|(name, value)| Constant::bare(name, *value)).collect(),
+            constants: constants.map(constant).collect(),
             tables: vec![Rows {
                 columns: &["", "curve", "rows", "R²", "MAE", "worst"],
                 rows: seen.chain(unseen).collect(),

@@ -40,14 +40,15 @@ impl Law for Lr {
     }
 }
 
-/// The law in letters, or the constant: `η = 3.1·N^a·D^b with a = -0.2, b = 0.1`.
+/// The law in letters, or the constant: `η = 3.1·N^a·D^b with a = -0.2, b = 0.1, at a fixed batch`.
 pub fn formula(law: &LrFit) -> String {
     match &law.power {
         Some(power) if !law.is_constant() => format!(
-            "\u{3b7} = {}\u{b7}N^a\u{b7}D^b with a = {}, b = {}",
+            "\u{3b7} = {}\u{b7}N^a\u{b7}D^b with a = {}, b = {}, {}",
             significant(power.c, 3),
             with_interval(&power.n_exponent),
-            with_interval(&power.d_exponent)
+            with_interval(&power.d_exponent),
+            law.tokens_at.words()
         ),
         Some(_) | None => format!("a constant {}", with_interval(&law.best)),
     }
@@ -77,7 +78,8 @@ impl Fitted for LrFit {
     fn view(&self) -> View {
         let mut constants = vec![Constant::new("best lr", self.best)];
         constants.extend(self.size_exponent.map(|it| Constant::new("moves as N^", it)));
-        constants.extend(self.token_exponent.map(|it| Constant::new("moves as D^", it)));
+        let over_tokens = format!("moves as D^ {}", self.tokens_at.words());
+        constants.extend(self.token_exponent.map(|it| Constant::new(over_tokens, it)));
         View {
             formula: formula(self),
             rests_on: format!("{} of {} groups", self.bracketed, self.groups.len()),

@@ -9,7 +9,9 @@ use crate::fit::batch::optimal_batch::{self, BatchLaw};
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOut, LeftOutForm, Needs, Options, Place, Said};
 use crate::fit::loss::loss_fit::Extrapolation;
 use crate::fit::numeric::bootstrap::Draws;
+use crate::fit::rate::batch_form::{BatchForm, FormTried};
 use crate::fit::rate::lr_batch::{self, LrBatchGroup, LrBatchLaw, PowerLaw, Regret};
+use crate::fit::rate::over_tokens::OverTokens;
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Rows, View, fact, with_interval};
 use crate::fit::{Estimate, Warning};
@@ -21,7 +23,7 @@ pub struct LrBatch;
 
 /// A fit of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(into = "Form", from = "Form")]
+#[serde(into = "Body", from = "Body")]
 pub struct LrBatchFit {
     /// Runs that were given.
     pub n: usize,
@@ -32,10 +34,18 @@ pub struct LrBatchFit {
 
 /// The form in which it is kept.
 #[derive(Serialize, Deserialize)]
-struct Form {
+struct Body {
     n: usize,
     laws: Both,
+    #[serde(default)]
+    batch_form: BatchForm,
+    #[serde(default)]
+    forms: Vec<FormTried>,
     batch_size_exponent: Estimate,
+    #[serde(default)]
+    over_tokens: Vec<OverTokens>,
+    #[serde(default)]
+    rate_over_batch: Option<Estimate>,
     equal_loss: Option<BatchLaw>,
     hold_out: Option<Regret>,
     groups: Vec<LrBatchGroup>,
@@ -48,7 +58,7 @@ struct Both {
     batch: PowerLaw,
 }
 
-impl From<LrBatchFit> for Form {
+impl From<LrBatchFit> for Body {
     fn from(fit: LrBatchFit) -> Self {
         let LrBatchFit { n, law, equal_loss } = fit;
         Self {
@@ -57,7 +67,11 @@ impl From<LrBatchFit> for Form {
                 lr: law.lr,
                 batch: law.batch,
             },
+            batch_form: law.batch_form,
+            forms: law.forms,
             batch_size_exponent: law.batch_size_exponent,
+            over_tokens: law.over_tokens,
+            rate_over_batch: law.rate_over_batch,
             equal_loss,
             hold_out: law.hold_out,
             groups: law.groups,
@@ -66,20 +80,24 @@ impl From<LrBatchFit> for Form {
     }
 }
 
-impl From<Form> for LrBatchFit {
-    fn from(form: Form) -> Self {
+impl From<Body> for LrBatchFit {
+    fn from(body: Body) -> Self {
         Self {
-            n: form.n,
-            equal_loss: form.equal_loss,
+            n: body.n,
+            equal_loss: body.equal_loss,
             law: LrBatchLaw {
-                lr: form.laws.lr,
-                batch: form.laws.batch,
-                batch_size_exponent: form.batch_size_exponent,
-                groups: form.groups,
+                lr: body.laws.lr,
+                batch: body.laws.batch,
+                batch_form: body.batch_form,
+                forms: body.forms,
+                batch_size_exponent: body.batch_size_exponent,
+                over_tokens: body.over_tokens,
+                rate_over_batch: body.rate_over_batch,
+                groups: body.groups,
                 // The envelope has them.
                 left_out: Vec::new(),
-                warnings: form.warnings,
-                hold_out: form.hold_out,
+                warnings: body.warnings,
+                hold_out: body.hold_out,
             },
         }
     }
@@ -90,7 +108,7 @@ impl Law for LrBatch {
     const ABOUT: About = About {
         name: "lr-batch",
         tells: "the best learning rate and batch together",
-        formula: "lr = c · N^a · D^b, batch = c · D^b",
+        formula: "lr = c · N^a · D^b, batch = c · D^b or c · N^a · D^b",
         source: "Li et al. 2025 (Step Law), arXiv 2503.04715, equation 1",
         limits: "grids over both, one schedule",
         needs: Needs::Grids,
@@ -148,7 +166,32 @@ impl Fitted for LrBatchFit {
                 shown(Some(&law.d_exponent)),
             ]
         };
+        View {
+            formula: format!("lr = c · N^a · D^b, {}", law.batch_form.formula()),
+            rests_on: format!("{} runs, {used} of {} groups", self.n, law.groups.len()),
+            tables: vec![Rows {
+                columns: &["", "c", "N^", "D^"],
+                rows: vec![row("lr at the best batch", &law.lr), row("batch (tokens)", &law.batch)],
+            }],
+            facts: self.facts(),
+            ..View::default()
+        }
+    }
+}
+
+impl LrBatchFit {
+    fn facts(&self) -> Vec<(String, String)> {
+        let law = &self.law;
         let mut facts = Vec::new();
+        facts.extend(law.over_tokens.iter().map(|it| {
+            let text = format!("moves as D^{}", with_interval(&it.exponent));
+            fact(&format!("lr {}", it.batch.words()), text)
+        }));
+        facts.extend(law.rate_over_batch.as_ref().map(|it| {
+            let text = format!("moves as batch^{} at equal N and D", with_interval(it));
+            fact("lr over the batch", text)
+        }));
+        facts.extend(form(law));
         facts.extend(self.equal_loss.as_ref().map(|law| {
             let (by_loss, by_tokens) = (&law.by_loss.exponent, &law.by_tokens.exponent);
             let (by_loss, by_tokens) = (with_interval(by_loss), with_interval(by_tokens));
@@ -170,15 +213,27 @@ impl Fitted for LrBatchFit {
                 ),
             )
         }));
-        View {
-            formula: LrBatch::ABOUT.formula.to_owned(),
-            rests_on: format!("{} runs, {used} of {} groups", self.n, law.groups.len()),
-            tables: vec![Rows {
-                columns: &["", "c", "N^", "D^"],
-                rows: vec![row("lr", &law.lr), row("batch (tokens)", &law.batch)],
-            }],
-            facts,
-            ..View::default()
-        }
+        facts
     }
+}
+
+/// The form of the law of the batch, and what decided.
+fn form(law: &LrBatchLaw) -> Option<(String, String)> {
+    let [tokens, both] = law.forms[..] else {
+        return None;
+    };
+    let (percent, other) = (100.0 * tokens.miss, 100.0 * both.miss);
+    let is_close = law.batch_form == BatchForm::Tokens && both.miss < tokens.miss;
+    let text = format!(
+        "{} by hold-out: {} groups, predicted from smaller ones, are missed by {percent:.3} % with D alone, by {other:.3} % \
+         with N and D{}",
+        law.batch_form.formula(),
+        tokens.n,
+        if is_close {
+            ", a difference within its error"
+        } else {
+            ""
+        }
+    );
+    Some(fact("form of the batch", text))
 }

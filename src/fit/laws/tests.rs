@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::fit::curve::{Curve, CurvePoint};
 use crate::fit::law::{Data, Fitted, Found, Law, LeftOut, LeftOutForm, Needs, Options, Place, Said};
 use crate::fit::laws::{LAWS, named, names};
 use crate::fit::loss::chinchilla::Objective;
@@ -182,4 +183,81 @@ fn pairs_of_older_homes_are_read_as_runs_that_were_left_out() {
     let trials: Vec<&str> = read.kept.left_out.iter().map(|out| out.trial.as_str()).collect();
     assert_eq!(trials, ["row 2", "row 3"]);
     assert!((entry.read)(json!({ "mean": 2.0 })).is_err(), "it has no name");
+}
+
+/// Grids over learning rate and batch whose best batch moves as N^a·D^.5.
+fn grids(a: f64) -> Vec<Observation> {
+    let mut grids = Vec::new();
+    for size in [1e7_f64, 2e7, 4e7, 8e7] {
+        for tokens in [1e8_f64, 3e8, 1e9, 3e9] {
+            for cell in 0..121_i32 {
+                let (lr, batch) = (2f64.powi(cell % 11 - 12), 2f64.powi(cell / 11 + 12));
+                let x = (lr / (30.0 * size.powf(-0.7) * tokens.powf(0.15))).ln();
+                let y = (batch / (3.0 * (size / 1e7).powf(a) * tokens.powf(0.5))).ln();
+                let luck = 1e-4 * (12.9 * f64::from(cell) + 78.2 * (size * tokens).ln()).sin();
+                grids.push(Observation {
+                    params: size,
+                    tokens,
+                    loss: 3.0 * (0.004 * x * x + 0.003 * y * y + luck).exp(),
+                    lr: Some(lr),
+                    batch_tokens: Some(batch),
+                    ..runs(1)[0].clone()
+                });
+            }
+        }
+    }
+    grids
+}
+
+#[test]
+fn the_heading_of_learning_rate_and_batch_names_the_form_that_was_used() {
+    let entry = named("lr-batch").expect("it is in the list");
+    for (a, form) in [(0.0, "batch = c · D^b"), (-0.3, "batch = c · N^a · D^b")] {
+        let data = Data {
+            runs: grids(a),
+            ..Data::default()
+        };
+        let fitted = (entry.fit)(&data, &options(&|| 0.0)).expect("a fit");
+        let view = fitted.kept.law.view();
+        assert_eq!(view.formula, format!("lr = c · N^a · D^b, {form}"));
+        let facts: Vec<&str> = view.facts.iter().map(|(name, _)| name.as_str()).collect();
+        let meanings = [
+            "lr at a fixed batch",
+            "lr at the best batch",
+            "lr at the best batch, per √batch",
+        ];
+        assert!(meanings.iter().all(|name| facts.contains(name)), "{facts:?}");
+        assert!(facts.contains(&"form of the batch"), "{facts:?}");
+        let again = (entry.read)(fitted.body.clone()).expect("it can be read");
+        assert_eq!(again.kept.law.view(), view);
+    }
+}
+
+#[test]
+fn a_constant_that_curves_do_not_show_is_shown_as_published() {
+    let point = |step: u32| {
+        let step = 20.0 * f64::from(step) + 1.0;
+        CurvePoint {
+            step,
+            lr: 0.01,
+            loss: 2.0 + 0.5 * (0.01 * step).powf(-0.45),
+        }
+    };
+    let data = Data {
+        curves: vec![Curve {
+            name: "constant".to_owned(),
+            points: (0..150).map(point).collect(),
+        }],
+        ..Data::default()
+    };
+    let fitted = (named("annealing").expect("it is in the list").fit)(&data, &options(&|| 0.0)).expect("a fit");
+    let view = fitted.kept.law.view();
+    let published: Vec<&str> = view
+        .constants
+        .iter()
+        .filter(|it| it.is_published)
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(published, ["lambda"]);
+    assert_eq!(fitted.body["parameters"]["lambda"]["source"], "published");
 }

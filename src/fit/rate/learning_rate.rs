@@ -11,6 +11,7 @@ use crate::fit::numeric::linear_algebra;
 use crate::fit::numeric::statistics;
 pub use crate::fit::rate::lr_parabola::LrRun;
 use crate::fit::rate::lr_parabola::{LrGroup, LrParabola, Noise};
+use crate::fit::rate::over_tokens::Batch;
 use crate::fit::rate::transfer::{self, Compared, Drifting, Transfer, drift};
 use crate::fit::refusal::Refusal;
 use crate::fit::{Estimate, Warning};
@@ -32,6 +33,9 @@ pub struct LrFit {
     pub size_exponent: Option<Estimate>,
     /// The same for each factor e in D, at equal size.
     pub token_exponent: Option<Estimate>,
+    /// What the batch does meanwhile: the runs of this law share one.
+    #[serde(default)]
+    pub tokens_at: Batch,
     /// The same for each factor e in width, at equal tokens.
     pub width_exponent: Option<Estimate>,
     /// `η = c·N^a·D^b` (the form of Step Law, arXiv 2503.04715, equation 1); none when sizes and tokens are too few
@@ -105,6 +109,22 @@ impl LrFit {
     }
 }
 
+impl LrFit {
+    /// An exponent that could be anything makes no law: one rate for all is what is known.
+    fn drop_open_power(&mut self) {
+        let Some(power) = &self.power else {
+            return;
+        };
+        let exponents = [("of N", &power.n_exponent), ("of D", &power.d_exponent)];
+        let open = exponents.iter().find_map(|(name, it)| it.open_exponent(name));
+        if let Some(why) = open {
+            let text = format!("{why}: no law of the best learning rate in N and D, one rate for all");
+            self.warnings.push(Warning::new("not_identified", text));
+            self.power = None;
+        }
+    }
+}
+
 impl LrPower {
     /// The best rate of one more group at a size and a number of tokens.
     fn predict(&self, params: f64, tokens: f64) -> Estimate {
@@ -137,6 +157,7 @@ pub fn fit(runs: &[LrRun]) -> Result<LrFit, Refusal> {
         best: constant(&points),
         size_exponent: along(&points, |p| (p.tokens, p.params)),
         token_exponent: along(&points, |p| (p.params, p.tokens)),
+        tokens_at: Batch::Fixed,
         width_exponent: along(&points, |p| (p.tokens, p.width)),
         transfer: transfer(&points),
         power: power(&points),
@@ -146,6 +167,7 @@ pub fn fit(runs: &[LrRun]) -> Result<LrFit, Refusal> {
         groups,
     };
     fit.warnings = warnings(&fit);
+    fit.drop_open_power();
     Ok(fit)
 }
 
@@ -178,8 +200,11 @@ fn warnings(fit: &LrFit) -> Vec<Warning> {
     }
     for (code, exponent, what, other) in [
         ("lr_drifts_with_size", &fit.size_exponent, "size", "tokens"),
-        ("lr_drifts_with_tokens", &fit.token_exponent, "tokens", "size"),
+        ("lr_drifts_with_tokens", &fit.token_exponent, "tokens", "size and batch"),
     ] {
+        if let Some(why) = exponent.and_then(|it| it.open_exponent(&format!("of {what} at equal {other}"))) {
+            warnings.push(Warning::new("not_identified", why));
+        }
         let known = exponent.filter(Estimate::excludes_zero);
         if let Some((value, [low, high])) = known.and_then(|it| Some((it.value, it.ci95?))) {
             let text = format!(

@@ -7,26 +7,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::loss::loss_law::HoldOut;
-use crate::fit::numeric::bootstrap::{self, Draws};
-use crate::fit::numeric::linear_algebra;
+use crate::fit::numeric::bootstrap::Draws;
 use crate::fit::observation::Observation;
-use crate::fit::rate::lr_batch_surface::{self, Free, Group, Place, Sums};
+use crate::fit::rate::batch_form::{BatchForm, FormTried};
+use crate::fit::rate::lr_batch_surface::{self, Group};
+use crate::fit::rate::over_tokens::OverTokens;
+use crate::fit::rate::valley_laws::Laws;
+pub use crate::fit::rate::valley_laws::PowerLaw;
 use crate::fit::refusal::Refusal;
 use crate::fit::{Estimate, Warning};
 use crate::units::six_nd;
-
-/// Sizes, and token budgets, at least: a power law has two constants in each.
-const VALUES_MIN: usize = 3;
-/// One group more than a law in size and tokens has constants.
-const GROUPS_MIN: usize = 4;
-/// The constants of one of the two laws.
-const CONSTANTS: f64 = 3.0;
-/// Everything moves: the form in which a size exponent of the batch is tested.
-const ALL: Free = [true; 6];
-/// The batch does not move with size: the form of Step Law.
-const STEP_LAW: Free = [true, true, true, true, false, true];
-/// Nothing moves: what the law has to beat.
-const CONSTANT: Free = [true, false, false, true, false, false];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
@@ -42,9 +32,20 @@ pub struct LrBatchLaw {
     pub lr: PowerLaw,
     /// The best batch, in tokens.
     pub batch: PowerLaw,
-    /// The size exponent of the batch in a form that allows one; only where its interval leaves zero out does it enter
-    /// the law.
+    /// What the batch moves with, by what predicts groups that the fit has not seen.
+    #[serde(default)]
+    pub batch_form: BatchForm,
+    /// How both forms did on them; empty: too few groups can be predicted.
+    #[serde(default)]
+    pub forms: Vec<FormTried>,
+    /// The size exponent of the batch in the form that has one.
     pub batch_size_exponent: Estimate,
+    /// How the best rate moves with tokens at equal size, in each meaning.
+    #[serde(default)]
+    pub over_tokens: Vec<OverTokens>,
+    /// How the best rate at a fixed batch moves with that batch: as batch^this.
+    #[serde(default)]
+    pub rate_over_batch: Option<Estimate>,
     /// All groups of equal size and tokens, by size, then tokens.
     pub groups: Vec<LrBatchGroup>,
     /// Runs that are in no group, each with the reason.
@@ -53,23 +54,6 @@ pub struct LrBatchLaw {
     pub warnings: Vec<Warning>,
     /// What the predictions of a second fit cost in groups that it had not seen.
     pub hold_out: Option<Regret>,
-}
-
-/// `c·N^a·D^b`, written about the centre of the groups.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PowerLaw {
-    /// The value at one parameter and one token.
-    pub c: f64,
-    /// a; none where the form has none.
-    pub n_exponent: Option<Estimate>,
-    pub d_exponent: Estimate,
-    /// The means of ln N and ln D.
-    centre: [f64; 2],
-    /// The logarithm of the value there, a and b.
-    constants: [f64; 3],
-    /// Their covariance; none without draws.
-    covariance: Option<[[f64; 3]; 3]>,
-    dof: f64,
 }
 
 /// The runs of one size and number of tokens.
@@ -111,18 +95,6 @@ pub struct RegretPoint {
     pub regret: f64,
 }
 
-impl PowerLaw {
-    /// The value at a size and a number of tokens, with the interval of the law (a single grid scatters more).
-    pub fn at(&self, params: f64, tokens: f64) -> Estimate {
-        let x = [1.0, params.ln() - self.centre[0], tokens.ln() - self.centre[1]];
-        let ln_value = x.iter().zip(&self.constants).map(|(x, c)| x * c).sum();
-        let variance = self
-            .covariance
-            .map(|matrix| linear_algebra::quadratic_form(&matrix, &x));
-        bootstrap::exponential(bootstrap::estimate(ln_value, variance, self.dof))
-    }
-}
-
 impl LrBatchLaw {
     /// The best learning rate and batch (in tokens) at a size and a number of tokens.
     pub fn predict(&self, params: f64, tokens: f64) -> (Estimate, Estimate) {
@@ -146,12 +118,8 @@ pub fn fit(runs: &[Observation], options: &Options) -> Result<LrBatchLaw, Refusa
     if kept.is_empty() {
         return Err(Refusal::OptimumAtEdge { groups: groups.len() });
     }
-    let Laws {
-        lr,
-        batch,
-        batch_size_exponent,
-        ..
-    } = Laws::new(&kept, options.draws)?;
+    let laws = Laws::new(&kept, options.draws)?;
+    laws.identified()?;
     let mut warnings = warnings(runs, &groups);
     let hold_out = match regret(&kept, options) {
         Ok(regret) => regret,
@@ -161,7 +129,11 @@ pub fn fit(runs: &[Observation], options: &Options) -> Result<LrBatchLaw, Refusa
             None
         }
     };
-    if let Some(exponent) = batch.n_exponent {
+    if let Some(why) = laws.batch_size_exponent.open_exponent("of N of the best batch") {
+        let text = format!("{why}: whether the best batch moves with size is not known");
+        warnings.push(Warning::new("not_identified", text));
+    }
+    if let Some(exponent) = laws.batch.n_exponent {
         let text = format!("the best batch moves with size, too: as N^{:.2}", exponent.value);
         warnings.push(Warning::new("batch_moves_with_size", text));
     }
@@ -170,86 +142,18 @@ pub fn fit(runs: &[Observation], options: &Options) -> Result<LrBatchLaw, Refusa
         warnings.push(Warning::new("constant_does_better", text));
     }
     Ok(LrBatchLaw {
-        lr,
-        batch,
-        batch_size_exponent,
+        lr: laws.lr,
+        batch: laws.batch,
+        batch_form: laws.form,
+        forms: laws.forms,
+        batch_size_exponent: laws.batch_size_exponent,
+        over_tokens: laws.over_tokens,
+        rate_over_batch: Some(laws.rate_over_batch),
         groups: groups.iter().map(report).collect(),
         left_out: left_out(runs),
         warnings,
         hold_out,
     })
-}
-
-/// The two laws of some groups.
-struct Laws {
-    lr: PowerLaw,
-    batch: PowerLaw,
-    batch_size_exponent: Estimate,
-    /// ln of the learning rate and of the batch if nothing moves.
-    constant: [f64; 2],
-}
-
-impl Laws {
-    /// Fits groups that have a minimum.
-    fn new(groups: &[&Group], draws: Draws) -> Result<Self, Refusal> {
-        let [sizes, budgets] = lr_batch_surface::sizes_and_budgets(groups);
-        if sizes < VALUES_MIN {
-            return Err(Refusal::TooFewSizes { found: sizes });
-        }
-        if budgets < VALUES_MIN {
-            return Err(Refusal::TooFewBudgets { found: budgets });
-        }
-        let why = "size and tokens move together, or loss shows no valley over learning rate and batch".to_owned();
-        let refusal = Refusal::NotIdentified { why };
-        if groups.len() < GROUPS_MIN {
-            return Err(refusal);
-        }
-        let sums = Sums::new(groups);
-        let fitted = |free| Some((sums.fit(free)?, sums.draws(free, draws)));
-        let power = |axis, free: Free, (place, drawn): &(Place, Vec<Place>)| {
-            let half = |place: &Place| -> [f64; 3] { std::array::from_fn(|i| place[3 * axis + i]) };
-            let drawn: Vec<[f64; 3]> = drawn.iter().map(half).collect();
-            power_law(&sums, axis, half(place), free[3 * axis + 1], &drawn)
-        };
-        let (Some(all), Some(constant)) = (fitted(ALL), sums.fit(CONSTANT)) else {
-            return Err(refusal);
-        };
-        let Some(batch_size_exponent) = power(1, ALL, &all).n_exponent else {
-            return Err(refusal);
-        };
-        let (free, best) = if batch_size_exponent.excludes_zero() {
-            (ALL, all)
-        } else {
-            (STEP_LAW, fitted(STEP_LAW).ok_or(refusal)?)
-        };
-        Ok(Self {
-            lr: power(0, free, &best),
-            batch: power(1, free, &best),
-            batch_size_exponent,
-            constant: [0, 1].map(|axis| constant[3 * axis] + sums.centre[axis]),
-        })
-    }
-}
-
-/// One of the two laws, from where the valley lies about the centre and from draws of that.
-fn power_law(sums: &Sums, axis: usize, place: [f64; 3], by_size: bool, draws: &[[f64; 3]]) -> PowerLaw {
-    let [_, _, n, d] = sums.centre;
-    let [level, a, b] = place;
-    let level = level + sums.centre[axis];
-    let groups = sums.len() as f64;
-    let dof = groups - CONSTANTS;
-    // Draws vary less than the law does, by the constants that bend to each of them.
-    let covariance = bootstrap::covariance(draws).map(|matrix| matrix.map(|row| row.map(|v| v * groups / dof)));
-    let exponent = |value, i: usize| bootstrap::estimate(value, covariance.map(|matrix| matrix[i][i]), dof);
-    PowerLaw {
-        c: (level - a * n - b * d).exp(),
-        n_exponent: by_size.then(|| exponent(a, 1)),
-        d_exponent: exponent(b, 2),
-        centre: [n, d],
-        constants: [level, a, b],
-        covariance,
-        dof,
-    }
 }
 
 /// Fits the groups that are not held out, and predicts the others. `None` where nothing is to be held out.
@@ -264,7 +168,8 @@ fn regret(groups: &[&Group], options: &Options) -> Result<Option<Regret>, Refusa
     if held.is_empty() {
         return Ok(None);
     }
-    let laws = Laws::new(&seen, options.draws)?;
+    // Intervals are not asked for.
+    let laws = Laws::new(&seen, Draws { count: 0, seed: 0 })?;
     let point = |group: &&Group| {
         let lr = laws.lr.at(group.params, group.tokens).value;
         let batch_tokens = laws.batch.at(group.params, group.tokens).value;

@@ -16,6 +16,10 @@ use crate::fit::observation::Observation;
 const WINDOW: f64 = 0.0075;
 /// 1 − R² of ln N on ln D, below which their exponents cannot be told apart.
 const DISTINCTNESS_MIN: f64 = 0.02;
+/// Sizes, and token budgets, at least: a power law has two constants in each.
+pub(super) const VALUES_MIN: usize = 3;
+/// One group more than a law in size and tokens has constants.
+pub(super) const GROUPS_MIN: usize = 4;
 /// Curvature (three numbers), and where the floor lies in each of two directions (a constant and two exponents).
 const COLUMNS: usize = 9;
 /// Of these, the curvature.
@@ -28,6 +32,13 @@ const PLACE: usize = 6;
 pub(crate) type Free = [bool; PLACE];
 /// Where the floor lies about the centre: those six numbers.
 pub(crate) type Place = [f64; PLACE];
+
+/// The valley that groups share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Valley {
+    curvature: [[f64; 2]; 2],
+    pub(crate) place: Place,
+}
 /// Learning rate and batch of a run, and its loss.
 type Row = ([f64; 2], f64);
 
@@ -69,6 +80,9 @@ struct GroupSums {
     /// ln(loss) = floor of the group + (x − x*)ᵀ·curvature·(x − x*), with x = (ln lr, ln batch), as a linear problem in
     /// the curvature and in the slopes −2·curvature·x*, with x* = place·position.
     valley: Normal<COLUMNS>,
+    /// The sum of squares of ln(loss) about its mean, and the runs of the cells that take part.
+    squares: f64,
+    runs: f64,
     /// (1, ln N, ln D).
     position: [f64; 3],
 }
@@ -165,11 +179,18 @@ impl Group {
         let mean_y = mean(&|_, y| y);
         let mean_x: [f64; COLUMNS] = std::array::from_fn(|i| mean(&|x, _| x[i]));
         let mut valley = Normal::empty();
+        let mut squares = 0.0;
         for (runs, x, y) in &near {
             let row = std::array::from_fn(|i| x[i] - mean_x[i]);
             valley.add_row(&row, y - mean_y, *runs);
+            squares += runs * (y - mean_y).powi(2);
         }
-        GroupSums { valley, position }
+        GroupSums {
+            valley,
+            squares,
+            runs: total,
+            position,
+        }
     }
 }
 
@@ -193,19 +214,45 @@ impl Sums {
         self.groups.len()
     }
 
-    /// Where the floor lies that fits all groups.
-    pub(crate) fn fit(&self, free: Free) -> Option<Place> {
+    /// The valley that fits all groups.
+    pub(crate) fn fit(&self, free: Free) -> Option<Valley> {
         self.weighted(free, &vec![1.0; self.groups.len()])
     }
 
+    /// By how much a valley misses the cells of a group, its level aside: the mean square in ln(loss).
+    pub(crate) fn missed(&self, valley: &Valley, group: usize) -> f64 {
+        let GroupSums {
+            valley: sums,
+            squares,
+            runs,
+            ..
+        } = &self.groups[group];
+        let [[xx, xy], [_, yy]] = valley.curvature;
+        let slopes = valley.slopes();
+        let solved: [f64; COLUMNS] = std::array::from_fn(|i| match i {
+            0 => xx,
+            1 => xy,
+            2 => yy,
+            _ => slopes[i - CURVATURE],
+        });
+        let fitted = linear_algebra::quadratic_form(&sums.gram, &solved);
+        ((squares - 2.0 * dot(&sums.rhs, &solved) + fitted) / runs).max(0.0)
+    }
+
+    /// The valley that fits the groups for which that holds.
+    pub(crate) fn of_some(&self, free: Free, holds: impl Fn(usize) -> bool) -> Option<Valley> {
+        let weights: Vec<f64> = (0..self.groups.len()).map(|i| f64::from(u8::from(holds(i)))).collect();
+        self.weighted(free, &weights)
+    }
+
     /// The same of draws of groups.
-    pub(crate) fn draws(&self, free: Free, draws: Draws) -> Vec<Place> {
+    pub(crate) fn draws(&self, free: Free, draws: Draws) -> Vec<Valley> {
         draws.resample(self.groups.len(), |times| self.weighted(free, times))
     }
 
     /// Least squares with so much weight on each group. `None` where the groups do not tell the constants apart or show
     /// no valley.
-    fn weighted(&self, free: Free, weights: &[f64]) -> Option<Place> {
+    fn weighted(&self, free: Free, weights: &[f64]) -> Option<Valley> {
         let mut valley = Normal::empty();
         let mut spread = Normal::empty();
         for (group, &weight) in self.groups.iter().zip(weights) {
@@ -219,7 +266,23 @@ impl Sums {
         let curvature = [[solved[0], solved[1]], [solved[1], solved[2]]];
         // Without a valley in every direction there is no floor.
         linear_algebra::inverse(&curvature)?;
-        place(&valley, &curvature, free)
+        let place = place(&valley, &curvature, free)?;
+        Some(Valley { curvature, place })
+    }
+}
+
+impl Valley {
+    /// How the best rate at a fixed batch moves with that batch: as batch^this.
+    pub(crate) fn rate_over_batch(&self) -> f64 {
+        -self.curvature[0][1] / self.curvature[0][0]
+    }
+
+    /// The slopes that the place makes.
+    fn slopes(&self) -> Place {
+        std::array::from_fn(|i| {
+            let [along, across] = self.curvature[i / 3];
+            -2.0 * (along * self.place[i % 3] + across * self.place[3 + i % 3])
+        })
     }
 }
 

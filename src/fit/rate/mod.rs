@@ -3,8 +3,11 @@
 //!
 //! `transfer` is the verdict on muP's promise that the best rate of a narrow proxy serves a wide model.
 
+pub mod batch_form;
 pub mod learning_rate;
 pub mod lr_batch;
 mod lr_batch_surface;
 pub mod lr_parabola;
+pub mod over_tokens;
 pub mod transfer;
+mod valley_laws;

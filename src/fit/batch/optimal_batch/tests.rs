@@ -113,3 +113,26 @@ fn the_edge_is_no_minimum_and_few_levels_are_no_law() {
     short[3].points[0].1 = f64::NAN;
     assert_eq!(fit(&short).unwrap_err().code(), "bad_observation");
 }
+
+#[test]
+fn an_exponent_that_could_be_anything_is_not_identified() {
+    // Tokens over less than a factor of three, and luck of its own at each point.
+    let lucky = |luck: f64| {
+        let mut curves = planted(4.0, 0.0);
+        curves.retain(|curve| curve.params < 2e7);
+        for (i, curve) in curves.iter_mut().enumerate() {
+            curve.points.truncate(4);
+            for (j, point) in curve.points.iter_mut().enumerate() {
+                point.0 *= (luck * (12.9 * (i + 1) as f64 * (j + 2) as f64).sin()).exp();
+            }
+        }
+        curves
+    };
+    let refusal = fit(&lucky(0.2)).unwrap_err();
+    assert_eq!(refusal.code(), "not_identified");
+    assert!(
+        refusal.to_string().contains("the exponent of D of the best batch"),
+        "{refusal}"
+    );
+    assert!(fit(&lucky(0.0)).is_ok());
+}

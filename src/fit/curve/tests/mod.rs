@@ -1,6 +1,7 @@
 //! Curves made step by step from the formulas of the papers, in the plainest way. Refuses to know how the laws are
 //! summed here.
 
+mod anchors;
 mod refused;
 
 use super::decay::{Form, Run, decays, schedule};
@@ -123,7 +124,9 @@ fn worst(fit: &CurveFit, curve: &Curve) -> f64 {
 fn planted(law: Law) -> CurveFit {
     let named = |names: &[&str], values: &[f64]| {
         let pairs = names.iter().zip(values);
-        pairs.map(|(name, value)| ((*name).to_owned(), *value)).collect()
+        pairs
+            .map(|(name, value)| ((*name).to_owned(), Parameter::from(*value)))
+            .collect()
     };
     CurveFit {
         law,
@@ -197,7 +200,7 @@ fn planted_constants_of_the_annealing_law_come_back() {
     assert_eq!((fit.status, fit.schedules), (Status::Converged, 2));
     assert_eq!(fit.warnings, []);
     for (name, value) in ["L0", "A", "alpha", "C", "lambda"].iter().zip(TISSUE) {
-        let found = fit.parameters[*name];
+        let found = fit.parameters[*name].estimate.value;
         assert!((found / value - 1.0).abs() < 1e-3, "{name}: {found}");
     }
 }

@@ -23,7 +23,9 @@ fn rows_that_no_run_can_have_are_named() {
         ("row 3: step 500 comes after step 550; steps must rise", |c| {
             c.points[2].step = 500.0;
         }),
-        ("row 1: the step is 0; steps count from 1", |c| c.points[0].step = 0.0),
+        ("row 1: the step is -1; steps count from 0 or 1", |c| {
+            c.points[0].step = -1.0
+        }),
         ("row 3: the learning rate is inf", |c| c.points[2].lr = f64::INFINITY),
         ("row 3: the learning rate is -1", |c| c.points[2].lr = -1.0),
     ];
@@ -56,18 +58,24 @@ fn curves_that_carry_no_law_are_named() {
 }
 
 #[test]
-fn one_schedule_predicts_itself_only() {
+fn curves_without_a_decay_beside_a_constant_rate_predict_themselves_only() {
     let constants = [
         annealing_curve("a", &constant(3000), 50),
         annealing_curve("b", &constant(2000), 25),
     ];
+    let cosines = [good(), annealing_curve("long", &cosine(6000), 50)];
     let other = annealing_curve("wsd", &wsd(3000, 2500), 50).schedule(WARMUP as f64);
-    for curves in [&[good()][..], &[good(), good()], &constants] {
+    for (curves, schedules) in [
+        (&[good()][..], 1),
+        (&[good(), good()], 1),
+        (&constants, 1),
+        (&cosines, 2),
+    ] {
         for law in [Law::Annealing, Law::MultiPower] {
             let fit = fit(curves, law, WARMUP as f64).unwrap();
             assert_eq!(fit.warnings[0].code, "annealing_not_identified");
-            assert_eq!(fit.schedules, 1);
-            assert!(worst(&fit, &curves[0]) < 1e-3, "{law:?}: {}", worst(&fit, &curves[0]));
+            assert_eq!(fit.schedules, schedules);
+            assert!(worst(&fit, &curves[0]) < 4e-3, "{law:?}: {}", worst(&fit, &curves[0]));
             let refusal = predict(&fit, &other).unwrap_err();
             assert_eq!(refusal.code(), "single_schedule");
             let run = Run {
@@ -79,6 +87,42 @@ fn one_schedule_predicts_itself_only() {
             assert_eq!(decays(&fit, run).unwrap_err().code(), "single_schedule");
         }
     }
+}
+
+#[test]
+fn one_run_of_wsd_tells_what_a_decay_is_worth() {
+    let fit = fit(
+        &[annealing_curve("wsd", &wsd(6000, 5000), 20)],
+        Law::Annealing,
+        WARMUP as f64,
+    )
+    .unwrap();
+    assert_eq!((fit.schedules, fit.warnings.as_slice()), (1, &[][..]));
+    let other = annealing_curve("cosine", &cosine(6000), 20);
+    assert!(worst(&fit, &other) < 1e-3, "{}", worst(&fit, &other));
+}
+
+#[test]
+fn steps_may_count_from_zero() {
+    let mut from_zero = [good(), annealing_curve("constant", &constant(3000), 50)];
+    let from_one = from_zero.clone();
+    let shift = WARMUP as f64;
+    for curve in &mut from_zero {
+        curve.points.iter_mut().for_each(|p| p.step -= shift);
+    }
+    let zero = fit(&from_zero, Law::Annealing, 0.0).unwrap();
+    let mut shifted = from_one;
+    for curve in &mut shifted {
+        curve.points.iter_mut().for_each(|p| p.step -= shift - 1.0);
+    }
+    let one = fit(&shifted, Law::Annealing, 0.0).unwrap();
+    assert_eq!(zero, one);
+    let losses = predict(&zero, &from_zero[0].schedule(0.0)).unwrap();
+    assert_eq!(losses, predict(&one, &shifted[0].schedule(0.0)).unwrap());
+    assert_eq!(
+        score(&losses, &from_zero[0]).unwrap(),
+        score(&losses, &shifted[0]).unwrap()
+    );
 }
 
 #[test]

@@ -99,3 +99,31 @@ fn a_single_minimum_has_no_drift_and_no_interval() {
     let found = fit(&one).unwrap();
     assert_eq!((found.size_exponent, found.power, found.best.ci95), (None, None, None));
 }
+
+#[test]
+fn exponents_that_could_be_anything_make_no_law() {
+    // Sizes and budgets that hardly differ, and best rates that scatter by a fifth.
+    let mut runs = grid(|n, d| 0.008 * if (n * d).ln().rem_euclid(1.1) < 0.55 { 1.2 } else { 0.8 });
+    let close = |value: f64, first: f64, factor: f64| first * 1.03_f64.powf((value / first).ln() / factor.ln());
+    for run in &mut runs {
+        run.params = close(run.params, 1e4, 10.0);
+        run.tokens = close(run.tokens, 1e6, 2.0);
+    }
+    let found = fit(&runs).unwrap();
+    assert_eq!(found.bracketed, 9);
+    assert!(
+        found.power.is_none() && found.is_not_identified(),
+        "{:?}",
+        found.warnings
+    );
+    assert_eq!(found.predict(1e9, 1e10).by, LrRule::Constant);
+    let apart = fit(&grid(|_, _| 0.008)).unwrap();
+    assert!(apart.power.is_some() && !apart.is_not_identified());
+    assert_eq!(apart.tokens_at, Batch::Fixed);
+}
+
+impl LrFit {
+    fn is_not_identified(&self) -> bool {
+        self.warnings.iter().any(|warning| warning.code == "not_identified")
+    }
+}

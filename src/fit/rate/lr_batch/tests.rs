@@ -1,18 +1,33 @@
 //! Laws of learning rate and batch: planted ones, and Step Law's grids.
 
+use crate::fit::Estimate;
+use crate::fit::rate::over_tokens::Batch;
+
 use super::*;
+
+const SIZES: [f64; 4] = [1e7, 2e7, 4e7, 8e7];
 
 /// A grid of (size, tokens) groups with `best` at the bottom of one valley, and `noise` on ln(loss).
 fn grid(best: impl Fn(f64, f64) -> [f64; 2], noise: impl Fn(usize) -> f64) -> Vec<Observation> {
+    grid_of(SIZES, 0.004, best, noise)
+}
+
+/// The same of some sizes; at a fixed batch the best rate moves as batch^(cross / .008).
+fn grid_of(
+    sizes: [f64; 4],
+    cross: f64,
+    best: impl Fn(f64, f64) -> [f64; 2],
+    noise: impl Fn(usize) -> f64,
+) -> Vec<Observation> {
     let mut runs = Vec::new();
-    for n in [1e7, 2e7, 4e7, 8e7] {
+    for n in sizes {
         for d in [1e8, 3e8, 1e9, 3e9] {
             let [lr_best, batch_best] = best(n, d);
             for i in -12..=2 {
                 for j in 12..=22 {
                     let (lr, batch) = (2f64.powi(i), 2f64.powi(j));
                     let (x, y) = ((lr / lr_best).ln(), (batch / batch_best).ln());
-                    let off = 0.004 * x * x - 0.004 * x * y + 0.003 * y * y;
+                    let off = 0.004 * x * x - cross * x * y + 0.003 * y * y;
                     runs.push(Observation {
                         label: format!("{n}-{d}-{i}-{j}"),
                         params: n,
@@ -81,7 +96,55 @@ fn a_planted_size_exponent_of_the_batch_is_found() {
     let planted = |n: f64, d: f64| [30.0 * n.powf(-0.7) * d.powf(0.15), 90.0 * n.powf(-0.2) * d.powf(0.5)];
     let law = fit(&grid(planted, noise(3e-4)), &OPTIONS).unwrap();
     assert!(law.batch_size_exponent.excludes_zero());
+    assert_eq!(law.batch_form, BatchForm::SizeAndTokens);
     assert!((law.batch.n_exponent.unwrap().value + 0.2).abs() < 0.05);
+    let [tokens, both] = law.forms[..] else {
+        panic!("{:?}", law.forms);
+    };
+    // The largest size and the largest budget, which share a group, are predicted from the others.
+    assert_eq!((tokens.n, both.n), (8, 8));
+    assert!(both.miss < 0.8 * tokens.miss, "{tokens:?} {both:?}");
+}
+
+#[test]
+fn the_rate_over_tokens_has_three_meanings_and_three_exponents() {
+    let law = fit(&grid_of(SIZES, 0.002, planted, noise(3e-4)), &OPTIONS).unwrap();
+    assert!(covers(law.rate_over_batch.unwrap(), 0.25), "{:?}", law.rate_over_batch);
+    // The batch moves as D^.5, the best rate with it as D^.15.
+    let expected = [
+        (Batch::Fixed, 0.15 - 0.25 * 0.5),
+        (Batch::Best, 0.15),
+        (Batch::PerRoot, 0.15 - 0.5 * 0.5),
+    ];
+    assert_eq!(law.over_tokens.len(), expected.len());
+    for (found, (batch, exponent)) in law.over_tokens.iter().zip(expected) {
+        assert_eq!(found.batch, batch);
+        assert!(covers(found.exponent, exponent), "{batch:?}: {:?}", found.exponent);
+        assert!(found.exponent.se.unwrap() < 0.02, "{batch:?}: {:?}", found.exponent);
+    }
+}
+
+#[test]
+fn an_exponent_that_could_be_anything_is_not_identified() {
+    let close = [1e7, 1.03e7, 1.06e7, 1.1e7];
+    // With D alone nothing of the law is open, but whether the batch moves with size cannot be known.
+    let law = fit(&grid_of(close, 0.004, planted, noise(1.3e-3)), &OPTIONS).unwrap();
+    assert!(
+        law.warnings.iter().any(|it| it.code == "not_identified"),
+        "{:?}",
+        law.warnings
+    );
+    let close = [1e7, 1.021e7, 1.042e7, 1.064e7];
+    let refusal = fit(&grid_of(close, 0.004, planted, noise(3e-3)), &OPTIONS).unwrap_err();
+    assert_eq!(refusal.code(), "not_identified");
+    assert!(
+        refusal
+            .to_string()
+            .contains("the exponent of N of the best learning rate"),
+        "{refusal}"
+    );
+    let apart = fit(&grid_of(SIZES, 0.004, planted, noise(1.3e-3)), &OPTIONS).unwrap();
+    assert_eq!(apart.warnings, []);
 }
 
 #[test]
