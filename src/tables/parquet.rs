@@ -112,7 +112,11 @@ fn group_cells<'a>(
         types.push(&chunk.descriptor().descriptor.primitive_type);
     }
     let (arrays, _) = read::column_iter_to_arrays(pages, types, field.clone(), None)?;
-    arrays.iter().map(|array| texts(array.as_ref(), field)).collect::<Result<Vec<_>, _>>().map(|it| it.concat())
+    arrays
+        .iter()
+        .map(|array| texts(array.as_ref(), field))
+        .collect::<Result<Vec<_>, _>>()
+        .map(|it| it.concat())
 }
 
 /// Matches an array against types in turn, whose values print as they were written.
@@ -138,7 +142,10 @@ fn texts(array: &dyn Array, field: &Field) -> Result<Cells, ReadError> {
         return Ok(array.iter().map(|value| value.map(str::to_owned)).collect());
     }
     printed!(array; i8, i16, i32, i64, u8, u16, u32, u64, pf16, f32, f64);
-    Err(ReadError::Parquet(format!("column `{}` is not what its head says", field.name)))
+    Err(ReadError::Parquet(format!(
+        "column `{}` is not what its head says",
+        field.name
+    )))
 }
 
 /// `31415` of scale 4 is `3.1415`.
@@ -159,7 +166,12 @@ mod tests {
 
     #[test]
     fn decimals_keep_the_zeros_behind_the_point() {
-        for (units, scale, text) in [(30_521, 4, "3.0521"), (521, 4, "0.0521"), (-5, 1, "-0.5"), (12, 0, "12")] {
+        for (units, scale, text) in [
+            (30_521, 4, "3.0521"),
+            (521, 4, "0.0521"),
+            (-5, 1, "-0.5"),
+            (12, 0, "12"),
+        ] {
             assert_eq!(decimal(units, scale), text);
         }
     }

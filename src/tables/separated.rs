@@ -144,7 +144,11 @@ impl Records<'_> {
         let (separator, length) = (self.separator, self.rest.len());
         let end = self.rest.find([separator, '\n']).unwrap_or(length);
         let (plain, rest) = self.rest.split_at(end);
-        let next = if rest.starts_with(separator) { Next::Cell } else { Next::Row };
+        let next = if rest.starts_with(separator) {
+            Next::Cell
+        } else {
+            Next::Row
+        };
         let plain = if next == Next::Row {
             plain.strip_suffix('\r').unwrap_or(plain)
         } else {
@@ -206,7 +210,10 @@ mod tests {
             assert_eq!(column(&table, "loss"), ["3"], "{text}");
         }
         let named = table("sep=;\nN;D\n1;2\n");
-        assert_eq!((&named.names[..], &named.lines[..]), (&["N".into(), "D".into()][..], &[3][..]));
+        assert_eq!(
+            (&named.names[..], &named.lines[..]),
+            (&["N".into(), "D".into()][..], &[3][..])
+        );
         assert_eq!(table("\"a;b;c\",N\nx,1\n").names, ["a;b;c", "N"]);
     }
 

@@ -3,9 +3,12 @@
 //! Refuses to know any one law, flags, and how a law is printed.
 
 mod batch_curves;
+pub mod curve_files;
+pub mod file;
 pub mod import;
 pub mod kept;
-pub mod loss_curves;
+mod loss_curves;
+mod presets;
 mod request;
 pub mod source;
 pub mod sweep;
