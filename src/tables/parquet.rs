@@ -27,6 +27,10 @@ pub(super) fn read(bytes: Vec<u8>, is_wanted: &dyn Fn(&str) -> bool) -> Result<T
     let (mut columns, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
     for field in schema.iter_values().filter(|field| is_wanted(field.name.trim())) {
         let name = field.name.trim().to_owned();
+        if *field.dtype() == ArrowDataType::Null {
+            columns.insert(name, vec![None; metadata.num_rows]);
+            continue;
+        }
         let Some(field) = decoded(field) else {
             unreadable.insert(name, format!("holds {}, and no numbers or text", kind(field.dtype())));
             continue;

@@ -19,6 +19,9 @@ const THINNED: [&str; 2] = ["__MIN", "__MAX"];
 /// TensorBoard's download of a scalar.
 const SCALAR: [&str; 3] = ["Wall time", "Step", "Value"];
 
+/// The columns of our own export of points: of which trial, and on which data.
+const POINTS: [&str; 2] = ["trial", "split"];
+const TRAIN: &str = "train";
 /// The names of our own columns, and then those of `transformers` (`trainer_state.json`), of W&B's history, and of others.
 const STEP: [&str; 6] = ["step", "_step", "Step", "train/global_step", "global_step", "iteration"];
 const RATE: [&str; 6] = [
@@ -191,7 +194,27 @@ fn series(path: &Path, value: Of) -> Result<Vec<Series>, Failure> {
             None => {}
         }
     }
-    Ok(vec![reader.series(None, step, &columns)?])
+    let all = reader.series(None, step, &columns)?;
+    Ok(by_trial(&table, &all).unwrap_or_else(|| vec![all]))
+}
+
+/// The training losses of each trial, in an export of points; none: it is none.
+fn by_trial(table: &TextTable, all: &Series) -> Option<Vec<Series>> {
+    let [trials, splits] = POINTS.map(|name| table.columns.get(name));
+    let mut found: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
+    for ((trial, split), row) in trials?.iter().zip(splits?).zip(&all.rows) {
+        if split.as_deref() == Some(TRAIN) {
+            found
+                .entry(trial.as_deref().unwrap_or_default())
+                .or_default()
+                .push(*row);
+        }
+    }
+    let series = |(run, rows): (&str, Vec<Row>)| Series {
+        run: Some(run.to_owned()),
+        rows,
+    };
+    Some(found.into_iter().map(series).collect())
 }
 
 /// The columns of each run in an export of a chart: `RUN - METRIC`.
@@ -279,7 +302,7 @@ mod tests {
             .collect()
     }
 
-    const POINTS: [[f64; 3]; 2] = [[10.0, 1e-3, 5.0], [20.0, 5e-4, 4.0]];
+    const TWO: [[f64; 3]; 2] = [[10.0, 1e-3, 5.0], [20.0, 5e-4, 4.0]];
 
     #[test]
     fn the_logs_of_others_are_curves() {
@@ -289,10 +312,10 @@ mod tests {
             {"epoch": 0.2, "eval_loss": 4.1, "eval_runtime": 1.0, "step": 20},
             {"epoch": 0.2, "step": 20, "total_flos": 1e15, "train_loss": 4.5, "train_runtime": 9.0}]}"#;
         let found = read(&[("trainer_state.json", trainer)], "trainer_state.json");
-        assert_eq!(found, [("trainer_state".to_owned(), POINTS.to_vec())]);
+        assert_eq!(found, [("trainer_state".to_owned(), TWO.to_vec())]);
         let history = "_step,_runtime,_timestamp,train/learning_rate,train/loss,eval/loss\n\
                        10,1,1,0.001,5,\n15,1,1,,,4.2\n20,2,2,0.0005,4,\n";
-        assert_eq!(read(&[("h.csv", history)], "h.csv")[0].1, POINTS);
+        assert_eq!(read(&[("h.csv", history)], "h.csv")[0].1, TWO);
     }
 
     #[test]
@@ -300,14 +323,23 @@ mod tests {
         let loss = "Wall time,Step,Value\n1.7e9,10,5.0\n1.7e9,20,4.0\n1.7e9,25,3.9\n";
         let rate = "Wall time,Step,Value\n1.7e9,10,0.001\n1.7e9,20,0.0005\n";
         let found = read(&[("loss.csv", loss), ("lr.csv", rate)], "loss.csv+lr.csv");
-        assert_eq!(found, [("loss".to_owned(), POINTS.to_vec())]);
+        assert_eq!(found, [("loss".to_owned(), TWO.to_vec())]);
         let loss = "\"Step\",\"a - b - train/loss\",\"a - b - train/loss__MIN\",\"a - b - train/loss__MAX\",\"c - train/loss\"\n\
                     \"10\",\"5\",\"4\",\"6\",\"\"\n\"20\",\"4\",\"4\",\"4\",\"3\"\n";
         let rate =
             "\"Step\",\"a - b - train/learning_rate\",\"c - train/learning_rate\"\n10,0.001,\n20,0.0005,0.0005\n";
         let found = read(&[("l.csv", loss), ("r.csv", rate)], "l.csv+r.csv");
         let c = ("c".to_owned(), vec![[20.0, 5e-4, 3.0]]);
-        assert_eq!(found, [("a - b".to_owned(), POINTS.to_vec()), c]);
+        assert_eq!(found, [("a - b".to_owned(), TWO.to_vec()), c]);
+    }
+
+    #[test]
+    fn an_export_of_points_holds_the_training_curve_of_each_trial() {
+        let text = "trial,stage,step,tokens,flops,lr,split,loss,grad_norm\na,s,10,1,1,0.001,train,5,1\n\
+                    a,s,10,1,1,0.001,held-out,5.5,\nb,s,10,1,1,0.001,train,6,1\na,s,20,2,2,0.0005,train,4,1\n";
+        let found = read(&[("points.csv", text)], "points.csv");
+        let b = ("b".to_owned(), vec![[10.0, 1e-3, 6.0]]);
+        assert_eq!(found, [("a".to_owned(), TWO.to_vec()), b]);
     }
 
     #[test]

@@ -171,6 +171,8 @@ impl<'a> Reader<'a> {
                 Some(preset) => preset.column(table, field),
                 None => table.names.iter().map(String::as_str).find(|name| *name == field),
             };
+            // A column that nobody has named may hold anything.
+            let known = known.filter(|column| table.columns.contains_key(*column));
             if let Some(column) = asked.or(known) {
                 let hint = format!("say which column it is: `--map {field}=COLUMN`");
                 let cells = file::cells(path, table, column, &hint)?;
