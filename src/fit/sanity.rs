@@ -18,6 +18,10 @@ const OTHER_CONVENTION: f64 = 1.2;
 const TOKENS_PER_PARAM_MAX: f64 = 1e6;
 /// The loss of a uniform guess among a million tokens, in nats: a column of more holds perplexities.
 const UNIFORM: f64 = 13.8;
+/// Some runs are trained on little; where more than this share has fewer tokens than parameters, something is wrong.
+const TOKENS_BELOW_PARAMS: f64 = 0.25;
+/// Why a row is left out that repeats another.
+const REPEATED: &str = "it repeats another row to the last digit";
 /// Rows that are named one by one.
 const SHOWN: usize = 5;
 
@@ -73,7 +77,7 @@ fn without_repeats(all: Vec<Observation>) -> Looked {
         let key = format!("{:?} {words:?}", numbers.map(text));
         if let Some(of) = first.get(&key) {
             pairs.push(format!("{} = {of}", run.label));
-            found.left_out.push((run.label, format!("the same numbers as {of}")));
+            found.left_out.push((run.label, REPEATED.to_owned()));
         } else {
             first.insert(key, run.label.clone());
             found.runs.push(run);
@@ -123,20 +127,18 @@ fn ratios(runs: &[Observation]) -> Vec<f64> {
 }
 
 fn tokens_below_params(runs: &[Observation]) -> Option<Warning> {
+    let ratios = ratios(runs);
+    let below = ratios.iter().filter(|ratio| **ratio < 1.0).count();
+    if below as f64 <= TOKENS_BELOW_PARAMS * runs.len() as f64 {
+        return None;
+    }
     let rows = of_rows(runs, |run| run.tokens < run.params)?;
-    let median = median(&ratios(runs))?;
-    let ask = if median < 1.0 {
-        format!(
-            "tokens per parameter have a median of {}: are `params` and `tokens` exchanged, or in other units (`--scale`)?",
-            printed(median, 2)
-        )
-    } else {
-        "are these rows right?".to_owned()
-    };
-    Some(Warning::new(
-        "tokens_below_params",
-        format!("{rows} have fewer tokens than parameters; {ask}"),
-    ))
+    let text = format!(
+        "{rows} have fewer tokens than parameters (the median is {} tokens per parameter): are `params` and `tokens` \
+         exchanged, or in other units (`--scale`)?",
+        printed(median(&ratios)?, 2)
+    );
+    Some(Warning::new("tokens_below_params", text))
 }
 
 fn tokens_above_all(runs: &[Observation]) -> Option<Warning> {
@@ -284,10 +286,7 @@ mod tests {
         runs.push(again);
         let found = look(runs.clone());
         assert_eq!(found.runs.len(), 10);
-        assert_eq!(
-            found.left_out,
-            [("line 12".to_owned(), "the same numbers as line 2".to_owned())]
-        );
+        assert_eq!(found.left_out, [("line 12".to_owned(), REPEATED.to_owned())]);
         assert!(
             found.warnings[0].text.contains("line 12 = line 2"),
             "{:?}",

@@ -153,12 +153,23 @@ fn what_is_no_table_says_why_and_where() {
 fn rows_that_do_not_count_are_counted() {
     let world = World::new();
     let map = ["--map", "params=N,tokens=D,loss=loss,schedule=sched"];
-    let mixed = fit(&world, "schedmix.csv", &map).ok();
-    assert!(
-        warning(&mixed, "other_schedules").is_some_and(|text| text.starts_with("12 run(s)")),
-        "{mixed}"
-    );
     assert_eq!(warning(&fit(&world, "sched.csv", &map).ok(), "other_schedules"), None);
+    let few = fit(&world, "schedmix.csv", &map);
+    assert_eq!(refused(&few).0, 4, "{}", few.stdout);
+    assert!(
+        few.stdout.contains("12 of 24 runs have another schedule"),
+        "{}",
+        few.stdout
+    );
+    let text = fs_err::read_to_string(fixture("sched.csv")).expect("a table");
+    world.write("some.csv", &text.replacen("cosine", "wsd", 4));
+    let some = world
+        .run(&[&["fit", "some.csv", "--bootstrap", "50", "--json"], &map[..]].concat())
+        .ok();
+    assert!(
+        warning(&some, "other_schedules").is_some_and(|text| text.starts_with("4 run(s)")),
+        "{some}"
+    );
     let path = fixture("good.csv");
     let path = path.to_str().expect("a path is text");
     let text = world

@@ -195,7 +195,8 @@ fn series(path: &Path, value: Of) -> Result<Vec<Series>, Failure> {
         }
     }
     let all = reader.series(None, step, &columns)?;
-    Ok(by_trial(&table, &all).unwrap_or_else(|| vec![all]))
+    let each = by_trial(&table, &all).filter(|_| is_own);
+    Ok(each.unwrap_or_else(|| vec![all]))
 }
 
 /// The training losses of each trial, in an export of points; none: it is none.

@@ -92,6 +92,9 @@ pub async fn fit(
         let mut failure = refused(&refusal);
         failure.hints.extend(law.about.beside.and_then(|_| runs.batch_hint()));
         failure
+            .hints
+            .extend(law.about.compare.and_then(|_| runs.schedule_hint()));
+        failure
     })?;
     keep(context, store, runs.sweep(), law.about.name, &fitted).await?;
     // The law that was asked for is the `last` from now on.

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::fit::Warning;
 use crate::fit::curve::Curve;
 use crate::fit::law::{Data, LeftOut, Needs};
-use crate::fit::observation::Observation;
+use crate::fit::observation::{OTHER_SCHEDULE, Observation, best_per_cell};
 use crate::fit::rate::learning_rate::LrRun;
 use crate::fit::refusal::Refusal;
 use crate::fit::sanity;
@@ -147,6 +147,14 @@ impl Runs {
         let batches: BTreeSet<u64> = self.trials.iter().flatten().map(|row| row.batch_tokens).collect();
         (batches.len() > 1)
             .then(|| "the batch was varied: `--law batch` or `--law lr-batch` ask for the best one".to_owned())
+    }
+
+    /// Where many runs do not count for their schedule, those that do may be too few.
+    pub(super) fn schedule_hint(&self) -> Option<String> {
+        let (_, left_out) = best_per_cell(&self.observations);
+        let count = left_out.iter().filter(|(_, why)| why == OTHER_SCHEDULE).count();
+        let all = self.observations.len();
+        (count > 0).then(|| format!("{count} of {all} runs have {OTHER_SCHEDULE}, and do not count"))
     }
 
     /// What a law needs of them.
