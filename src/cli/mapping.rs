@@ -78,12 +78,11 @@ fn pairs(text: &str) -> Result<Pairs, String> {
         if !FIELDS.contains(&field) {
             return Err(format!("`{field}` is no field; there is {}", FIELDS.join(", ")));
         }
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => unquoted(quoted)?,
-            None => {
-                let end = after.find(',').unwrap_or(after.len());
-                (after[..end].to_owned(), &after[end..])
-            }
+        let (value, after) = if let Some(quoted) = after.strip_prefix('"') {
+            unquoted(quoted)?
+        } else {
+            let end = after.find(',').unwrap_or(after.len());
+            (after[..end].to_owned(), &after[end..])
         };
         pairs.push((field.to_owned(), value));
         match after.strip_prefix(',') {

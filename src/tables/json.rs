@@ -1,13 +1,9 @@
 //! Tables in JSON: a list of objects, one object a line, or the log of a run as `transformers` keeps it.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::tables::text::{Places, ReadError, TextTable};
 
-/// A row by the names of its columns.
-type Row = BTreeMap<String, Value>;
 /// The list of a `trainer_state.json` of `transformers`.
 const LOG_HISTORY: &str = "log_history";
 
@@ -17,7 +13,7 @@ pub(super) fn read(text: &str) -> Result<TextTable, ReadError> {
     if text.trim_start().starts_with('[') {
         return rows(serde_json::from_str(text)?);
     }
-    match serde_json::from_str::<Row>(text) {
+    match serde_json::from_str::<Map<String, Value>>(text) {
         Ok(mut whole) if whole.contains_key(LOG_HISTORY) => {
             let history = whole.remove(LOG_HISTORY).unwrap_or_default();
             rows(serde_json::from_value(history)?)
@@ -32,7 +28,10 @@ fn rows(rows: Vec<Value>) -> Result<TextTable, ReadError> {
         ..TextTable::default()
     };
     for (index, row) in rows.into_iter().enumerate() {
-        add(&mut table, index + 1, serde_json::from_value(row)?);
+        let Value::Object(row) = row else {
+            return Err(ReadError::Row(index + 1));
+        };
+        add(&mut table, index + 1, row.into_iter());
     }
     Ok(filled(table))
 }
@@ -40,17 +39,17 @@ fn rows(rows: Vec<Value>) -> Result<TextTable, ReadError> {
 fn lines(text: &str) -> Result<TextTable, ReadError> {
     let mut table = TextTable::default();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let object = serde_json::from_str(line).map_err(|error| ReadError::Line {
+        let object: Map<String, Value> = serde_json::from_str(line).map_err(|error| ReadError::Line {
             line: index + 1,
             why: format!("is no JSON object: {error}"),
         })?;
-        add(&mut table, index + 1, object);
+        add(&mut table, index + 1, object.into_iter());
     }
     Ok(filled(table))
 }
 
 /// Adds a row; columns may begin anywhere.
-fn add(table: &mut TextTable, line: usize, row: Row) {
+fn add(table: &mut TextTable, line: usize, row: impl Iterator<Item = (String, Value)>) {
     let before = table.lines.len();
     table.lines.push(line);
     for (name, value) in row {
@@ -125,6 +124,7 @@ mod tests {
             assert_eq!(table.columns["tag"], [None, Some("NaN \" NaN".to_owned())], "{text}");
             assert_eq!(table.lines, lines, "{text}");
         }
-        assert!(read("{\"N\": 1}\n[1]\n").is_err() && read("[1]").is_err());
+        assert!(read("{\"N\": 1}\n[1]\n").is_err_and(|why| why.to_string().starts_with("line 2 ")));
+        assert!(read("[{}, 1]").is_err_and(|why| why.to_string().starts_with("row 2 ")));
     }
 }

@@ -39,10 +39,7 @@ pub fn read(bytes: Vec<u8>, file: &str, is_wanted: &dyn Fn(&str) -> bool) -> Res
 /// The text of a file, without the mark that some programs put before it.
 fn text(bytes: &[u8]) -> Result<&str, ReadError> {
     let text = str::from_utf8(bytes).map_err(|error| ReadError::Line {
-        line: 1 + bytes[..error.valid_up_to()]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count(),
+        line: bytes[..error.valid_up_to()].split(|&byte| byte == b'\n').count(),
         why: "is no text in UTF-8; save the table as that".to_owned(),
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))

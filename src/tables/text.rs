@@ -61,6 +61,8 @@ pub enum ReadError {
         line: usize,
         why: String,
     },
+    #[error("row {0} is no JSON object")]
+    Row(usize),
     #[error("{} row(s) have another number of cells than the head, which has {head}", rows.len())]
     Ragged { head: usize, rows: Vec<Ragged> },
     /// The ending of its name tells no format.

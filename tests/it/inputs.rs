@@ -143,6 +143,10 @@ fn what_is_no_table_says_why_and_where() {
     );
     let twice = fit(&world, "good.csv", &["--map", "params=N,params=D,loss=loss"]);
     assert_eq!(refused(&twice).1, "usage");
+    world.write("points.csv", "N;D;loss\n1e6;1e8;3,1\n");
+    let pointed = world.run(&["fit", "points.csv", "--map", MAP[1], "--json"]);
+    assert_eq!(refused(&pointed), (2, "bad_row".to_owned(), vec![2]));
+    assert_eq!(pointed.json()["error"]["at"][0]["suggestion"], "3.1");
     world.write("empty.csv", "N,D,loss\n1e6,1e8,\n2e6,1e8,\n");
     let ran = world.run(&["import", "empty.csv", "--map", MAP[1], "--json"]);
     assert_eq!(refused(&ran).1, "no_runs");
@@ -334,8 +338,21 @@ fn exports_of_our_own_and_of_wandb_need_no_map() {
         assert_eq!(law["left_out"][0]["reason"], reason, "{file}");
         let said = warning(&law, "recognised");
         assert_eq!(said.is_some(), file == "wandb.csv", "{said:?}");
+        assert_eq!(warning(&law, "mixed_settings"), None, "{file}");
         assert!(said.is_none_or(|text| text.contains("loss is `eval/loss`") && text.contains("lr is `learning_rate`")));
     }
+    let decays = ["axis.weight_decay", "0.1", "0.2"];
+    let varied: Vec<String> = ours
+        .lines()
+        .enumerate()
+        .map(|(row, line)| format!("{line},{}", decays[if row == 0 { 0 } else { 1 + row % 2 }]))
+        .collect();
+    world.write("varied.csv", &varied.join("\n"));
+    let law = world.run(&["fit", "varied.csv", "--bootstrap", "50", "--json"]).ok();
+    assert!(
+        warning(&law, "mixed_settings").is_some_and(|text| text.contains("axis.weight_decay")),
+        "{law}"
+    );
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub(super) fn cells<'a>(
         return Err(Failure::invalid(
             "unreadable_column",
             message,
-            "write it anew as numbers",
+            "map another column, or mend this one in the file",
         ));
     }
     let message = format!("`{file}` has no column `{name}`; it has {}", table.names.join(", "));

@@ -2,6 +2,9 @@
 //!
 //! Refuses to guess where a table is none of them.
 
+use std::collections::BTreeSet;
+
+use crate::fit::Warning;
 use crate::tables::read::TextTable;
 
 /// What a column is to a law: one of the fields of a table.
@@ -18,7 +21,13 @@ pub(super) struct Preset {
     fields: &'static [(Field, &'static [&'static str])],
     /// Columns whose value says that a row does not count: the only values with which it does.
     counts: &'static [(&'static str, &'static [&'static str])],
+    /// Columns of settings that no law looks at: where they differ, runs do not compare.
+    alike: &'static [&'static str],
 }
+
+/// How the columns of axes begin in our own exports, and those that a law looks at.
+const AXIS: &str = "axis.";
+const SEEN: [&str; 6] = ["model", "lr", "batch_tokens", "tokens", "schedule.name", "seed"];
 
 static PRESETS: [Preset; 2] = [
     // `sandbox export`, table `trials`. What a trial cost in full is no 6ND, so that `flops` is left alone.
@@ -36,6 +45,7 @@ static PRESETS: [Preset; 2] = [
             ("label", &["trial"]),
         ],
         counts: &[("state", &["complete"]), ("trainer", &["proxy", "imported"])],
+        alike: &["parametrization", "context", "decay_fraction", "data_hash"],
     },
     // A table of runs as W&B exports it: what it knows of each run, its configuration, its summary. Names with a slash
     // are those of the integrations of `transformers` and others.
@@ -101,6 +111,7 @@ static PRESETS: [Preset; 2] = [
             ("label", &["name"]),
         ],
         counts: &[("state", &["finished"])],
+        alike: &[],
     },
 ];
 
@@ -132,6 +143,28 @@ impl Preset {
             (!good.contains(&value)).then(|| format!("its {name} is {value}"))
         })
     }
+
+    /// Settings that differ among the rows that count, and that a law would take for noise.
+    pub(super) fn unlike(&self, table: &TextTable, rows: &[usize]) -> Option<Warning> {
+        let differs =
+            |cells: &Vec<Option<String>>| rows.iter().map(|row| &cells[*row]).collect::<BTreeSet<_>>().len() > 1;
+        let names: Vec<&str> = table
+            .columns
+            .iter()
+            .filter(|(name, cells)| self.must_be_alike(name) && differs(cells))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let text = format!(
+            "the rows differ in {}, which a law of a table does not see; `--where` chooses among them",
+            names.join(", ")
+        );
+        (!names.is_empty()).then(|| Warning::new("mixed_settings", text))
+    }
+
+    fn must_be_alike(&self, name: &str) -> bool {
+        let axis = name.strip_prefix(AXIS).filter(|_| self.guessed.is_none());
+        axis.is_some_and(|axis| !SEEN.contains(&axis)) || self.alike.contains(&name)
+    }
 }
 
 /// Whether some kind of table has a column of this name.
@@ -141,5 +174,5 @@ pub(super) fn is_known(name: &str) -> bool {
     let counts = |preset: &'static Preset| preset.counts.iter().map(|(name, _)| name);
     PRESETS
         .iter()
-        .any(|preset| fields(preset).chain(counts(preset)).any(|known| *known == name))
+        .any(|preset| fields(preset).chain(counts(preset)).any(|known| *known == name) || preset.must_be_alike(&name))
 }

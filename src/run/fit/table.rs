@@ -60,7 +60,7 @@ pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
     if !reader.fields.contains_key("flops") {
         reader.must(path, &["tokens"], hint)?;
     }
-    let (mut runs, mut left_out) = (Vec::new(), Vec::new());
+    let (mut runs, mut left_out, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     for row in 0..table.lines.len() {
         let place = table.place(row);
         if !reader.counts(row) {
@@ -71,9 +71,11 @@ pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
             left_out.push((place, format!("its `{field}` is empty")));
         } else if let Some(run) = reader.run(row, place) {
             runs.push(run);
+            counted.push(row);
         }
     }
     let guessed = reader.guessed();
+    let unlike = preset.and_then(|preset| preset.unlike(&table, &counted));
     if !reader.mistakes.is_empty() {
         return Err(reader.failure());
     }
@@ -85,7 +87,7 @@ pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
     Ok(TableRuns {
         runs: looked.runs,
         left_out,
-        warnings: guessed.into_iter().chain(looked.warnings).collect(),
+        warnings: guessed.into_iter().chain(unlike).chain(looked.warnings).collect(),
         hash,
     })
 }
@@ -287,6 +289,9 @@ impl<'a> Reader<'a> {
             Err(_) => format!("{field} is `{text}`, which is no number"),
         };
         self.mistake(field, row, what);
+        if let Some(mistake) = self.mistakes.last_mut() {
+            mistake.suggestion = with_point(text);
+        }
         None
     }
 
@@ -312,6 +317,12 @@ impl<'a> Reader<'a> {
         failure.at = self.mistakes.into_iter().take(SHOWN).collect();
         failure
     }
+}
+
+/// `3,1` as half of the world writes it, with a point; none where that is no number either, or a comma more.
+fn with_point(text: &str) -> Option<String> {
+    let pointed = text.replacen(',', ".", 1);
+    (pointed != text && pointed.parse::<f64>().is_ok()).then_some(pointed)
 }
 
 fn condition(text: &str, table: &TextTable) -> Result<Expr, Failure> {
