@@ -52,6 +52,8 @@ struct Series {
 
 #[derive(Debug, Clone, Copy)]
 struct Row {
+    /// Its place in the table.
+    at: usize,
     step: f64,
     rate: Option<f64>,
     loss: Option<f64>,
@@ -164,7 +166,9 @@ fn series(path: &Path, value: Of) -> Result<Vec<Series>, Failure> {
             .copied()
             .find(|name| table.names.iter().any(|it| it == name))
     };
-    let is_own = table.columns.contains_key(STEP[0]) && table.columns.contains_key(RATE[0]);
+    let has = |name: &str| table.columns.contains_key(name);
+    // In an export of points those of evaluations have no rate.
+    let is_own = has(STEP[0]) && has(RATE[0]) && !POINTS.iter().all(|name| has(name));
     let reader = Reader {
         path,
         table: &table,
@@ -195,20 +199,18 @@ fn series(path: &Path, value: Of) -> Result<Vec<Series>, Failure> {
         }
     }
     let all = reader.series(None, step, &columns)?;
-    let each = by_trial(&table, &all).filter(|_| is_own);
-    Ok(each.unwrap_or_else(|| vec![all]))
+    Ok(by_trial(&table, &all).unwrap_or_else(|| vec![all]))
 }
 
 /// The training losses of each trial, in an export of points; none: it is none.
 fn by_trial(table: &TextTable, all: &Series) -> Option<Vec<Series>> {
     let [trials, splits] = POINTS.map(|name| table.columns.get(name));
     let mut found: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
-    for ((trial, split), row) in trials?.iter().zip(splits?).zip(&all.rows) {
-        if split.as_deref() == Some(TRAIN) {
-            found
-                .entry(trial.as_deref().unwrap_or_default())
-                .or_default()
-                .push(*row);
+    let (trials, splits) = (trials?, splits?);
+    for row in &all.rows {
+        if splits[row.at].as_deref() == Some(TRAIN) {
+            let trial = trials[row.at].as_deref().unwrap_or_default();
+            found.entry(trial).or_default().push(*row);
         }
     }
     let series = |(run, rows): (&str, Vec<Row>)| Series {
@@ -266,7 +268,12 @@ impl<'a> Reader<'a> {
                     Of::Loss => loss = number(&cells[row], "loss")?,
                 }
             }
-            rows.push(Row { step, rate, loss });
+            rows.push(Row {
+                at: row,
+                step,
+                rate,
+                loss,
+            });
         }
         Ok(Series { run, rows })
     }
@@ -337,7 +344,7 @@ mod tests {
     #[test]
     fn an_export_of_points_holds_the_training_curve_of_each_trial() {
         let text = "trial,stage,step,tokens,flops,lr,split,loss,grad_norm\na,s,10,1,1,0.001,train,5,1\n\
-                    a,s,10,1,1,0.001,held-out,5.5,\nb,s,10,1,1,0.001,train,6,1\na,s,20,2,2,0.0005,train,4,1\n";
+                    a,s,10,1,1,,held-out,5.5,\nb,s,10,1,1,0.001,train,6,1\na,s,20,2,2,0.0005,train,4,1\n";
         let found = read(&[("points.csv", text)], "points.csv");
         let b = ("b".to_owned(), vec![[10.0, 1e-3, 6.0]]);
         assert_eq!(found, [("a".to_owned(), TWO.to_vec()), b]);
