@@ -96,7 +96,7 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
             return Err(Failure::invalid(
                 "usage",
                 message,
-                "leave `--batch` out, or fit with `--law three-term`",
+                "leave `--batch` out, or ask a fit of `sandbox fit --law three-term`",
             ));
         }
         let view = |[params, tokens]: [f64; 2]| {
