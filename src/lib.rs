@@ -1,29 +1,29 @@
 //! `sandbox`: choose the recipe of a big language-model run from hundreds of tiny look-alikes.
 //!
 //! The modules stand in the order of their floors: each imports only from above itself in this list, and
-//! two modules of one floor never meet (`tests/tidy.rs` checks it). Everything down to `report` is pure:
+//! two modules of one floor never meet (`tests/tidy` checks it). Everything down to `report` is pure:
 //! no clock, disk, environment, random source or async.
 
 // 0: enums of words, counts with their units, what makes runs comparable
 pub mod setup;
 pub mod units;
 pub mod words;
-// 1: what a proxy is, what a record is, what a law is, what goes wrong on purpose
+// 1: what a proxy is, what a law is, what goes wrong on purpose
 pub mod checkpoint;
 pub mod fault;
 pub mod fit;
 pub mod model;
-pub mod record;
 pub mod stage;
 pub mod tensorboard;
-// 2: what was asked, what to use at scale
+// 2: what was asked, how workers are spoken to
 pub mod hugging_face;
 pub mod protocol;
 pub mod spec;
-// 3: what there is to do, what to use at scale, how workers elsewhere are told
+// 3: what there is to do, what to use at scale, how workers elsewhere are told, what is recorded of a trial
 pub mod mailbox;
 pub mod plan;
 pub mod recipe;
+pub mod record;
 // 4: what to do next, what a batch system is told and says, which trials compare
 pub mod queue;
 pub mod sched;
@@ -45,3 +45,6 @@ pub mod tables;
 pub mod cli;
 pub mod live;
 pub mod run;
+
+#[cfg(test)]
+mod tests;

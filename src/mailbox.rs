@@ -1,4 +1,4 @@
-//! The post between an orchestrator and the workers of a pool: names of files and what stands in them.
+//! The mailbox between an orchestrator and the workers of a pool: names of files and what stands in them.
 //!
 //! Refuses to know who writes and reads them when. A worker's folder is its own but for what the orchestrator puts into
 //! it: orders into the inbox, requests to stop, and the inbox's end.

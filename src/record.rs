@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::mup::Parametrization;
 use crate::protocol::Trainer;
 use crate::setup::Setup;
-use crate::spec::ScheduleName;
+use crate::spec::{self, ScheduleName, Settings};
 use crate::stage::StageKind;
 pub use crate::stage::TrialState;
 
@@ -353,6 +353,12 @@ impl From<&TrialRow> for Setup {
 }
 
 impl TrialRow {
+    /// What the settings of a trial put into [`setup`](Self::setup).
+    pub fn setup_of(settings: &Settings) -> BTreeMap<String, String> {
+        let setup = spec::setup(settings).map(|(path, value)| (path.to_owned(), value.to_string()));
+        setup.collect()
+    }
+
     /// Why it has no final loss; none if it has one.
     pub fn why_no_loss(&self) -> Option<&'static str> {
         let why = match self.state {

@@ -1,4 +1,4 @@
-//! A worker's side of the post: its folder, its sign of life, the next job, and when to stop.
+//! A worker's side of the mailbox: its folder, its sign of life, the next job, and when to stop.
 //!
 //! Refuses to know what a job is. A thread of its own beats and listens while a job runs, so that a stop, a signal and
 //! a revocation are heard there.
@@ -26,7 +26,7 @@ const BEATS_LOST: u32 = 20;
 /// A worker takes no stage with less time left: a hand-back takes two minutes' notice, and some training beside it.
 const RESERVE: Duration = Duration::from_mins(3);
 
-/// How a worker of a pool is called (`slurm::script` writes it).
+/// How a worker of a pool is called (`queue::script` writes it).
 #[derive(Debug, Clone, clap::Args)]
 pub struct Call {
     /// Folder of the pool whose inboxes this worker joins

@@ -93,6 +93,7 @@ fn architecture(shape: [u64; 5], parametrization: Parametrization) -> Architectu
             scale_emb: 7.0,
             scale_depth: 1.7,
             init_std: 0.1,
+            ..Multipliers::default()
         },
         bos: None,
         eos: Some(2),

@@ -7,7 +7,7 @@ use fs_err as fs;
 
 use crate::cli::output::Output;
 use crate::run::failure::Failure;
-use crate::spec;
+use crate::spec::{self, AxisHelp};
 use crate::workdir::write_atomic;
 
 #[derive(Debug, Args)]
@@ -18,9 +18,15 @@ pub(super) struct InitArgs {
     /// Write over a file that is there
     #[arg(long)]
     force: bool,
+    /// List every axis of a sweep instead: what it is, what its values look like, and its default
+    #[arg(long, conflicts_with = "force")]
+    axes: bool,
 }
 
 pub(super) fn init(args: &InitArgs, output: &Output) -> Result<u8, Failure> {
+    if args.axes {
+        return list(&spec::axes(), output);
+    }
     let path = args.file.display().to_string();
     if fs::exists(&args.file)? && !args.force {
         return Err(Failure::invalid(
@@ -34,5 +40,19 @@ pub(super) fn init(args: &InitArgs, output: &Output) -> Result<u8, Failure> {
     output.result(&value, std::slice::from_ref(&path), || {
         format!("wrote {path}; look at it, then `sandbox plan {path}` and `sandbox run {path}`")
     })?;
+    Ok(0)
+}
+
+/// Prints the axes of a sweep.
+fn list(axes: &[AxisHelp], output: &Output) -> Result<u8, Failure> {
+    let paths: Vec<String> = axes.iter().map(|axis| axis.path.to_owned()).collect();
+    let entry = |axis: &AxisHelp| {
+        let default = axis.default.as_ref().map_or_else(String::new, |value| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("; default {value}")
+        });
+        format!("{}\n    {}\n    {}{default}", axis.path, axis.doc, axis.values)
+    };
+    output.result(&axes, &paths, || axes.iter().map(entry).collect::<Vec<_>>().join("\n"))?;
     Ok(0)
 }

@@ -72,8 +72,8 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
     let batch = advise::Batch::of(context, &mut store, &laws).await?;
     let recipe = advise::advise(context, &mut store, &sweeps, &laws, &batch, &ask).await?;
     if let Some(folder) = &args.out {
-        let data = advise::data_name(&mut store, laws.trials()).await?;
-        for file in files::write(&recipe, &data, folder)? {
+        let proxies = advise::settings_of_best(&mut store, &laws).await?;
+        for file in files::write(&recipe, &proxies, folder)? {
             output.note(&format!("wrote {}", file.display()));
         }
     }

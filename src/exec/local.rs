@@ -244,7 +244,7 @@ impl Pool {
     }
 }
 
-/// Rings the wakeup whenever the worker prints something, and once more at its end.
+/// Wakes the driver whenever the worker prints something, and once more at its end.
 async fn listen(mut stdout: ChildStdout, wakeup: Arc<Notify>) {
     let mut buffer = [0; 256];
     while stdout.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {

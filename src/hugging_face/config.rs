@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Architecture;
 use crate::model::config::{Precision, RMS_EPS, ROPE_THETA};
-use crate::model::mup::{BASE_WIDTH, Parametrization};
+use crate::model::mup::Parametrization;
 
 /// Where the code of `MiniCPM` lies, because `transformers` has none of its own.
 const MINICPM_CODE: &str = "openbmb/MiniCPM-2B-sft-bf16";
@@ -30,7 +30,7 @@ pub fn minicpm_config(architecture: &Architecture, precision: Precision) -> Valu
             "AutoModelForSequenceClassification": code("modeling_minicpm.MiniCPMForSequenceClassification"),
         },
         "dim_model_base": match architecture.parametrization {
-            Parametrization::Mup => BASE_WIDTH,
+            Parametrization::Mup => multipliers.base_width,
             Parametrization::Standard => architecture.shape.width,
         },
         // The initial values of a tensor in training are those of its parameter group; this is muP's constant.

@@ -74,6 +74,7 @@ mod fixture {
                 scale_emb: 7.0,
                 scale_depth: 1.7,
                 init_std: 0.1,
+                ..Multipliers::default()
             },
             bos: None,
             eos: Some(2),

@@ -34,7 +34,7 @@ type Shared = State<Arc<Database>>;
 #[derive(Debug, Serialize)]
 struct Status {
     #[serde(flatten)]
-    status: HomeStatus,
+    home: HomeStatus,
     /// When this was so.
     now: String,
     /// Workers that fit, a core or a card each.
@@ -251,7 +251,7 @@ async fn status_now(database: &Database) -> Result<Status, Failure> {
         })
         .collect();
     Ok(Status {
-        status,
+        home: status,
         now: database.context.now(),
         slots: database.context.slots(),
         questions,

@@ -75,6 +75,7 @@ mod tests {
                 threads: 1,
                 micro_batch,
             },
+            of_a_test: 0.0,
         }
     }
 

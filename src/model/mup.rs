@@ -9,8 +9,8 @@
 //! | logits | – | – | ÷ `m` |
 //! | attention scores | – | – | ÷ `√d_h` |
 //!
-//! with m = `d_m / 256`. The standard parametrisation is the same network with m = 1 everywhere, so the two are
-//! one at width 256. The table says "no attention scaling" and the team's code scales by `1/√d_h`; the code wins.
+//! with m = `d_m / base_width`, 256 unless a study chooses another. The standard parametrisation is the same network with
+//! m = 1 everywhere, so the two are one at the base width. The table says "no attention scaling" and the team's code scales by `1/√d_h`; the code wins.
 //! Depth is not scaled in the learning rate (`CompleteP` would), because `MiniCPM` did not.
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::shape::Shape;
 use crate::words::words;
 
-/// The width at which both parametrisations agree, `dim_model_base`.
+/// The width at which both parametrisations agree, unless a study chooses another: MiniCPM's `dim_model_base`.
 pub const BASE_WIDTH: u64 = 256;
 
 words! {
@@ -40,6 +40,18 @@ pub struct Multipliers {
     pub scale_depth: f64,
     /// Standard deviation of the initial weights at the base width.
     pub init_std: f64,
+    /// The width at which both parametrisations agree. It came later than the names of the first runs: written only
+    /// where it is another than theirs.
+    #[serde(default = "minicpm_base", skip_serializing_if = "is_minicpm_base")]
+    pub base_width: u64,
+}
+
+const fn minicpm_base() -> u64 {
+    BASE_WIDTH
+}
+
+const fn is_minicpm_base(width: &u64) -> bool {
+    *width == BASE_WIDTH
 }
 
 impl Default for Multipliers {
@@ -48,6 +60,7 @@ impl Default for Multipliers {
             scale_emb: 12.0,
             scale_depth: 1.4,
             init_std: 0.1,
+            base_width: BASE_WIDTH,
         }
     }
 }
@@ -75,7 +88,7 @@ impl Scaling {
     /// Fills the table in for `shape`.
     pub fn new(shape: Shape, parametrization: Parametrization, multipliers: Multipliers) -> Self {
         let width_multiplier = match parametrization {
-            Parametrization::Mup => shape.width as f64 / BASE_WIDTH as f64,
+            Parametrization::Mup => shape.width as f64 / multipliers.base_width as f64,
             Parametrization::Standard => 1.0,
         };
         Self {

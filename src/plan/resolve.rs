@@ -136,6 +136,8 @@ pub fn resolve(settings: &Settings, data: &DataInfo, machine: Machine) -> Result
         data_hash: data.hash.clone(),
         precision: settings.precision,
         numerics: numerics(settings, machine),
+        #[cfg(test)]
+        of_a_test: settings.of_a_test,
     };
     Ok((config, Steps(steps)))
 }

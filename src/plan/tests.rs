@@ -42,6 +42,7 @@ fn settings(schedule: ScheduleName, tokens: u64, lr: f64) -> Settings {
         multipliers: Multipliers::default(),
         precision: Precision::Float32,
         seed: 0,
+        of_a_test: 0.0,
     }
 }
 

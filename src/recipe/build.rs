@@ -3,7 +3,7 @@
 //! Refuses to know how numbers are read off laws (`items`), what must hold (`gates`), and where fits are kept.
 
 use crate::fit::Warning;
-use crate::model::mup::{BASE_WIDTH, Parametrization};
+use crate::model::mup::Parametrization;
 use crate::recipe::evidence::{Ask, Evidence, Proxies};
 use crate::recipe::next::Widening;
 use crate::recipe::{Mup, Recipe, ShapeItem, alternatives, gates, items, published};
@@ -23,7 +23,7 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
         shape: ShapeItem::new(&model, shape, published::vocab(params.0), published::CONTEXT),
         parametrization: evidence.proxies.parametrization,
         mup: Mup {
-            base_width: BASE_WIDTH,
+            base_width: evidence.proxies.multipliers.base_width,
             scale_emb: evidence.proxies.multipliers.scale_emb,
             scale_depth: evidence.proxies.multipliers.scale_depth,
             init_std: evidence.proxies.multipliers.init_std,

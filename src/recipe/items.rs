@@ -13,9 +13,9 @@ use crate::fit::rate::learning_rate::LrRule;
 use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::fit::rate::transfer::{Transfer, Verdict};
 use crate::model::flops;
-use crate::model::mup::{BASE_WIDTH, Group, Parametrization, Scaling};
+use crate::model::mup::{Group, Parametrization, Scaling};
 use crate::model::shape::Shape;
-use crate::recipe::evidence::{Annealing, Ask, Comparison, Evidence, Size};
+use crate::recipe::evidence::{Annealing, Ask, Comparison, Evidence, Proxies, Size};
 use crate::recipe::published;
 use crate::recipe::{Item, REACH_MAX, Reach, Source};
 use crate::units::significant;
@@ -30,7 +30,7 @@ pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape) -> BTreeMa
     let tokens = tokens_item(ask, optimal.as_ref(), per_token, params.as_f64());
     let count = tokens.value.as_f64().unwrap_or_default();
     let lr = lr_item(evidence, params.as_f64(), count);
-    let lr_hidden = hidden(&lr, scaling.lr_factor(Group::Matrix), proxies.parametrization);
+    let lr_hidden = hidden(&lr, scaling.lr_factor(Group::Matrix), proxies);
     let warmup = json!((published::WARMUP_FRACTION * count).round());
     let mut items = vec![
         ("lr", lr),
@@ -171,9 +171,10 @@ fn beyond(runs: impl Iterator<Item = (f64, f64)>, params: f64, tokens: f64) -> O
 }
 
 /// The rate of the matrices in the layers: muP divides it by how much wider than the base the model is.
-fn hidden(item: &Item, factor: f64, parametrization: Parametrization) -> Item {
-    let law = match parametrization {
-        Parametrization::Mup => format!("lr / (width / {BASE_WIDTH}); {}", item.law),
+fn hidden(item: &Item, factor: f64, proxies: &Proxies) -> Item {
+    let base = proxies.multipliers.base_width;
+    let law = match proxies.parametrization {
+        Parametrization::Mup => format!("lr / (width / {base}); {}", item.law),
         Parametrization::Standard => format!("not scaled, as the proxies; {}", item.law),
     };
     Item {

@@ -195,6 +195,7 @@ pub(crate) fn provenance(trials: &[TrialRow]) -> Vec<(String, String)> {
         .map(|(name, read)| (name.to_owned(), distinct(trials, read)))
         .filter(|(_, value)| !value.is_empty())
         .collect();
+    rows.extend(setups(trials));
     let configs: BTreeSet<&str> = trials.iter().map(|t| t.config_hash.as_str()).collect();
     if !trials.is_empty() {
         rows.push((
@@ -205,8 +206,20 @@ pub(crate) fn provenance(trials: &[TrialRow]) -> Vec<(String, String)> {
     rows
 }
 
+/// What was asked for beside what laws vary and what is told above, axis by axis.
+fn setups(trials: &[TrialRow]) -> Vec<(String, String)> {
+    let is_told = |path: &&str| matches!(*path, "parametrization" | "context");
+    let paths = trials.iter().flat_map(|trial| trial.setup.keys()).map(String::as_str);
+    let paths: BTreeSet<&str> = paths.filter(|path| !is_told(path)).collect();
+    let value = |trial: &TrialRow, path: &str| Some(trial.setup.get(path)?.trim_matches('"').to_owned());
+    paths
+        .into_iter()
+        .map(|path| (path.to_owned(), distinct(trials, |trial| value(trial, path))))
+        .collect()
+}
+
 /// Distinct values; with their counts when there are several, and cut short when there are many.
-fn distinct(trials: &[TrialRow], read: fn(&TrialRow) -> Option<String>) -> String {
+fn distinct(trials: &[TrialRow], read: impl Fn(&TrialRow) -> Option<String>) -> String {
     const LISTED_MAX: usize = 6;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for value in trials.iter().filter_map(read).filter(|value| !value.is_empty()) {

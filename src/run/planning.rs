@@ -246,7 +246,7 @@ impl Planned {
             config_hash: trial.config_hash.clone(),
             seconds: None,
             axes: trial.spec.axes.clone(),
-            setup: BTreeMap::new(),
+            setup: TrialRow::setup_of(settings),
         };
         TrialEntry {
             row,

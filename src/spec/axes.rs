@@ -3,6 +3,8 @@
 //!
 //! Refuses to know how values are combined, and what they are where none is given (`resolve`).
 
+use serde::Serialize;
+
 use crate::model::config::Precision;
 use crate::model::mup::Parametrization;
 use crate::model::schedule::Decay;
@@ -19,9 +21,12 @@ pub(crate) struct Axis {
     /// What the same thing is called elsewhere.
     also: &'static [&'static str],
     /// What it is, for help.
-    pub(crate) doc: &'static str,
-    /// Whether runs of a schedule use it; where not, it keeps its default, so that equal runs are equal settings.
-    of: fn(ScheduleName) -> bool,
+    doc: &'static str,
+    /// Whether runs of these settings use it; where not, it keeps its default, so that equal runs are equal settings. It
+    /// may look at axes that stand before it in the table.
+    of: fn(&Settings) -> bool,
+    /// Whether it is what laws vary; what they do not vary has to be equal for runs to compare.
+    pub(crate) is_varied: bool,
     /// Its value in the settings of a trial; none where it is left to the plan.
     get: fn(&Settings) -> Option<Setting>,
     /// Puts a value there; none where the value is of another kind, or a word that stands for nothing.
@@ -40,6 +45,7 @@ const fn axis(
         also: &[],
         doc: "",
         of: |_| true,
+        is_varied: false,
         get,
         set,
     }
@@ -54,18 +60,25 @@ impl Axis {
         Self { doc, ..self }
     }
 
-    const fn of(self, of: fn(ScheduleName) -> bool) -> Self {
+    const fn of(self, of: fn(&Settings) -> bool) -> Self {
         Self { of, ..self }
     }
 
-    /// Whether the schedule uses it.
-    pub(crate) fn is_used_by(&self, schedule: ScheduleName) -> bool {
-        (self.of)(schedule)
+    const fn varied(self) -> Self {
+        Self {
+            is_varied: true,
+            ..self
+        }
     }
 
-    /// Its value in the settings of a trial; none where its schedule does not use it.
+    /// Whether runs of these settings use it.
+    pub(crate) fn is_used_by(&self, settings: &Settings) -> bool {
+        (self.of)(settings)
+    }
+
+    /// Its value in the settings of a trial; none where the trial does not use it.
     pub(crate) fn value(&self, settings: &Settings) -> Option<Setting> {
-        self.is_used_by(settings.schedule.name).then(|| (self.get)(settings))?
+        self.is_used_by(settings).then(|| (self.get)(settings))?
     }
 
     /// The last part of its path.
@@ -87,70 +100,60 @@ macro_rules! number {
 /// An axis that is one word of the settings.
 macro_rules! choice {
     ($path:literal, $words:ident, $($field:ident).+) => {
-        axis($path, Kind::Word($words::WORDS), |s| word(s.$($field).+.name()), |s, value| {
+        axis($path, Kind::Word($words::WORDS), |s| Some(word(s.$($field).+.name())), |s, value| {
             s.$($field).+ = $words::parse(value.word()?)?;
             Some(())
         })
     };
 }
 
-fn word(word: &str) -> Option<Setting> {
-    Some(Setting::Word(word.to_owned()))
+fn word(word: &str) -> Setting {
+    Setting::Word(word.to_owned())
 }
 
-/// A rung and the parts of a shape make one shape, and are put into the settings together (`resolve`).
-fn resolved_together(_: &mut Settings, _: &Setting) -> Option<()> {
-    Some(())
+/// A part of the shape. A rung and the parts make one shape, and are put into the settings together (`resolve`).
+const fn part_of_shape(path: &'static str, kind: Kind, get: fn(&Settings) -> Option<Setting>) -> Axis {
+    axis(path, kind, get, |_, _| Some(())).varied()
 }
 
 /// Every axis there is, but for the seed, which has a key of its own.
 pub(crate) const AXES: &[Axis] = &[
-    axis("model", Kind::Model, |s| word(&s.model), resolved_together)
+    part_of_shape("model", Kind::Model, |s| Some(word(&s.model)))
         .also(&["size"])
         .doc("a rung of the ladder"),
-    axis(
-        "shape.width",
-        Kind::Count,
-        |s| Some(Setting::Count(s.shape.width)),
-        resolved_together,
-    )
-    .also(&["d_model", "hidden_size"])
-    .doc("width of the residual stream"),
-    axis(
-        "shape.layers",
-        Kind::Count,
-        |s| Some(Setting::Count(s.shape.layers)),
-        resolved_together,
-    )
-    .also(&["n_layers", "num_layers"])
-    .doc("transformer layers"),
-    axis(
-        "shape.heads",
-        Kind::Count,
-        |s| Some(Setting::Count(s.shape.heads)),
-        resolved_together,
-    )
-    .also(&["n_heads"])
-    .doc("query heads"),
-    axis(
-        "shape.kv_heads",
-        Kind::Count,
-        |s| Some(Setting::Count(s.shape.kv_heads)),
-        resolved_together,
-    )
+    part_of_shape("shape.width", Kind::Count, |s| Some(Setting::Count(s.shape.width)))
+        .also(&["d_model", "hidden_size"])
+        .doc("width of the residual stream"),
+    part_of_shape("shape.layers", Kind::Count, |s| Some(Setting::Count(s.shape.layers)))
+        .also(&["n_layers", "num_layers"])
+        .doc("transformer layers"),
+    part_of_shape("shape.heads", Kind::Count, |s| Some(Setting::Count(s.shape.heads)))
+        .also(&["n_heads"])
+        .doc("query heads"),
+    part_of_shape("shape.kv_heads", Kind::Count, |s| {
+        Some(Setting::Count(s.shape.kv_heads))
+    })
     .doc("key and value heads; as many as `heads` unless given"),
-    axis(
-        "shape.d_ff",
-        Kind::Count,
-        |s| Some(Setting::Count(s.shape.d_ff)),
-        resolved_together,
-    )
-    .doc("width of the SwiGLU block; 2.5 times the width unless given"),
+    part_of_shape("shape.d_ff", Kind::Count, |s| Some(Setting::Count(s.shape.d_ff)))
+        .doc("width of the SwiGLU block; 2.5 times the width unless given"),
     choice!("parametrization", Parametrization, parametrization)
         .doc("how initialisation and learning rates follow the width"),
+    axis(
+        "base_width",
+        Kind::Count,
+        |s| Some(Setting::Count(s.multipliers.base_width)),
+        |s, value| {
+            s.multipliers.base_width = value.count()?;
+            Some(())
+        },
+    )
+    .also(&["dim_model_base", "mup_base_width"])
+    .of(|s| s.parametrization == Parametrization::Mup)
+    .doc("width at which muP changes nothing; hidden rates and logits are divided by width/base_width"),
     number!("lr", Bounds::Positive, lr)
+        .varied()
         .also(&["learning_rate", "peak_lr"])
-        .doc("peak learning rate of the embedding's group; muP divides it by width/256 for hidden matrices"),
+        .doc("peak learning rate of the embedding's group; muP divides it by width/base_width for hidden matrices"),
     axis(
         "batch_tokens",
         Kind::Count,
@@ -160,6 +163,7 @@ pub(crate) const AXES: &[Axis] = &[
             Some(())
         },
     )
+    .varied()
     .also(&["batch_size", "bs"])
     .doc("tokens in a batch: whole sequences"),
     axis(
@@ -171,6 +175,7 @@ pub(crate) const AXES: &[Axis] = &[
             Some(())
         },
     )
+    .varied()
     .doc("sequences in one forward pass; chosen by the plan unless given"),
     axis(
         "tokens",
@@ -181,6 +186,7 @@ pub(crate) const AXES: &[Axis] = &[
             Some(())
         },
     )
+    .varied()
     .also(&["tokens_per_param", "steps", "max_steps"])
     .doc("tokens of the run, or tokens per non-embedding parameter (`20N`)"),
     axis(
@@ -197,7 +203,7 @@ pub(crate) const AXES: &[Axis] = &[
     axis(
         "data",
         Kind::Data,
-        |s| word(&s.data),
+        |s| Some(word(&s.data)),
         |s, value| {
             value.word()?.clone_into(&mut s.data);
             Some(())
@@ -221,14 +227,14 @@ pub(crate) const AXES: &[Axis] = &[
     .doc("tokens of warm-up, or a share of the run (which forbids sharing trunks)"),
     number!("schedule.decay_fraction", Bounds::Part, schedule.decay_fraction)
         .also(&["decay_frac"])
-        .of(|name| name == ScheduleName::Wsd)
+        .of(|s| s.schedule.name == ScheduleName::Wsd)
         .doc("share of the run that decays"),
     choice!("schedule.decay", Decay, schedule.decay)
-        .of(|name| name == ScheduleName::Wsd)
+        .of(|s| s.schedule.name == ScheduleName::Wsd)
         .doc("form of the decay"),
     number!("schedule.final_fraction", Bounds::Share, schedule.final_fraction)
         .also(&["min_lr_ratio"])
-        .of(|name| name != ScheduleName::Constant)
+        .of(|s| s.schedule.name != ScheduleName::Constant)
         .doc("share of the peak at the end"),
     number!("weight_decay", Bounds::NotNegative, weight_decay)
         .also(&["wd"])
@@ -245,7 +251,56 @@ pub(crate) const AXES: &[Axis] = &[
     choice!("precision", Precision, precision)
         .also(&["dtype"])
         .doc("arithmetic of the forward and backward pass"),
+    #[cfg(test)]
+    number!("of_a_test", Bounds::Share, of_a_test)
+        .also(&["test_axis"])
+        .doc("a number that only tests set"),
 ];
+
+/// The axes of the decay: what WSD uses, and a schedule that ends at its peak does not.
+pub(crate) fn of_decay(defaults: &Settings) -> Vec<&'static str> {
+    let mut constant = defaults.clone();
+    constant.schedule.name = ScheduleName::Constant;
+    let is_of_decay = |axis: &&Axis| axis.is_used_by(defaults) && !axis.is_used_by(&constant);
+    AXES.iter().filter(is_of_decay).map(|axis| axis.path).collect()
+}
+
+/// The value of every axis that a trial uses, by path, but for what laws vary: runs in which these are equal are
+/// trained alike.
+pub fn setup(settings: &Settings) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
+    let axes = AXES.iter().filter(|axis| !axis.is_varied);
+    axes.filter_map(|axis| Some((axis.path, axis.value(settings)?.json())))
+}
+
+/// What help says of an axis.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AxisHelp {
+    /// Its dotted path.
+    pub path: &'static str,
+    /// What its values look like.
+    pub values: String,
+    /// Its value where none is given; none where one has to be, or where it follows from the others.
+    pub default: Option<serde_json::Value>,
+    pub doc: &'static str,
+}
+
+/// Every axis in the order of the table. `defaults`: the settings of a trial for which nothing was chosen.
+pub(crate) fn help(defaults: &Settings) -> Vec<AxisHelp> {
+    let has_default = |axis: &Axis| {
+        let follows = matches!(axis.path, "schedule.warmup" | "schedule.final_fraction");
+        !follows && !matches!(axis.kind, Kind::Model | Kind::Data) && !axis.path.starts_with("shape.")
+    };
+    let help = |axis: &Axis| AxisHelp {
+        path: axis.path,
+        values: axis.kind.values(),
+        default: has_default(axis)
+            .then(|| axis.value(defaults))
+            .flatten()
+            .map(|it| it.json()),
+        doc: axis.doc,
+    };
+    AXES.iter().map(help).collect()
+}
 
 /// The groups of axes: the first parts of dotted paths.
 pub(crate) const GROUPS: &[&str] = &["shape", "schedule"];

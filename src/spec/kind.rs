@@ -153,12 +153,12 @@ impl Kind {
             return Err(wrong(self.wanted()));
         };
         match self {
-            Kind::Model => read_model(text),
-            Kind::Count => parse_count(text).map(Setting::Count).map_err(|_| {
+            Self::Model => read_model(text),
+            Self::Count => parse_count(text).map(Setting::Count).map_err(|_| {
                 let plain = text.replace(',', "");
                 wrong(self.wanted()).maybe((plain != text && parse_count(&plain).is_ok()).then_some(plain))
             }),
-            Kind::Number(bounds) => match number(text) {
+            Self::Number(bounds) => match number(text) {
                 Some(number) if bounds.hold(number) => Ok(Setting::Number(number)),
                 Some(_) | None => {
                     let point = text.replace(',', ".");
@@ -166,19 +166,19 @@ impl Kind {
                     Err(wrong(bounds.wanted()).maybe(near.map(|_| point)))
                 }
             },
-            Kind::Word(words) => {
+            Self::Word(words) => {
                 let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
                 found.map(|&word| Setting::Word(word.to_owned())).ok_or_else(|| {
                     wrong(&format!("one of {}", words.join(", "))).maybe(closest(text, words.iter().copied()))
                 })
             }
-            Kind::Data => read_name(text).map(Setting::Word),
-            Kind::Tokens => text.parse().map(Setting::Tokens).map_err(|_| {
+            Self::Data => read_name(text).map(Setting::Word),
+            Self::Tokens => text.parse().map(Setting::Tokens).map_err(|_| {
                 let upper = text.strip_suffix('n').map(|ratio| format!("{ratio}N"));
                 let near = upper.filter(|upper| upper.parse::<TokenBudget>().is_ok());
                 wrong(self.wanted()).maybe(near)
             }),
-            Kind::Length => text.parse().map(Setting::Length).map_err(|_| wrong(self.wanted())),
+            Self::Length => text.parse().map(Setting::Length).map_err(|_| wrong(self.wanted())),
         }
     }
 
@@ -186,11 +186,11 @@ impl Kind {
     pub(crate) fn nearest(self, number: f64) -> Option<Setting> {
         let count = || (number.round() >= 1.0).then(|| number.round() as u64);
         match self {
-            Kind::Count => count().map(Setting::Count),
-            Kind::Number(bounds) => bounds.hold(number).then_some(Setting::Number(number)),
-            Kind::Tokens => count().map(|n| Setting::Tokens(TokenBudget::Count(Tokens(n)))),
-            Kind::Length => count().map(|n| Setting::Length(Length::Count(Tokens(n)))),
-            Kind::Model | Kind::Word(_) | Kind::Data => None,
+            Self::Count => count().map(Setting::Count),
+            Self::Number(bounds) => bounds.hold(number).then_some(Setting::Number(number)),
+            Self::Tokens => count().map(|n| Setting::Tokens(TokenBudget::Count(Tokens(n)))),
+            Self::Length => count().map(|n| Setting::Length(Length::Count(Tokens(n)))),
+            Self::Model | Self::Word(_) | Self::Data => None,
         }
     }
 
@@ -206,6 +206,16 @@ impl Kind {
             Self::Data => "rust-sources",
             Self::Tokens => "20N",
             Self::Length => "50k",
+        }
+    }
+
+    /// What values look like, in a list of all axes.
+    pub(crate) fn values(self) -> String {
+        match self {
+            Self::Word(words) => words.join(" | "),
+            Self::Model | Self::Count | Self::Number(_) | Self::Data | Self::Tokens | Self::Length => {
+                self.wanted().to_owned()
+            }
         }
     }
 

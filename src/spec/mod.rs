@@ -17,6 +17,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use crate::spec::axes::{AxisHelp, setup};
 pub use crate::spec::settings::{ScheduleName, ScheduleSettings, Settings};
 pub use crate::spec::sweep::{Budget, DEFAULT_RETRIES, Resources, Sweep, TrialSpec};
 use crate::spec::syntax::mistakes::{Findings, Mistake, Note, Place, Wrong};
@@ -34,6 +35,16 @@ pub fn check_name(name: &str) -> Result<(), String> {
 
 /// The commented sweep that `sandbox init` writes.
 pub const TEMPLATE: &str = include_str!("template.yaml");
+
+/// Every axis of a sweep, in the order of the table.
+pub fn axes() -> Vec<AxisHelp> {
+    axes::help(&resolve::of_template())
+}
+
+/// The paths of the axes that say how WSD decays.
+pub fn axes_of_decay() -> Vec<&'static str> {
+    axes::of_decay(&resolve::of_template())
+}
 
 /// Reads the sweep in `text`, with the `--set` arguments put over it.
 ///

@@ -96,12 +96,12 @@ impl Source<'_> {
         self.get(path)?.word()
     }
 
-    /// Puts the given values of some axes into the settings. A value that is none of its axis is an error, never the
+    /// Puts the given values of some axes into the settings, where they are used. A value that is none of its axis is an error, never the
     /// default.
     fn put(&self, settings: &mut Settings, which: impl Fn(&Axis) -> bool) -> Result<(), Problem> {
         for (&index, given) in self.0 {
             let axis = &AXES[index];
-            if which(axis) && (axis.set)(settings, &given.setting).is_none() {
+            if which(axis) && axis.is_used_by(settings) && (axis.set)(settings, &given.setting).is_none() {
                 let wrong = Wrong::new(format!("`{}` is never `{}`", axis.path, given.setting.json()));
                 return Err(Problem::new(&ALL_PATHS, wrong));
             }
@@ -134,8 +134,7 @@ pub(crate) fn resolve(values: &Assignment, seed: u64) -> Result<Settings, Proble
     let is_schedule = |axis: &Axis| axis.path.starts_with("schedule.");
     source.put(&mut settings, |axis| !is_schedule(axis) || axis.path == "schedule.name")?;
     settings.schedule = default_schedule(&settings);
-    let name = settings.schedule.name;
-    source.put(&mut settings, |axis| is_schedule(axis) && axis.is_used_by(name))?;
+    source.put(&mut settings, is_schedule)?;
     Ok(settings)
 }
 
@@ -165,7 +164,15 @@ fn defaults(model: String, shape: Shape, data: &str, seed: u64) -> Settings {
         multipliers: Multipliers::default(),
         precision: Precision::Float32,
         seed,
+        #[cfg(test)]
+        of_a_test: 0.0,
     }
+}
+
+/// The settings of a trial for which nothing was chosen.
+pub(crate) fn of_template() -> Settings {
+    let rung = &ladder::LADDER[0];
+    defaults(rung.name.to_owned(), rung.shape, "", 0)
 }
 
 /// The schedule of that name where nothing else of it is given.
@@ -300,7 +307,7 @@ fn check_schedule(settings: &Settings, tokens: Tokens) -> Option<Wrong> {
     (!fits).then(|| Wrong::new(message).with(format!("schedule.warmup: {tenth}")))
 }
 
-/// The value of an axis, or of `seed`, in the settings of a trial; none where its schedule does not use it.
+/// The value of an axis, or of `seed`, in the settings of a trial; none where the trial does not use it.
 pub(crate) fn setting(settings: &Settings, path: &str) -> Option<Setting> {
     if path == "seed" {
         return Some(Setting::Count(settings.seed));

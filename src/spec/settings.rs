@@ -44,6 +44,10 @@ pub struct Settings {
     pub multipliers: Multipliers,
     pub precision: Precision,
     pub seed: u64,
+    /// An axis of tests: what an axis needs is a row of the table and what the compiler asks for.
+    #[cfg(test)]
+    #[serde(default, skip_serializing_if = "crate::model::config::is_zero")]
+    pub of_a_test: f64,
 }
 
 words! {

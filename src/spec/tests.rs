@@ -1,9 +1,15 @@
 //! Whole sweep files, good and bad.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use crate::model::config::DeviceKind;
+use crate::model::data_info::DataInfo;
+use crate::plan::Known;
+use crate::plan::resolve::Machine;
+use crate::plan::tree;
+use crate::protocol::Trainer;
 use crate::spec::axes::{AXES, Axis};
 use crate::spec::kind::Kind;
 use crate::spec::resolve::{self, names};
@@ -349,12 +355,39 @@ fn varied(axis: &Axis, values: &[&str]) -> Sweep {
     .0
 }
 
+/// The names of the runs of a sweep on a machine that can train all of them.
+fn names_of(sweep: &Sweep) -> BTreeSet<String> {
+    let info = |name: &str| DataInfo {
+        name: name.to_owned(),
+        hash: name.to_owned(),
+        vocab: 256,
+        tokenizer: "byte".to_owned(),
+        train_tokens: Tokens(1_000_000),
+        held_out: vec![("held_out".to_owned(), Tokens(1000))],
+        bytes_per_token: BTreeMap::new(),
+        entropy_rate_nats: None,
+    };
+    let data = ["d", "e"].map(|name| (name.to_owned(), info(name))).into();
+    let machine = Machine {
+        device: DeviceKind::Cuda,
+        threads: None,
+    };
+    let plan = tree::plan(sweep, &data, machine, Trainer::Proxy, &Known::default()).expect("a plan");
+    plan.trials.into_iter().map(|trial| trial.config_hash).collect()
+}
+
 #[test]
 fn what_is_written_for_an_axis_is_trained_shown_and_found() {
     for axis in AXES {
         let values = samples(axis);
         let sweep = varied(axis, &values);
         assert_eq!(sweep.axes, [axis.path]);
+        assert_eq!(
+            names_of(&sweep).len(),
+            values.len(),
+            "{}: the plan tells its values apart",
+            axis.path
+        );
         assert_eq!(
             sweep.trials.len(),
             values.len(),

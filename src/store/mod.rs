@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 pub use fits::{FitRow, ForecastRow};
 pub use imports::ImportRow;
@@ -118,15 +118,27 @@ impl Store {
                 path: path.to_path_buf(),
             });
         }
-        let mut connection = connect(path, true).await?;
-        MIGRATOR
-            .run(&mut connection)
-            .await
-            .map_err(|error| StoreError::Unreadable {
-                path: path.to_path_buf(),
-                message: error.to_string(),
-            })?;
-        Ok(Self { connection })
+        let unreadable = |message: String| StoreError::Unreadable {
+            path: path.to_path_buf(),
+            message,
+        };
+        let mut store = Self {
+            connection: connect(path, true).await?,
+        };
+        let found = store.schema().await.map_err(|error| unreadable(error.to_string()))?;
+        if found == Some(newest_schema()) {
+            return Ok(store);
+        }
+        store.migrate().await.map_err(|error| unreadable(error.to_string()))?;
+        Ok(store)
+    }
+
+    /// Brings the schema up to date. All steps are one transaction that keeps other writers out: of two programs that
+    /// open a new database at once, the second finds it done.
+    async fn migrate(&mut self) -> Result<(), sqlx::Error> {
+        let mut transaction = self.connection.begin_with("begin immediate").await?;
+        MIGRATOR.run(&mut *transaction).await?;
+        transaction.commit().await
     }
 
     /// Opens a database that must exist, to read from it and to add fits.
@@ -164,7 +176,7 @@ impl Store {
         let mut store = Self {
             connection: connection.await.map_err(|error| unreadable(error.to_string()))?,
         };
-        let newest = MIGRATOR.iter().map(|step| step.version).max().unwrap_or_default();
+        let newest = newest_schema();
         match store.schema().await.map_err(|error| unreadable(error.to_string()))? {
             // Whoever has just created it has not come further yet.
             None => Err(missing()),
@@ -176,6 +188,11 @@ impl Store {
             }),
         }
     }
+}
+
+/// The schema that this program writes.
+fn newest_schema() -> i64 {
+    MIGRATOR.iter().map(|step| step.version).max().unwrap_or_default()
 }
 
 async fn connect(path: &Path, create: bool) -> Result<SqliteConnection, StoreError> {

@@ -24,7 +24,8 @@ const DERIVED: [(&str, &str); 6] = [
 /// A counter of a running attempt, which is ahead of the log until the attempt ends.
 const LIVE: (&str, &str) = ("attempts", "steps");
 
-/// What every part of the result is, but for what a disturbance may change: times, attempts, places.
+/// What every part of the result is, but for what a disturbance may change: times, attempts, places. A column that came
+/// later and follows from the others (`tokens_asked`) stays out, so that older digests can be compared.
 const RESULTS: [&str; 3] = [
     "select 'trial', trial, sweep, slug, state, trainer, model, params_non_embedding, params_total, width, layers, heads,
        vocab, context, parametrization, lr, batch_tokens, schedule, warmup_tokens, decay_fraction, tokens, steps, seed,

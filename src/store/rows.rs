@@ -10,6 +10,7 @@ use crate::model::config::RunConfig;
 use crate::plan::{KnownStage, StagePlan};
 use crate::protocol::{Checkpoint, Resume, Spent};
 use crate::record::{Kind, StageRow, TrialRow, TrialState, Value};
+use crate::spec::Settings;
 use crate::stage::{StageKind, StageState};
 use crate::store::StoreError;
 use crate::units::{StageId, Steps};
@@ -184,23 +185,10 @@ pub(super) fn stage_row(row: &SqliteRow) -> Result<StageRow, StoreError> {
 pub(super) const SELECT_TRIALS: &str = "select *, (select settings from trials t where t.sweep = v.sweep and \
      t.trial = v.trial) settings from v_trials v where trainer <> 'imported'";
 
-/// The settings of a trial but for those that its row names and that laws vary, by path, as JSON.
+/// What was asked for a trial beside what laws vary, by path of the axis, as JSON.
 fn setup(settings: &str) -> Result<BTreeMap<String, String>, StoreError> {
-    const VARIED: [&str; 7] = ["model", "shape", "lr", "batch_tokens", "micro_batch", "tokens", "seed"];
-    let settings: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(settings).map_err(|error| StoreError::Damaged(error.to_string()))?;
-    let mut setup = BTreeMap::new();
-    for (name, value) in settings.iter().filter(|(name, _)| !VARIED.contains(&name.as_str())) {
-        match value.as_object().filter(|_| name == "schedule") {
-            Some(parts) => setup.extend(
-                parts
-                    .iter()
-                    .map(|(part, it)| (format!("{name}.{part}"), it.to_string())),
-            ),
-            None => drop(setup.insert(name.clone(), value.to_string())),
-        }
-    }
-    Ok(setup)
+    let settings: Settings = serde_json::from_str(settings).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    Ok(TrialRow::setup_of(&settings))
 }
 
 pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {

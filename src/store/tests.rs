@@ -37,6 +37,7 @@ fn stage(name: &str, parent: Option<&str>, from: u64, to: u64) -> Entry {
             threads: 1,
             micro_batch: 10,
         },
+        of_a_test: 0.0,
     };
     let stage = crate::plan::StagePlan {
         id: StageId(name.to_owned()),
@@ -86,6 +87,18 @@ fn run(test: impl Future<Output = ()>) {
         .build()
         .expect("a runtime")
         .block_on(test);
+}
+
+#[test]
+fn programs_that_open_a_new_database_at_once_find_one_schema() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sandbox.db");
+    let together = std::sync::Barrier::new(8);
+    let open = || {
+        together.wait();
+        run(async { drop(Store::open(&path).await.expect("a database")) });
+    };
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(open))));
 }
 
 #[test]

@@ -4,49 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::TrialRow;
+use crate::record::{self, TrialRow};
 use crate::spec::syntax::expressions::{Expr, ExprError, Kind, Name, Value};
 
-/// Columns that hold numbers.
-const NUMBERS: [&str; 21] = [
-    "params",
-    "params_non_embedding",
-    "params_total",
-    "width",
-    "layers",
-    "heads",
-    "vocab",
-    "context",
-    "lr",
-    "batch_tokens",
-    "warmup_tokens",
-    "decay_fraction",
-    "tokens",
-    "steps",
-    "seed",
-    "flops",
-    "final_loss",
-    "bits_per_byte",
-    "diverged_at_tokens",
-    "code_epoch",
-    "seconds",
-];
-
-/// Columns that hold words.
-const WORDS: [&str; 12] = [
-    "trial",
-    "sweep",
-    "slug",
-    "state",
-    "trainer",
-    "model",
-    "parametrization",
-    "schedule",
-    "device",
-    "numerics",
-    "data_hash",
-    "config_hash",
-];
+/// The N of `20N`, as in sweep files.
+const PARAMS: &str = "params";
 
 /// A condition on trials; without one, every trial is meant.
 #[derive(Debug)]
@@ -64,8 +26,11 @@ impl Filter {
             let kind = if value.is_number() { Kind::Number } else { Kind::Text };
             kinds.insert(name, kind);
         }
-        kinds.extend(NUMBERS.map(|name| (name, Kind::Number)));
-        kinds.extend(WORDS.map(|name| (name, Kind::Text)));
+        kinds.extend(TrialRow::COLUMNS.iter().map(|column| match column.kind {
+            record::Kind::Count | record::Kind::Number => (column.name, Kind::Number),
+            record::Kind::Text => (column.name, Kind::Text),
+        }));
+        kinds.insert(PARAMS, Kind::Number);
         let names: Vec<Name<'_>> = kinds.into_iter().map(|(name, kind)| Name { name, kind }).collect();
         Ok(Self(Some(Expr::parse(text, &names)?)))
     }
@@ -79,8 +44,7 @@ impl Filter {
     pub fn holds_for(&self, columns: &serde_json::Value, axes: &BTreeMap<String, serde_json::Value>) -> bool {
         self.0.as_ref().is_none_or(|expr| {
             expr.holds(&|name| {
-                // The N of `20N`, as in sweep files.
-                let column = if name == "params" { "params_non_embedding" } else { name };
+                let column = if name == PARAMS { "params_non_embedding" } else { name };
                 let found = columns.get(column).or_else(|| axes.get(name));
                 found.and_then(value)
             })

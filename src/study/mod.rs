@@ -9,6 +9,6 @@ pub mod pairs;
 pub mod proxies;
 pub mod select;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use crate::fit::law::LeftOut;

@@ -165,7 +165,7 @@ mod tests {
     fn one_budget_at_three_batches_is_too_few_for_a_law_of_loss() {
         let mut trials = batches().to_vec();
         trials.push(trial("rounded", |row| {
-            (row.batch_tokens, row.tokens) = (65_536, 327_680)
+            (row.batch_tokens, row.tokens) = (65_536, 327_680);
         }));
         assert_eq!(for_a_law_of_loss(&trials), [Widening::Sizes, Widening::Tokens]);
     }

@@ -10,7 +10,7 @@ use crate::model::mup::Parametrization;
 use crate::recipe::OptimizerItem;
 use crate::recipe::evidence::{Annealing, Comparison, Proxies};
 use crate::record::TrialRow;
-use crate::spec::{ScheduleName, Settings};
+use crate::spec::{self, ScheduleName, Settings};
 use crate::study::LeftOut;
 use crate::study::pairs::wsd_and_cosine;
 
@@ -40,7 +40,7 @@ pub fn best<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Result<Best<'a>
 }
 
 /// What a recipe takes from the settings of the best trial, and of the best that was trained with WSD.
-pub fn proxies(best: Settings, decaying: Option<&Settings>, trials: &[TrialRow]) -> Proxies {
+pub fn proxies(best: &Settings, decaying: Option<&Settings>, trials: &[TrialRow]) -> Proxies {
     Proxies {
         parametrization: best.parametrization,
         multipliers: best.multipliers,
@@ -87,12 +87,12 @@ fn lowest<'a>(trials: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow
 
 /// The names of settings in which trials differ; of the schedule, what differs between WSD trials.
 fn differences(trials: &[TrialRow]) -> Vec<String> {
-    const OF_WSD: [&str; 3] = ["schedule.decay", "schedule.decay_fraction", "schedule.final_fraction"];
+    let of_decay = spec::axes_of_decay();
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for row in trials {
         let is_wsd = row.schedule == ScheduleName::Wsd;
         for (name, value) in &row.setup {
-            if !name.starts_with("schedule.") || (is_wsd && OF_WSD.contains(&name.as_str())) {
+            if !name.starts_with("schedule.") || (is_wsd && of_decay.contains(&name.as_str())) {
                 values.entry(name).or_default().insert(value);
             }
         }

@@ -11,7 +11,7 @@ use crate::study::pairs::wsd_and_cosine;
 use crate::study::{proxies, select};
 
 /// A finished trial of 9M parameters, 300,000 tokens and batches of 4,096.
-pub(super) fn trial(name: &str, change: impl FnOnce(&mut TrialRow)) -> TrialRow {
+pub(crate) fn trial(name: &str, change: impl FnOnce(&mut TrialRow)) -> TrialRow {
     let settings = [
         ("weight_decay", "0.1"),
         ("clip", "1.0"),
@@ -113,7 +113,7 @@ fn a_law_of_curves_takes_runs_that_differ_in_the_schedule_its_peak_and_the_seed(
 fn a_budget_is_what_was_asked_at_every_batch() {
     let small = trial("small", |_| {});
     let large = trial("large", |row| (row.batch_tokens, row.tokens) = (8192, 303_104));
-    let [a, b] = [&small, &large].map(|row| Setup::from(row));
+    let [a, b] = [&small, &large].map(Setup::from);
     assert!(a.is_of_point(&b));
     assert_ne!(a, b);
     assert_eq!(a.differences(&b), ["batch_tokens"]);
@@ -152,7 +152,7 @@ fn grids_of_rates_are_of_one_schedule_batch_and_weight_decay() {
         with("weight_decay", "0.05"),
         trial("lone", |row| row.params_non_embedding = 1),
         trial("running", |row| {
-            (row.state, row.final_loss) = (TrialState::Running, None)
+            (row.state, row.final_loss) = (TrialState::Running, None);
         }),
         trial("diverged", |row| {
             (row.state, row.final_loss, row.lr) = (TrialState::Diverged, None, 0.5);

@@ -19,9 +19,9 @@ use serde::Serialize;
 use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::failure::Failure;
-use crate::model::Batch;
-use crate::step::{NotFinite, Trainer};
 use crate::system;
+use crate::trainer::model::Batch;
+use crate::trainer::step::{NotFinite, Trainer};
 
 /// Shortest span whose rate is taken; the median over the spans is reported.
 const WINDOW: Duration = Duration::from_millis(400);

@@ -14,9 +14,9 @@ use sandbox::units::Steps;
 use tch::{Device, Kind, Tensor};
 
 use crate::failure::Failure;
-use crate::layout::Layout;
-use crate::model::Model;
-use crate::step::Trainer;
+use crate::trainer::layout::Layout;
+use crate::trainer::model::Model;
+use crate::trainer::step::Trainer;
 
 /// Hash of everything that determines the training, as it stands in the metadata.
 fn config_hash(config: &RunConfig) -> Result<String, Failure> {

@@ -10,7 +10,7 @@ use sandbox::units::Steps;
 
 use crate::failure::Failure;
 use crate::lines::Lines;
-use crate::step::Trainer;
+use crate::trainer::step::Trainer;
 use crate::{checkpoint, fault_injection};
 
 /// Writing states may take this share of the time at most.

@@ -15,8 +15,8 @@ use sandbox::units::{Steps, Tokens};
 use tch::{Device, Tensor, no_grad};
 
 use crate::failure::Failure;
-use crate::model::Batch;
-use crate::step::Trainer;
+use crate::trainer::model::Batch;
+use crate::trainer::step::Trainer;
 
 /// The widths, eightfold from the first to the last.
 pub(crate) const WIDTHS: [u64; 4] = [64, 128, 256, 512];

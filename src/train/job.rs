@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::lines::Lines;
 use crate::loader::{Loader, TrainingLoader};
-use crate::step::{NotFinite, Trainer};
+use crate::trainer::step::{NotFinite, Trainer};
 use crate::{checkpoint, fault_injection, system};
 
 /// Version of this program.

@@ -13,7 +13,7 @@ use sandbox::units::Steps;
 use tch::Device;
 
 use crate::failure::Failure;
-use crate::model::Batch;
+use crate::trainer::model::Batch;
 
 pub(crate) struct Loader {
     data: Dataset,

@@ -11,18 +11,14 @@ mod coordinates;
 mod failure;
 mod fault_injection;
 mod fused;
-mod fused_backend;
 mod job;
-mod layout;
 mod lines;
 mod loader;
-mod model;
-mod optim;
 mod serve;
-mod step;
 mod system;
 #[cfg(test)]
 mod tests;
+mod trainer;
 
 use std::io::{BufReader, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -24,6 +24,14 @@ fn the_help_texts_are_known() {
         "export",
         "bench",
         "doctor",
+        "cancel",
+        "gc",
+        "import",
+        "score",
+        "db",
+        "completions",
+        "data list",
+        "data inspect",
     ] {
         let mut args: Vec<&str> = command.split_whitespace().collect();
         args.push("--help");

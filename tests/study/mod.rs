@@ -169,9 +169,8 @@ impl Planted {
         .to_vec()
     }
 
-    pub(crate) fn recipe() -> Recipe {
-        let (params, tokens) = (2_442_057_984, 4.88e10);
-        let loss = chinchilla(params as f64, tokens);
+    /// The numbers of a recipe for so many tokens and that loss.
+    fn items(tokens: f64, loss: f64) -> BTreeMap<String, Item> {
         let item = |value: Value, unit: &str, source: Source| {
             let is_fitted = source == Source::Fitted;
             Item {
@@ -215,6 +214,29 @@ impl Planted {
             ),
             ("flops", item(json!(7.15e20), "FLOP", Source::Fitted)),
         ];
+        items.map(|(name, item)| (name.to_owned(), item)).into()
+    }
+
+    fn gates() -> Vec<Gate> {
+        vec![
+            Gate {
+                name: "sizes_spanned".to_owned(),
+                passed: false,
+                why: "the target is 2166\u{d7} the largest size; at most 30\u{d7} is trusted".to_owned(),
+                next: Some("sweeps/next-sizes.yaml".to_owned()),
+            },
+            Gate {
+                name: "minima_bracketed".to_owned(),
+                passed: true,
+                why: "the best learning rate lies inside the grid in 12 of 12 groups".to_owned(),
+                next: None,
+            },
+        ]
+    }
+
+    pub(crate) fn recipe() -> Recipe {
+        let (params, tokens) = (2_442_057_984, 4.88e10);
+        let loss = chinchilla(params as f64, tokens);
         Recipe {
             recipe: "0a1b2c3d4e5f".to_owned(),
             params,
@@ -244,7 +266,7 @@ impl Planted {
                 weight_decay: 0.1,
                 clip: 1.0,
             },
-            items: items.map(|(name, item)| (name.to_owned(), item)).into(),
+            items: Self::items(tokens, loss),
             published: vec![PublishedItem {
                 item: "lr".to_owned(),
                 value: json!(0.01),
@@ -254,20 +276,7 @@ impl Planted {
                 alternative("as_asked", 2.44e9, 4e11, 2.31),
                 alternative("optimal_for_this_loss", 4.1e9, 1.9e11, 2.31),
             ],
-            gates: vec![
-                Gate {
-                    name: "sizes_spanned".to_owned(),
-                    passed: false,
-                    why: "the target is 2166\u{d7} the largest size; at most 30\u{d7} is trusted".to_owned(),
-                    next: Some("sweeps/next-sizes.yaml".to_owned()),
-                },
-                Gate {
-                    name: "minima_bracketed".to_owned(),
-                    passed: true,
-                    why: "the best learning rate lies inside the grid in 12 of 12 groups".to_owned(),
-                    next: None,
-                },
-            ],
+            gates: Self::gates(),
             warnings: vec![Warning::new("no_batch_law", "the batch is MiniCPM's")],
         }
     }

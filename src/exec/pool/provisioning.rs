@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_that_die_before_their_first_order_are_barren_and_one_that_begins_makes_good() {
+    fn workers_that_die_before_their_first_order_count_as_failed_submissions_until_one_begins() {
         let t0 = Instant::now();
         let mut provisioning = Provisioning::new(ASK);
         provisioning.sent(1, 1);

@@ -14,7 +14,6 @@ use crate::exec::pool::settings::Timeouts;
 use crate::mailbox::{self, Beat, Bye, Hello, Leaving, Order};
 use crate::protocol::{self, Cause, Line};
 use crate::queue::{EndReason, Task, TaskId, TaskState};
-
 use crate::units::StageId;
 
 #[derive(Debug)]
@@ -362,8 +361,8 @@ impl RemoteWorker {
             ),
         };
         let host = self.hello.node.as_ref().unwrap_or(&self.hello.host);
-        let slurm = why.map_or(String::new(), |why| format!(" ({})", why.text()));
-        let message = format!("worker {} on {host}: {what}{slurm}", self.number);
+        let system = why.map_or(String::new(), |why| format!(" ({})", why.text()));
+        let message = format!("worker {} on {host}: {what}{system}", self.number);
         Lost { cause, message }
     }
 }

@@ -20,7 +20,7 @@ use crate::study::select;
 const REACH: (f64, f64) = (0.5, 0.35);
 
 /// Final loss against learning rate, a panel for each token budget.
-pub(crate) fn lr_bowls(study: &Study<'_>) -> FigureView {
+pub(crate) fn lr_sweeps(study: &Study<'_>) -> FigureView {
     let read_off;
     let bowls = if study.bowls.is_empty() {
         read_off = bowls_of(&select::of_most_frequent_kind(study.trials), &[]);
@@ -211,8 +211,8 @@ pub fn bowls_of(trials: &[&TrialRow], groups: &[LrGroup]) -> Vec<LrBowl> {
     }
     let bowl = |((params, model, tokens), runs): ((u64, &str, u64), Vec<&TrialRow>)| {
         let is_of = |group: &&LrGroup| {
-            let is_run = |run: &&TrialRow| run.tokens as f64 == group.tokens;
-            group.model == model && group.params == params as f64 && runs.iter().any(is_run)
+            let is_run = |run: &&TrialRow| (run.tokens as f64).total_cmp(&group.tokens).is_eq();
+            group.model == model && group.params.total_cmp(&(params as f64)).is_eq() && runs.iter().any(is_run)
         };
         let best_of = |group: &LrGroup| Some((group.best?, group.loss?, group.ci95));
         let best = groups.iter().find(is_of).and_then(best_of);

@@ -38,7 +38,7 @@ pub(crate) fn all(study: &Study<'_>) -> (Vec<FigureView>, u64) {
         by_tokens,
         by_steps,
         by_compute,
-        lr_sweeps::lr_bowls(study),
+        lr_sweeps::lr_sweeps(study),
         best_lr::best_rates(study),
         equal_loss::equal_loss(study),
     ];

@@ -27,7 +27,7 @@ pub(super) async fn of_trials(
                 match found[..] {
                     [row] => Ok(row.clone()),
                     [] => {
-                        let message = format!("`{}` has no finished trial `{name}`", sweep);
+                        let message = format!("`{sweep}` has no finished trial `{name}`");
                         Err(Failure::invalid(
                             "unknown_trial",
                             message,

@@ -21,7 +21,7 @@ use crate::run::sweep_set::SweepSet;
 use crate::spec::Settings;
 use crate::store::Store;
 use crate::study::next_sweep::{NextSweep, SweepFile, beyond_the_best, for_a_law_of_loss};
-use crate::study::proxies;
+use crate::study::proxies::{self, Best};
 use crate::workdir::write_atomic;
 
 /// Writes the recipe that the laws of a sweep carry; refused where they carry none.
@@ -64,25 +64,25 @@ pub async fn advise(
     Ok(recipe)
 }
 
+fn best(laws: &Laws) -> Result<Best<'_>, Failure> {
+    let left_out = laws.lr.as_ref().map_or(&[][..], |kept| &kept.left_out);
+    proxies::best(laws.trials(), left_out).map_err(|left_out| refused(&Refusal::NotFinished { left_out }))
+}
+
+/// What the best trial of the largest size was trained with.
+pub async fn settings_of_best(store: &mut Store, laws: &Laws) -> Result<Settings, Failure> {
+    settings(store, best(laws)?.of_all).await
+}
+
 /// The settings that a recipe takes from the proxies: those of the best trial of the largest size.
 async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, Failure> {
-    let left_out = laws.lr.as_ref().map_or(&[][..], |kept| &kept.left_out);
-    let best =
-        proxies::best(laws.trials(), left_out).map_err(|left_out| refused(&Refusal::NotFinished { left_out }))?;
+    let best = best(laws)?;
     let decaying = match best.decaying {
         Some(row) => Some(settings(store, row).await?),
         None => None,
     };
     let of_best = settings(store, best.of_all).await?;
-    Ok(proxies::proxies(of_best, decaying.as_ref(), laws.trials()))
-}
-
-/// The data that the proxies were trained on.
-pub async fn data_name(store: &mut Store, trials: &[TrialRow]) -> Result<String, Failure> {
-    match trials.first() {
-        Some(first) => Ok(settings(store, first).await?.data),
-        None => Ok(String::new()),
-    }
+    Ok(proxies::proxies(&of_best, decaying.as_ref(), laws.trials()))
 }
 
 async fn settings(store: &mut Store, row: &TrialRow) -> Result<Settings, Failure> {
@@ -124,7 +124,7 @@ pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Re
         };
         let why = "Every trial diverged: lower learning rates.";
         let file = next_sweep(sweeps, &trials).file(&[lower], why);
-        failure.hints.extend(write(context, file)?.map(run_next));
+        failure.hints.extend(write(context, file)?.map(|path| run_next(&path)));
     }
     Err(failure)
 }
@@ -153,7 +153,7 @@ fn refuse(context: &Context, sweeps: &SweepSet, laws: &Laws) -> Result<(), Failu
     }
     let why = format!("The recipe was refused: {refusal}");
     let file = next_sweep(sweeps, laws.trials()).file(&widenings, &why);
-    failure.hints.extend(write(context, file)?.map(run_next));
+    failure.hints.extend(write(context, file)?.map(|path| run_next(&path)));
     Err(failure)
 }
 
@@ -175,7 +175,7 @@ fn write(context: &Context, file: Option<SweepFile>) -> Result<Option<String>, F
     Ok(Some(path.display().to_string()))
 }
 
-fn run_next(path: String) -> String {
+fn run_next(path: &str) -> String {
     format!("run next: {path}")
 }
 

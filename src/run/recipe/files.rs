@@ -12,13 +12,14 @@ use crate::model::mup::Multipliers;
 use crate::model::shape::Shape;
 use crate::recipe::Recipe;
 use crate::run::failure::{Failure, exit};
+use crate::spec::{self, Settings};
 use crate::workdir::write_atomic;
 
 /// The tokens that begin and end a text in `MiniCPM`'s tokenizer.
 const BOS_EOS: (u32, u32) = (1, 2);
 
-/// Writes the files into a folder; `data`: the data that the sweep would train on.
-pub fn write(recipe: &Recipe, data: &str, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// Writes the files into a folder; `proxies`: the settings that the sweep takes over.
+pub fn write(recipe: &Recipe, proxies: &Settings, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let internal = |error: String| Failure::new(exit::INTERNAL, "recipe_files", error, "please report this");
     let architecture = architecture(recipe).map_err(internal)?;
     let optimizer = optimizer(recipe)?;
@@ -38,7 +39,7 @@ pub fn write(recipe: &Recipe, data: &str, folder: &Path) -> Result<Vec<PathBuf>,
         ),
         (
             "sweep.yaml",
-            serde_yaml::to_string(&sweep(recipe, data)?).map_err(|error| internal(error.to_string()))?,
+            serde_yaml::to_string(&sweep(recipe, proxies)?).map_err(|error| internal(error.to_string()))?,
         ),
     ];
     let mut written = Vec::new();
@@ -62,6 +63,7 @@ fn architecture(recipe: &Recipe) -> Result<Architecture, String> {
             scale_emb: recipe.mup.scale_emb,
             scale_depth: recipe.mup.scale_depth,
             init_std: recipe.mup.init_std,
+            base_width: recipe.mup.base_width,
         },
         bos: Some(BOS_EOS.0),
         eos: Some(BOS_EOS.1),
@@ -93,30 +95,30 @@ fn number(recipe: &Recipe, item: &str) -> Result<f64, Failure> {
     })
 }
 
-/// A sweep of one trial: the recipe. Its vocabulary is that of the data here.
-fn sweep(recipe: &Recipe, data: &str) -> Result<serde_json::Value, Failure> {
+/// What a recipe says nothing of, as the proxies had it, by axis.
+pub(crate) fn taken_over(proxies: &Settings) -> serde_json::Value {
+    let own = |path: &str| path == "data" || path.starts_with("schedule.");
+    spec::setup(proxies)
+        .filter(|(path, _)| !own(path))
+        .map(|(path, value)| (path.to_owned(), value))
+        .collect()
+}
+
+/// A sweep of one trial: the recipe, and what it leaves as the proxies had it. Its vocabulary is that of the data here.
+fn sweep(recipe: &Recipe, proxies: &Settings) -> Result<serde_json::Value, Failure> {
     let shape = &recipe.shape;
     let count = |item: &str| number(recipe, item).map(|value| value.round() as u64);
-    let mut parameters = json!({
-        "lr": number(recipe, "lr")?,
-        "batch_tokens": count("batch_tokens")?,
-        "tokens": count("tokens")?,
-        "context": shape.context,
-        "schedule": {
-            "name": recipe.items["schedule"].value,
-            "warmup": count("warmup_tokens")?,
-            "decay_fraction": number(recipe, "decay_fraction")?,
-            "decay": recipe.items["decay"].value,
-            "final_fraction": number(recipe, "final_fraction")?,
-        },
-        "parametrization": recipe.parametrization,
-        "weight_decay": recipe.optimizer.weight_decay,
-        "beta1": recipe.optimizer.beta1,
-        "beta2": recipe.optimizer.beta2,
-        "clip": recipe.optimizer.clip,
-        "scale_emb": recipe.mup.scale_emb,
-        "scale_depth": recipe.mup.scale_depth,
-        "init_std": recipe.mup.init_std,
+    let mut parameters = taken_over(proxies);
+    parameters["lr"] = json!(number(recipe, "lr")?);
+    parameters["batch_tokens"] = json!(count("batch_tokens")?);
+    parameters["tokens"] = json!(count("tokens")?);
+    parameters["context"] = json!(shape.context);
+    parameters["schedule"] = json!({
+        "name": recipe.items["schedule"].value,
+        "warmup": count("warmup_tokens")?,
+        "decay_fraction": number(recipe, "decay_fraction")?,
+        "decay": recipe.items["decay"].value,
+        "final_fraction": number(recipe, "final_fraction")?,
     });
     if shape.model == "derived" {
         parameters["shape"] = json!({
@@ -132,7 +134,7 @@ fn sweep(recipe: &Recipe, data: &str) -> Result<serde_json::Value, Failure> {
     Ok(json!({
         "name": format!("recipe-{}", recipe.recipe),
         "description": format!("The recipe {} for {} parameters.", recipe.recipe, recipe.params),
-        "data": data,
+        "data": proxies.data,
         "parameters": parameters,
     }))
 }

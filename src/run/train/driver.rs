@@ -254,7 +254,7 @@ impl<'a> Driver<'a> {
         self.details.insert(stage.clone(), detail);
         match outcome {
             Outcome::Faulted(Cause::DiskFull) if self.stopped_by.is_none() => {
-                self.stop(StoppedBy::Disk, observe).await?
+                self.stop(StoppedBy::Disk, observe).await?;
             }
             Outcome::Faulted(Cause::DamagedCheckpoint) => self.drop_parent(&stage).await?,
             Outcome::Faulted(_) | Outcome::Completed | Outcome::Diverged => {}

@@ -157,7 +157,9 @@ impl<'d> Trials<'d> {
             if self.settings.iter().all(|settings| setting(settings, path).is_none()) {
                 findings.note(
                     asked.place,
-                    format!("`{path}` has no effect: no trial's schedule uses it"),
+                    format!(
+                        "`{path}` has no effect: no trial uses it: its schedule, or its parametrization, does without"
+                    ),
                 );
             }
             if !paths.contains(&path) {

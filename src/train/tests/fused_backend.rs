@@ -6,8 +6,8 @@ use sandbox::model::shape::Shape;
 use tch::{Device, Tensor};
 
 use super::{batch, config};
-use crate::fused_backend::FusedBackend;
-use crate::step::Trainer;
+use crate::trainer::fused_backend::FusedBackend;
+use crate::trainer::step::Trainer;
 
 /// Several shapes: keys that are shared, more windows than a micro-batch, more threads than one, both parametrisations.
 fn runs() -> Vec<RunConfig> {

@@ -7,8 +7,8 @@ use sandbox::model::shape::Shape;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{config, largest};
-use crate::layout::{Layout, dim};
-use crate::model::Model;
+use crate::trainer::layout::{Layout, dim};
+use crate::trainer::model::Model;
 
 /// The largest difference of the logits, relative to the largest logit, after a change of the multipliers.
 fn difference(name: &str, change: impl Fn(&mut sandbox::model::config::RunConfig)) -> f64 {

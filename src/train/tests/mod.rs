@@ -16,7 +16,7 @@ use sandbox::model::shape::Shape;
 use sandbox::units::{Steps, Tokens};
 use tch::Tensor;
 
-use crate::model::Batch;
+use crate::trainer::model::Batch;
 
 /// A run of a small shape with a constant learning rate; tests change what they are about.
 pub(crate) fn config(width: u64, layers: u64, heads: u64) -> RunConfig {

@@ -7,21 +7,25 @@ use tch::{Device, no_grad};
 
 use super::{batch, config, largest};
 use crate::checkpoint;
-use crate::step::{NotFinite, Trainer};
+use crate::trainer::step::{NotFinite, Trainer};
 
 #[test]
 fn the_first_loss_of_wide_shapes_is_that_of_a_loud_tied_head() {
-    for (width, heads) in [(320, 5), (512, 8)] {
+    for (width, heads, base) in [(320, 5, 256), (512, 8, 256), (320, 5, 64)] {
         let mut run = config(width, 8, heads);
+        run.multipliers.base_width = base;
         run.vocab = 2048;
         run.context = 64;
         run.batch_tokens = Tokens(1024);
         let trainer = Trainer::new(&run, Device::Cpu);
         let batch = batch(&run, 3);
         let loss = no_grad(|| trainer.model.loss_sum(&batch.inputs, &batch.targets)).double_value(&[]) / 1024.0;
-        // Logits have the variance (256 · init_std)² / d, so the mean of the exponentials adds half of it.
-        let expected = 2048f64.ln() + (256.0f64 * 0.1).powi(2) / (2.0 * width as f64);
-        assert!((loss - expected).abs() < 0.15, "{width}: {loss} against {expected}");
+        // Logits have the variance (base · init_std)² / d, so the mean of the exponentials adds half of it.
+        let expected = 2048f64.ln() + (base as f64 * 0.1).powi(2) / (2.0 * width as f64);
+        assert!(
+            (loss - expected).abs() < 0.15,
+            "{width}, {base}: {loss} against {expected}"
+        );
     }
 }
 

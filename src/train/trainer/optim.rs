@@ -7,7 +7,7 @@ use sandbox::model::config::Optimizer;
 use sandbox::model::mup::Scaling;
 use tch::{Tensor, no_grad};
 
-use crate::layout::{Layout, Span};
+use crate::trainer::layout::{Layout, Span};
 
 /// The optimiser and its moments.
 pub(crate) struct AdamW {

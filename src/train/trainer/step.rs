@@ -6,9 +6,9 @@ use sandbox::model::config::RunConfig;
 use sandbox::units::Steps;
 use tch::{Device, Tensor, no_grad};
 
-use crate::fused_backend::FusedBackend;
-use crate::model::{Batch, Model};
-use crate::optim::AdamW;
+use crate::trainer::fused_backend::FusedBackend;
+use crate::trainer::model::{Batch, Model};
+use crate::trainer::optim::AdamW;
 
 /// What a step measured.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,7 +10,7 @@ use sandbox::model::mup::Scaling;
 use sandbox::model::shape::Shape;
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::layout::{LayerWeights, Layout, Weights, dim};
+use crate::trainer::layout::{LayerWeights, Layout, Weights, dim};
 
 /// A batch of sequences on the device of the model.
 pub(crate) struct Batch {

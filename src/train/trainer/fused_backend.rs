@@ -1,4 +1,4 @@
-//! Steps by fused: the fused passes of [`crate::fused`] on the memory of libtorch's tensors.
+//! The step written by hand: the fused passes of [`crate::fused`] on the memory of libtorch's tensors.
 //!
 //! For float32 on the CPU; everything else takes libtorch's own gradient, which is the reference that tests this one.
 //! Refuses to know schedules and jobs.
@@ -7,9 +7,9 @@ use sandbox::model::config::{Precision, RMS_EPS, ROPE_THETA, RunConfig};
 use tch::{Device, Kind, Tensor};
 
 use crate::fused::{AdamStep, Engine, GroupRange, ModelSpec, adamw_step};
-use crate::layout::Layout;
-use crate::model::Batch;
-use crate::optim::AdamW;
+use crate::trainer::layout::Layout;
+use crate::trainer::model::Batch;
+use crate::trainer::optim::AdamW;
 
 /// The passes of one run with all their buffers.
 pub(crate) struct FusedBackend {
