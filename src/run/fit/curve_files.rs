@@ -158,7 +158,7 @@ pub fn schedule(path: &Path, warmup: f64) -> Result<Schedule, Failure> {
 fn series(path: &Path, value: Of) -> Result<Vec<Series>, Failure> {
     let known = |name: &str| STEP.contains(&name) || RATE.contains(&name) || LOSS.contains(&name);
     let (table, _) = file::read(path, &|name| {
-        known(name) || SCALAR.contains(&name) || name.contains(OF_RUN)
+        known(name) || SCALAR.contains(&name) || POINTS.contains(&name) || name.contains(OF_RUN)
     })?;
     let find = |names: &[&'static str]| {
         names
