@@ -254,6 +254,20 @@ pub fn significant(value: f64, digits: i32) -> f64 {
     }
 }
 
+/// A number of any magnitude with so many digits: `0.0123`, `4.2e-6`, `1.21e9`.
+pub fn printed(value: f64, digits: i32) -> String {
+    if !value.is_finite() {
+        return "not finite".to_owned();
+    }
+    let rounded = significant(value, digits);
+    let magnitude = rounded.abs();
+    if rounded == 0.0 || (1e-4..1e6).contains(&magnitude) {
+        format!("{rounded}")
+    } else {
+        format!("{rounded:e}")
+    }
+}
+
 /// A duration as people say it: `42s`, `3m10s`, `2h05m`.
 pub fn human_seconds(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
@@ -310,6 +324,21 @@ mod tests {
         assert_eq!("0".parse(), Ok(Length::Count(Tokens(0))));
         assert!("120%".parse::<Length>().is_err());
         assert!("-1".parse::<Length>().is_err());
+    }
+
+    #[test]
+    fn numbers_are_decimal_where_people_read_decimals() {
+        for (value, digits, text) in [
+            (0.012_345, 3, "0.0123"),
+            (4.24e-6, 2, "4.2e-6"),
+            (406_432_100.0, 4, "4.064e8"),
+            (999_950.0, 4, "1e6"),
+            (0.0, 3, "0"),
+            (-0.5, 3, "-0.5"),
+            (f64::INFINITY, 3, "not finite"),
+        ] {
+            assert_eq!(printed(value, digits), text);
+        }
     }
 
     #[test]

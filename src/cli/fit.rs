@@ -15,13 +15,15 @@ use crate::fit::loss::chinchilla::Objective;
 use crate::fit::loss::loss_law::HoldOut;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::fit::file;
 use crate::run::fit::source::Source;
 use crate::run::fit::table::Mapping;
 use crate::run::fit::{self, Request};
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
-    /// A sweep (default: the one that was planned last), a name that was imported, or a table of anybody's runs: .csv, .parquet, .jsonl
+    /// A sweep (default: the one that was planned last), a name that was imported, or a table of anybody's runs: .csv,
+    /// .tsv, .json, .jsonl, .parquet, also packed (.gz, .zst)
     #[arg(value_name = "SWEEP|FILE")]
     target: Option<String>,
     #[command(flatten)]
@@ -38,8 +40,9 @@ pub(super) struct FitArgs {
     /// What a second fit predicts without having seen it: largest, none, params>X, flops>X
     #[arg(long, default_value = "largest", value_parser = hold_out)]
     hold_out: HoldOut,
-    /// Curves to fit (laws of curves): files with columns step, lr, loss in the folder that is the target, or trials of
-    /// the sweep that is the target, by default all others of its finished trials
+    /// Curves to fit (laws of curves): files with columns step, lr, loss in the folder that is the target, or logs of
+    /// `transformers`, W&B or TensorBoard (`LOSS.csv+LR.csv` where a file has one quantity), or trials of the sweep that
+    /// is the target, by default all others of its finished trials
     #[arg(long, value_name = "FILE|TRIAL", value_delimiter = ',')]
     train: Vec<String>,
     /// Curves to predict without having seen them (laws of curves)
@@ -100,15 +103,9 @@ impl FitArgs {
     /// The table that is meant, if it is one.
     fn table(&self) -> Option<PathBuf> {
         let path = PathBuf::from(self.target.as_ref()?);
-        let has_ending = path
-            .extension()
-            .is_some_and(|kind| TABLES.iter().any(|table| kind == *table));
-        (!self.mapping.map.is_empty() || (has_ending && path.exists())).then_some(path)
+        (!self.mapping.map.is_empty() || (file::is_table(&path) && path.exists())).then_some(path)
     }
 }
-
-/// Endings of tables.
-const TABLES: [&str; 4] = ["csv", "parquet", "jsonl", "ndjson"];
 
 pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
     let laws: Vec<&'static Entry> = args.law.iter().filter_map(|name| laws::named(name)).collect();

@@ -4,10 +4,10 @@
 
 use crate::cli::output::table;
 use crate::fit::Warning;
-use crate::fit::law::AnyKept;
+use crate::fit::law::{AnyKept, reasons};
 use crate::fit::loss::model_selection::Tried;
 use crate::fit::view::{Constant, Rows, warned};
-use crate::units::significant;
+use crate::units::printed;
 
 /// A law: its formula, its constants, its tables, how it was fitted and how well, and what a reader must know.
 pub(super) fn law_text(law: &AnyKept) -> String {
@@ -25,13 +25,16 @@ pub(super) fn law_text(law: &AnyKept) -> String {
         parts.push(table(&["", "value", "se", "95 % from", "to"], &rows));
     }
     parts.extend(view.tables.iter().map(|Rows { columns, rows }| table(columns, rows)));
+    if !kept.left_out.is_empty() {
+        parts.push(format!("left out: {}", reasons(&kept.left_out)));
+    }
     let facts = view.facts.iter().chain(&law.facts);
     parts.extend(facts.map(|(name, text)| format!("{name}: {text}")));
     parts.join("\n") + &warnings_text(kept.law.warnings())
 }
 
 fn row(constant: &Constant) -> Vec<String> {
-    let digits = |value: f64| significant(value, 4).to_string();
+    let digits = |value: f64| printed(value, 4);
     let dash = || "–".to_owned();
     let estimate = &constant.estimate;
     let no_error = || {

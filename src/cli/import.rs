@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::fit_text::warnings_text;
 use crate::cli::mapping::MappingArgs;
 use crate::cli::output::Output;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::import;
+use crate::run::fit::{file, import};
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// A table: .csv, .parquet or .jsonl
+    /// A table: .csv, .tsv, .json, .jsonl or .parquet, also packed (.gz, .zst)
     file: PathBuf,
     #[command(flatten)]
     mapping: MappingArgs,
@@ -22,8 +23,7 @@ pub(super) struct ImportArgs {
 }
 
 pub(super) async fn import(context: &Context, args: &ImportArgs, output: &Output) -> Result<u8, Failure> {
-    let stem = args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let name = args.name.clone().unwrap_or(stem);
+    let name = args.name.clone().unwrap_or_else(|| file::stem(&args.file));
     let view = import::import(context, &args.file, &args.mapping.mapping()?, &name).await?;
     output.result(&view, std::slice::from_ref(&view.import), || {
         format!(
@@ -38,7 +38,7 @@ pub(super) async fn import(context: &Context, args: &ImportArgs, output: &Output
             view.source,
             view.left_out.len(),
             view.import
-        )
+        ) + &warnings_text(&view.warnings)
     })?;
     Ok(0)
 }

@@ -10,10 +10,10 @@ use crate::fit::curve::decay::{Candidate, Form, Run};
 use crate::fit::law::Place;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
+use crate::run::fit::curve_files;
 use crate::run::fit::kept::{self, CurveView, DecayView, PlaceView};
-use crate::run::fit::loss_curves;
 use crate::run::fit::table;
-use crate::units::{human_count, parse_count, significant};
+use crate::units::{human_count, parse_count, printed};
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("question").required(true))]
@@ -30,7 +30,7 @@ pub(super) struct PredictArgs {
     /// Tokens of a batch (three-term law; default: the best batch)
     #[arg(long, value_parser = count, requires = "params")]
     batch: Option<f64>,
-    /// A CSV file with columns params,tokens: one prediction a row, in order
+    /// A table with columns params,tokens: one prediction a row, in order
     #[arg(long, value_name = "FILE", group = "question")]
     at: Option<PathBuf>,
     /// A table with columns step,lr: the loss curve under that schedule (laws of curves)
@@ -86,7 +86,7 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
         output.result(&view, &[], || decay_text(&view))?;
     } else if let Some(path) = &args.schedule {
         let law = kept::curve_law(&mut store, &args.fit).await?;
-        let schedule = loss_curves::schedule(path, f64::from(args.warmup))?;
+        let schedule = curve_files::schedule(path, f64::from(args.warmup))?;
         let view = kept::curve(&law, &schedule)?;
         output.result(&view, &[], || curve_text(&view))?;
     } else {
@@ -96,7 +96,7 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
             return Err(Failure::invalid(
                 "usage",
                 message,
-                "leave `--batch` out, or fit with `--law three-term`",
+                "leave `--batch` out, or ask a fit of `sandbox fit --law three-term`",
             ));
         }
         let view = |[params, tokens]: [f64; 2]| {
@@ -126,7 +126,7 @@ pub(super) async fn predict(context: &Context, args: &PredictArgs, output: &Outp
 fn interval(ends: Option<[f64; 2]>, digits: i32) -> String {
     ends.map_or_else(
         || "–".to_owned(),
-        |[low, high]| format!("{} to {}", significant(low, digits), significant(high, digits)),
+        |[low, high]| format!("{} to {}", printed(low, digits), printed(high, digits)),
     )
 }
 
@@ -146,7 +146,7 @@ fn place_text(PlaceView { said, .. }: &PlaceView) -> String {
     if let Some(lr) = &said.lr {
         parts.push(format!(
             "peak lr {} (95 %: {})",
-            significant(lr.value, 3),
+            printed(lr.value, 3),
             interval(lr.ci95, 3)
         ));
     }
@@ -159,8 +159,8 @@ fn place_text(PlaceView { said, .. }: &PlaceView) -> String {
     if let Some(reach) = &said.extrapolation {
         parts.push(format!(
             "{}× the parameters, {}× the tokens seen",
-            significant(reach.params, 3),
-            significant(reach.tokens, 3)
+            printed(reach.params, 3),
+            printed(reach.tokens, 3)
         ));
     }
     parts.join("; ")

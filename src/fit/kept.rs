@@ -9,6 +9,9 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::fit::Warning;
+use crate::fit::observation::OTHER_SCHEDULE;
+
 /// How a kept fit writes the runs that were left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftOutForm {
@@ -151,6 +154,28 @@ impl<F: DeserializeOwned> Kept<F> {
             },
         })
     }
+}
+
+impl<F: Serialize + DeserializeOwned> Kept<F> {
+    /// The same and its body, with what is odd about the runs, and how many did not count, among the warnings.
+    pub fn warned(self, law: &str, form: LeftOutForm, odd: &[Warning]) -> (Self, Value) {
+        let mut body = self.body(law, form);
+        let more: Vec<Warning> = odd.iter().cloned().chain(other_schedules(&self.left_out)).collect();
+        let Some(Value::Array(warnings)) = body.get_mut("warnings").filter(|_| !more.is_empty()) else {
+            return (self, body);
+        };
+        warnings.extend(more.iter().map(|warning| serde_json::json!(warning)));
+        // What is read back from the body is what everybody sees later.
+        let kept = Self::read(&body).unwrap_or(self);
+        (kept, body)
+    }
+}
+
+/// Runs that do not count for their schedule are many at once, and easily overlooked.
+fn other_schedules(left_out: &[LeftOut]) -> Option<Warning> {
+    let count = left_out.iter().filter(|run| run.reason == OTHER_SCHEDULE).count();
+    let text = format!("{count} run(s) do not count: they have {OTHER_SCHEDULE}; `--where` chooses another");
+    (count > 0).then(|| Warning::new("other_schedules", text))
 }
 
 /// The name of what is kept: the beginning of the hash of its text.

@@ -79,6 +79,8 @@ pub struct Data {
     pub warmup: f64,
     /// Runs that did not enter.
     pub left_out: Vec<LeftOut>,
+    /// What is odd about them.
+    pub warnings: Vec<Warning>,
 }
 
 /// Losses over tokens, a curve for each batch, and the names of what they were read from.
@@ -185,12 +187,8 @@ impl Entry {
                 let mut found = L::fit(data, options)?;
                 let (beside, facts) = (std::mem::take(&mut found.beside), std::mem::take(&mut found.facts));
                 let kept = found.kept(data.source.clone());
-                Ok(any::<L>(
-                    kept.body(L::ABOUT.name, L::ABOUT.left_out),
-                    kept,
-                    beside,
-                    facts,
-                ))
+                let (kept, body) = kept.warned(L::ABOUT.name, L::ABOUT.left_out, &data.warnings);
+                Ok(any::<L>(body, kept, beside, facts))
             },
             read: |body| {
                 let kept = Kept::<L::Fit>::read(&body)?;

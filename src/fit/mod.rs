@@ -1,6 +1,7 @@
 //! Laws from observations: what a size and a number of tokens cost in loss, and which learning rate and batch they want.
 //!
 //! ```text
+//! observation → sanity: what is odd about a table
 //! observation → design → loss/   the final loss over N and D, minima at equal compute, the loss off the best batch
 //!                        rate/   the best learning rate, alone and with the batch
 //!                        batch/  the best batch by curves of equal loss
@@ -22,6 +23,7 @@ pub mod numeric;
 pub mod observation;
 pub mod rate;
 pub mod refusal;
+pub mod sanity;
 pub mod view;
 
 use serde::{Deserialize, Serialize};

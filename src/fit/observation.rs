@@ -119,6 +119,9 @@ fn compare_optional(a: Option<f64>, b: Option<f64>) -> Ordering {
     }
 }
 
+/// Why a run is left out that has another schedule than most.
+pub(crate) const OTHER_SCHEDULE: &str = "another schedule than that of most points";
+
 /// Keeps of the runs of one schedule, at each size and number of tokens, the configuration with the lowest mean loss:
 /// a law of final loss is the law of runs that were tuned. The schedule is the one that covers most points (and of
 /// two that cover as many, the one with the lower losses). The rest is given back with the reason.
@@ -129,7 +132,7 @@ pub fn best_per_cell(all: &[Observation]) -> (Vec<Observation>, Vec<(String, Str
     let (of_schedule, others): (Vec<_>, Vec<_>) = ordered.into_iter().partition(|run| run.schedule == schedule);
     let mut left_out: Vec<(String, String)> = others
         .into_iter()
-        .map(|run| (run.label, "another schedule than that of most points".to_owned()))
+        .map(|run| (run.label, OTHER_SCHEDULE.to_owned()))
         .collect();
     let mut kept = Vec::new();
     for point in of_schedule.chunk_by(Observation::is_of_point) {

@@ -3,7 +3,7 @@
 //! Refuses to know either, and how anything is set or drawn.
 
 use crate::fit::{Estimate, Warning};
-use crate::units::significant;
+use crate::units::printed;
 
 /// A law as it is shown.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -97,9 +97,9 @@ pub(crate) fn fact(name: &str, text: impl Into<String>) -> (String, String) {
 /// `0.31 (95 % interval 0.22 to 0.4)`.
 pub fn with_interval(estimate: &Estimate) -> String {
     let interval = estimate.ci95.map_or_else(String::new, |[low, high]| {
-        format!(" (95 % interval {} to {})", significant(low, 3), significant(high, 3))
+        format!(" (95 % interval {} to {})", printed(low, 3), printed(high, 3))
     });
-    format!("{}{interval}", significant(estimate.value, 3))
+    format!("{}{interval}", printed(estimate.value, 3))
 }
 
 /// `poor_fit: runs scatter by 4 % of the loss`.

@@ -3,7 +3,8 @@
 //! Refuses to know what is worth showing.
 
 use crate::record::{TrialRow, TrialState};
-use crate::units::{human_count, significant};
+use crate::units::human_count;
+pub use crate::units::printed as number;
 
 /// A loss in nats: `4.213`.
 pub(crate) fn loss(nats: f64) -> String {
@@ -20,20 +21,6 @@ pub fn count(value: f64) -> String {
         format!("{}", value.round())
     } else {
         human_count(value)
-    }
-}
-
-/// A number of any magnitude with so many digits: `0.0123`, `4.2e-6`, `1.21e9`.
-pub fn number(value: f64, digits: i32) -> String {
-    if !value.is_finite() {
-        return "not finite".to_owned();
-    }
-    let rounded = significant(value, digits);
-    let magnitude = rounded.abs();
-    if rounded == 0.0 || (1e-4..1e6).contains(&magnitude) {
-        format!("{rounded}")
-    } else {
-        format!("{rounded:e}")
     }
 }
 
@@ -83,14 +70,5 @@ mod tests {
     fn small_counts_are_exact() {
         assert_eq!(count(4096.0), "4096");
         assert_eq!(count(57_184.0), "57.2k");
-    }
-
-    #[test]
-    fn numbers_are_decimal_where_people_read_decimals() {
-        assert_eq!(number(0.012_345, 3), "0.0123");
-        assert_eq!(number(4.24e-6, 2), "4.2e-6");
-        assert_eq!(number(1.21e9, 3), "1.21e9");
-        assert_eq!(number(0.0, 3), "0");
-        assert_eq!(number(-0.5, 3), "-0.5");
     }
 }

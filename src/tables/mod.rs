@@ -1,8 +1,13 @@
-//! Rows into tables (polars), and tables into CSV and Parquet.
+//! Rows into tables (polars), tables into CSV and Parquet, and somebody's files into columns of text.
 //!
 //! Refuses to know where rows come from.
 
+mod json;
+mod packed;
+mod parquet;
 pub mod read;
+mod separated;
+mod text;
 
 use std::collections::BTreeSet;
 use std::io::Cursor;

@@ -1,122 +1,97 @@
-//! Somebody's table, from a file into columns of text: CSV, Parquet or one JSON object a line.
+//! Somebody's table, from the bytes of a file into columns of text, packed or not.
 //!
-//! Refuses to know what the columns mean; text keeps what was written, so that a wrong cell can be shown.
+//! Refuses to know what the columns mean.
 
-use std::collections::BTreeMap;
-use std::io::Cursor;
+pub use crate::tables::text::{Places, Ragged, ReadError, TextTable};
+use crate::tables::{json, packed, parquet, separated};
 
-use polars::prelude::{CsvReadOptions, DataFrame, DataType, ParquetReader, PolarsError, SerReader};
+/// The endings of tables.
+pub const FORMATS: [&str; 7] = ["csv", "tsv", "txt", "json", "jsonl", "ndjson", "parquet"];
+/// The endings that follow those where a file is packed.
+const PACKED: [&str; 3] = ["gz", "zst", "zstd"];
 
-/// A table as text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TextTable {
-    /// Each column's cells; none: an empty cell.
-    pub columns: BTreeMap<String, Vec<Option<String>>>,
-    /// The columns in the order of the file.
-    pub names: Vec<String>,
-    /// The line of each row in its file, from 1; rows of Parquet count from 1.
-    pub lines: Vec<usize>,
+/// The format that the name of a file tells, in small letters, and what stands before it; empty: it tells none.
+pub fn format_of(file: &str) -> (&str, String) {
+    let ending = |name: &'_ str| {
+        let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+        (stem.len(), ending.to_lowercase())
+    };
+    let (mut end, mut format) = ending(file);
+    if PACKED.contains(&format.as_str()) {
+        (end, format) = ending(&file[..end]);
+    }
+    (&file[..end], format)
 }
 
-/// A table that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error(transparent)]
-    Table(#[from] PolarsError),
-    /// A line is no JSON object.
-    #[error("line {line} is no JSON object: {why}")]
-    Line {
-        /// The line, from 1.
-        line: usize,
-        /// What the reader says.
-        why: String,
-    },
-    /// The ending of its name tells no format.
-    #[error("`.{0}` is no table: csv, parquet and jsonl are")]
-    Format(String),
-}
-
-/// Reads the bytes of a file whose name ends with `extension`.
-pub fn read(bytes: Vec<u8>, extension: &str) -> Result<TextTable, ReadError> {
-    match extension {
-        "csv" => {
-            let options = CsvReadOptions::default().with_infer_schema_length(Some(0));
-            let frame = options.into_reader_with_file_handle(Cursor::new(bytes)).finish()?;
-            // The head stands in the first line.
-            text(&frame, 2)
-        }
-        "parquet" => text(&ParquetReader::new(Cursor::new(bytes)).finish()?, 1),
-        "jsonl" | "ndjson" => json_lines(&String::from_utf8_lossy(&bytes)),
+/// Reads the bytes of a file of that name. Of Parquet only the columns that `is_wanted` accepts are read.
+pub fn read(bytes: Vec<u8>, file: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<TextTable, ReadError> {
+    let bytes = packed::unpacked(bytes)?;
+    match format_of(file).1.as_str() {
+        // `/dev/stdin`, say, has no ending.
+        "csv" | "txt" | "" => separated::read(text(&bytes)?, None),
+        "tsv" => separated::read(text(&bytes)?, Some('\t')),
+        "json" | "jsonl" | "ndjson" => json::read(text(&bytes)?),
+        "parquet" => parquet::read(bytes, is_wanted),
         other => Err(ReadError::Format(other.to_owned())),
     }
 }
 
-fn text(frame: &DataFrame, first_line: usize) -> Result<TextTable, ReadError> {
-    let (mut columns, mut names) = (BTreeMap::new(), Vec::new());
-    for column in frame.columns() {
-        let cells = column.cast(&DataType::String)?;
-        let cells = cells.str()?.iter().map(|cell| cell.map(str::to_owned)).collect();
-        names.push(column.name().trim().to_owned());
-        columns.insert(column.name().trim().to_owned(), cells);
-    }
-    Ok(TextTable {
-        columns,
-        names,
-        lines: (first_line..first_line + frame.height()).collect(),
-    })
-}
-
-fn json_lines(text: &str) -> Result<TextTable, ReadError> {
-    let mut table = TextTable::default();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let object: BTreeMap<String, serde_json::Value> =
-            serde_json::from_str(line).map_err(|error| ReadError::Line {
-                line: index + 1,
-                why: error.to_string(),
-            })?;
-        let row = table.lines.len();
-        table.lines.push(index + 1);
-        for (name, value) in object {
-            let cell = match value {
-                serde_json::Value::Null => None,
-                serde_json::Value::String(text) => Some(text),
-                other => Some(other.to_string()),
-            };
-            let cells = table.columns.entry(name).or_default();
-            cells.resize(row, None);
-            cells.push(cell);
-        }
-    }
-    for cells in table.columns.values_mut() {
-        cells.resize(table.lines.len(), None);
-    }
-    table.names = table.columns.keys().cloned().collect();
-    Ok(table)
+/// The text of a file, without the mark that some programs put before it.
+fn text(bytes: &[u8]) -> Result<&str, ReadError> {
+    let text = str::from_utf8(bytes).map_err(|error| ReadError::Line {
+        line: bytes[..error.valid_up_to()].split(|&byte| byte == b'\n').count(),
+        why: "is no text in UTF-8; save the table as that".to_owned(),
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
-    fn cells(table: &TextTable, column: &str) -> Vec<Option<String>> {
-        table.columns[column].clone()
+    fn all(bytes: Vec<u8>, file: &str) -> Result<TextTable, ReadError> {
+        read(bytes, file, &|_| true)
     }
 
     #[test]
     fn cells_come_as_they_were_written_with_their_lines() {
         let some = |text: &str| Some(text.to_owned());
-        let csv = b"N, loss,note\n1e6,2.50,\"a,b\"\n2e6,,x\n".to_vec();
-        let table = read(csv, "csv").expect("a table");
-        assert_eq!(cells(&table, "N"), [some("1e6"), some("2e6")]);
-        assert_eq!(cells(&table, "loss"), [some("2.50"), None]);
-        assert_eq!(cells(&table, "note"), [some("a,b"), some("x")]);
+        let csv = "\u{feff}N, loss,note\n1e6,2.50,\"a,b\"\n2e6,,x\n";
+        let table = all(csv.into(), "runs.CSV").expect("a table");
+        assert_eq!(table.columns["N"], [some("1e6"), some("2e6")]);
+        assert_eq!(table.columns["loss"], [some("2.50"), None]);
+        assert_eq!(table.columns["note"], [some("a,b"), some("x")]);
         assert_eq!(table.lines, [2, 3]);
-        let jsonl = b"{\"N\": 1e6, \"loss\": 2.5}\n\n{\"N\": 2e6, \"tag\": \"x\"}\n".to_vec();
-        let table = read(jsonl, "jsonl").expect("a table");
-        assert_eq!(cells(&table, "loss"), [some("2.5"), None]);
-        assert_eq!(cells(&table, "tag"), [None, some("x")]);
-        assert_eq!(table.lines, [1, 3]);
-        assert!(read(b"{\"N\": 1}\n[1]\n".to_vec(), "jsonl").is_err());
-        assert!(read(Vec::new(), "xlsx").is_err());
+        assert!(all(Vec::new(), "runs.xlsx").is_err());
+        let latin = all(b"N,note\n1,a\n2,\xe9\n".to_vec(), "runs.csv").expect_err("no UTF-8");
+        assert!(latin.to_string().starts_with("line 3 "), "{latin}");
+    }
+
+    #[test]
+    fn packed_files_are_unpacked() {
+        let text = b"N\tloss\n1e6\t2.5\n";
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).expect("packed");
+        let gzip = gzip.finish().expect("packed");
+        let zstd = zstd::encode_all(&text[..], 1).expect("packed");
+        for (bytes, file) in [(gzip.clone(), "runs.tsv.gz"), (zstd, "runs.tsv.zst")] {
+            let table = all(bytes, file).expect("a table");
+            assert_eq!(table.columns["loss"], [Some("2.5".to_owned())], "{file}");
+        }
+        assert!(all(gzip[..20].to_vec(), "runs.tsv.gz").is_err(), "it is cut off");
+    }
+
+    #[test]
+    fn names_tell_the_format() {
+        for (file, stem, format) in [
+            ("a.b.csv", "a.b", "csv"),
+            ("a.TSV.gz", "a", "tsv"),
+            ("a.gz", "a", ""),
+            ("a", "a", ""),
+        ] {
+            assert_eq!(format_of(file), (stem, format.to_owned()), "{file}");
+        }
     }
 }

@@ -7,6 +7,7 @@ mod errors;
 #[cfg(feature = "torch")]
 mod faults;
 mod help;
+mod inputs;
 mod serve;
 mod settings;
 mod skip;

@@ -12,7 +12,7 @@ use crate::fit::loss::loss_fit::Extrapolation;
 use crate::fit::numeric::power_law::Power;
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Rows, View, fact, with_interval};
-use crate::units::{human_count, significant};
+use crate::units::{human_count, printed};
 
 /// batch = c·L^−k, or c·D^b: the batch that reaches a loss with the fewest tokens.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl BatchFit {
     /// By tokens and by loss: `batch = 12·D^k with k = 0.46`.
     pub fn formulas(&self) -> [String; 2] {
         let formula = |letter: &str, power: &Power| {
-            let (c, k) = (significant(power.c, 3), with_interval(&power.exponent));
+            let (c, k) = (printed(power.c, 3), with_interval(&power.exponent));
             format!("batch = {c}\u{b7}{letter}^k with k = {k}")
         };
         [formula("D", &self.law.by_tokens), formula("L", &self.law.by_loss)]
@@ -85,7 +85,7 @@ impl Fitted for BatchFit {
     fn view(&self) -> View {
         let law = &self.law;
         let row = |name: &str, power: &Power| {
-            let c = significant(power.c, 4).to_string();
+            let c = printed(power.c, 4);
             vec![name.to_owned(), c, with_interval(&power.exponent)]
         };
         let level = |it: &Level| {

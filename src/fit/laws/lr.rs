@@ -10,7 +10,7 @@ use crate::fit::rate::lr_parabola::LrGroup;
 use crate::fit::rate::transfer::{Transfer, Verdict};
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Constant, Rows, View, fact, with_interval};
-use crate::units::{human_count, significant};
+use crate::units::{human_count, printed};
 
 /// η = c·N^a·D^b, or a constant.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub fn formula(law: &LrFit) -> String {
     match &law.power {
         Some(power) if !law.is_constant() => format!(
             "\u{3b7} = {}\u{b7}N^a\u{b7}D^b with a = {}, b = {}, {}",
-            significant(power.c, 3),
+            printed(power.c, 3),
             with_interval(&power.n_exponent),
             with_interval(&power.d_exponent),
             law.tokens_at.words()

@@ -15,7 +15,7 @@ use crate::fit::rate::over_tokens::OverTokens;
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Rows, View, fact, with_interval};
 use crate::fit::{Estimate, Warning};
-use crate::units::significant;
+use crate::units::printed;
 
 /// lr = c·N^a·D^b and batch = c·D^b.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Fitted for LrBatchFit {
         let used = law.groups.iter().filter(|group| group.left_out.is_none()).count();
         let shown = |it: Option<&Estimate>| it.map_or_else(|| "–".to_owned(), with_interval);
         let row = |name: &str, law: &PowerLaw| {
-            let c = significant(law.c, 4).to_string();
+            let c = printed(law.c, 4);
             vec![
                 name.to_owned(),
                 c,

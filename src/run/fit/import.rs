@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::fit::Warning;
 use crate::fit::law::LeftOut;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -21,6 +22,8 @@ pub struct Imported {
     pub runs: usize,
     /// Rows that did not enter.
     pub left_out: Vec<LeftOut>,
+    /// What is odd about the table.
+    pub warnings: Vec<Warning>,
 }
 
 /// Keeps the runs of somebody's table under a name.
@@ -28,11 +31,12 @@ pub async fn import(context: &Context, path: &Path, mapping: &Mapping, name: &st
     if let Err(wrong) = spec::check_name(name) {
         return Err(Failure::invalid("bad_name", wrong, "choose one with `--name`"));
     }
-    let TableRuns { runs, left_out, hash } = table::read(path, mapping)?;
-    if runs.is_empty() {
-        let message = format!("`{}` has no run that counts", path.display());
-        return Err(Failure::invalid("no_runs", message, ""));
-    }
+    let TableRuns {
+        runs,
+        left_out,
+        warnings,
+        hash,
+    } = table::read(path, mapping)?;
     let mut store = context.store_or_new().await?;
     if store.sweeps().await?.iter().any(|row| row.sweep == name) {
         let message = format!("there is a sweep `{name}` in this home");
@@ -51,5 +55,6 @@ pub async fn import(context: &Context, path: &Path, mapping: &Mapping, name: &st
         source: row.source,
         runs: runs.len(),
         left_out: left_out.into_iter().map(LeftOut::from).collect(),
+        warnings,
     })
 }

@@ -1,22 +1,13 @@
-//! Loss curves with their schedules: tables with the columns step, lr and loss, or trials that have run here.
+//! Loss curves of trials that have run here.
 //!
 //! Refuses to fit.
 
-use std::path::Path;
-
-use crate::fit::curve::{Curve, CurvePoint, RatePoint, Refusal, Schedule};
+use crate::fit::curve::{Curve, CurvePoint, Refusal};
 use crate::record::{TrialRow, TrialState};
 use crate::run::failure::Failure;
 use crate::run::fit::request::refused;
-use crate::run::fit::table;
 use crate::store::Store;
 use crate::study::select;
-use crate::tables::read::TextTable;
-
-/// The curves of files in a folder.
-pub(super) fn of_files(folder: &Path, names: &[String]) -> Result<Vec<Curve>, Failure> {
-    names.iter().map(|name| curve(&folder.join(name))).collect()
-}
 
 /// The curves of the finished trials of a sweep, `[to fit, to predict]` as they are named by slug or id; without names
 /// for the first, all that are not to be predicted.
@@ -98,53 +89,4 @@ async fn recorded(store: &mut Store, trials: &[TrialRow]) -> Result<Vec<Curve>, 
         });
     }
     Ok(curves)
-}
-
-/// A table with the columns step, lr and loss.
-fn curve(path: &Path) -> Result<Curve, Failure> {
-    let (table, _) = table::table(path)?;
-    let [step, lr, loss] = ["step", "lr", "loss"].map(|name| numbers(path, &table, name));
-    let points = step?.into_iter().zip(lr?).zip(loss?);
-    Ok(Curve {
-        name: name_of_file(path),
-        points: points.map(|((step, lr), loss)| CurvePoint { step, lr, loss }).collect(),
-    })
-}
-
-/// A table with the columns step and lr.
-pub fn schedule(path: &Path, warmup: f64) -> Result<Schedule, Failure> {
-    let (table, _) = table::table(path)?;
-    let [step, lr] = ["step", "lr"].map(|name| numbers(path, &table, name));
-    let points = step?.into_iter().zip(lr?);
-    Ok(Schedule {
-        name: name_of_file(path),
-        warmup,
-        points: points.map(|(step, lr)| RatePoint { step, lr }).collect(),
-    })
-}
-
-fn name_of_file(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn numbers(path: &Path, table: &TextTable, name: &str) -> Result<Vec<f64>, Failure> {
-    let cells = table.columns.get(name).ok_or_else(|| {
-        let message = format!(
-            "`{}` has no column `{name}`; it has {}",
-            path.display(),
-            table.names.join(", ")
-        );
-        Failure::invalid("missing_column", message, "a curve has the columns step, lr and loss")
-    })?;
-    let number = |(cell, line): (&Option<String>, &usize)| {
-        let text = cell.as_deref().unwrap_or_default().trim();
-        text.parse().map_err(|_| {
-            let message = format!(
-                "`{}`, line {line}: {name} is `{text}`, which is no number",
-                path.display()
-            );
-            Failure::invalid("bad_row", message, "mend or leave out the row")
-        })
-    };
-    cells.iter().zip(&table.lines).map(number).collect()
 }

@@ -3,9 +3,12 @@
 //! Refuses to know any one law, flags, and how a law is printed.
 
 mod batch_curves;
+pub mod curve_files;
+pub mod file;
 pub mod import;
 pub mod kept;
-pub mod loss_curves;
+mod loss_curves;
+mod presets;
 mod request;
 pub mod source;
 pub mod sweep;
@@ -88,6 +91,9 @@ pub async fn fit(
     let fitted = (law.fit)(&data, &options(context, request, &clock())).map_err(|refusal| {
         let mut failure = refused(&refusal);
         failure.hints.extend(law.about.beside.and_then(|_| runs.batch_hint()));
+        failure
+            .hints
+            .extend(law.about.compare.and_then(|_| runs.schedule_hint()));
         failure
     })?;
     keep(context, store, runs.sweep(), law.about.name, &fitted).await?;

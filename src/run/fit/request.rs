@@ -37,6 +37,15 @@ impl Default for Request {
     }
 }
 
+/// Why a run does not count that a condition does not hold for.
+pub(in crate::run) const CONDITION: &str = "the condition leaves it out";
+
+/// A condition that leaves nothing.
+pub(super) fn nothing_matches(all: usize, what: &str, hint: &str) -> Failure {
+    let message = format!("the condition of `--where` holds for none of {all} {what}");
+    Failure::invalid("nothing_matches", message, hint)
+}
+
 /// A refusal, in the user's terms: bad input is the user's to mend, what a good one cannot carry is refused.
 pub fn refused(refusal: &Refusal) -> Failure {
     if refusal.is_mistake() {

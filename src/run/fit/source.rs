@@ -5,18 +5,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::fit::Warning;
 use crate::fit::curve::Curve;
 use crate::fit::law::{Data, LeftOut, Needs};
-use crate::fit::observation::Observation;
+use crate::fit::observation::{OTHER_SCHEDULE, Observation, best_per_cell};
 use crate::fit::rate::learning_rate::LrRun;
 use crate::fit::refusal::Refusal;
+use crate::fit::sanity;
 use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::request::{Request, refused};
-use crate::run::fit::table::{self, CONDITION, Mapping};
-use crate::run::fit::{batch_curves, loss_curves};
+use crate::run::fit::request::{CONDITION, Request, nothing_matches, refused};
+use crate::run::fit::table::{self, Mapping};
+use crate::run::fit::{batch_curves, curve_files, loss_curves};
 use crate::run::sweep_set::SweepSet;
 use crate::setup::{Factor, Setup};
 use crate::store::Store;
@@ -44,6 +46,8 @@ pub struct Runs {
     pub(super) observations: Vec<Observation>,
     /// What does not, with the reason.
     left_out: Vec<(String, String)>,
+    /// What is odd about somebody's table.
+    warnings: Vec<Warning>,
     /// Loss curves to fit and to predict.
     curves: [Vec<Curve>; 2],
     /// Steps of warm-up that the curves do not show.
@@ -70,11 +74,13 @@ pub(super) async fn runs(
     let somebodys = match source {
         Source::Table(path, mapping) => {
             let table = table::read(path, mapping)?;
-            (path.display().to_string(), table.runs, table.left_out)
+            (path.display().to_string(), table.runs, table.left_out, table.warnings)
         }
         Source::Named(Some(name)) if store.imports().await?.iter().any(|it| it == name) => {
-            let (observations, left_out) = imported(store, name, request).await?;
-            (name.to_owned(), observations, left_out)
+            let (runs, mut left_out) = imported(store, name, request).await?;
+            let looked = sanity::look(runs);
+            left_out.extend(looked.left_out);
+            (name.to_owned(), looked.runs, left_out, looked.warnings)
         }
         Source::Named(name) => {
             let sweeps = SweepSet::find(store, name).await?;
@@ -93,11 +99,12 @@ pub(super) async fn runs(
             "fit a table or an import with `--law lr-batch`",
         ));
     }
-    let (name, observations, left_out) = somebodys;
+    let (name, observations, left_out, warnings) = somebodys;
     Ok(Runs {
         name,
         observations,
         left_out,
+        warnings,
         ..Runs::default()
     })
 }
@@ -142,6 +149,14 @@ impl Runs {
             .then(|| "the batch was varied: `--law batch` or `--law lr-batch` ask for the best one".to_owned())
     }
 
+    /// Where many runs do not count for their schedule, those that do may be too few.
+    pub(super) fn schedule_hint(&self) -> Option<String> {
+        let (_, left_out) = best_per_cell(&self.observations);
+        let count = left_out.iter().filter(|(_, why)| why == OTHER_SCHEDULE).count();
+        let all = self.observations.len();
+        (count > 0).then(|| format!("{count} of {all} runs have {OTHER_SCHEDULE}, and do not count"))
+    }
+
     /// What a law needs of them.
     pub(super) async fn data(&self, store: &mut Store, needs: Needs) -> Result<Data, Failure> {
         let left_out = self.left_out.iter().cloned().map(LeftOut::from).collect();
@@ -153,6 +168,7 @@ impl Runs {
                 "as-given"
             },
             left_out,
+            warnings: self.warnings.clone(),
             ..Data::default()
         };
         match needs {
@@ -192,7 +208,7 @@ async fn curves_of(
     let names = [&request.train[..], &request.predict[..]];
     let name = match source {
         Source::Folder(folder) => {
-            let [train, unseen] = names.map(|names| loss_curves::of_files(folder, names));
+            let [train, unseen] = names.map(|names| curve_files::curves(folder, names));
             return Ok([train?, unseen?]);
         }
         Source::Named(name) => name,
@@ -223,6 +239,13 @@ async fn imported(
             left_out.push((run.label, CONDITION.to_owned()));
         }
     }
+    if kept.is_empty() {
+        return Err(nothing_matches(
+            left_out.len(),
+            "runs",
+            "compare it with `sandbox export`",
+        ));
+    }
     Ok((kept, left_out))
 }
 
@@ -233,12 +256,7 @@ async fn counting(store: &mut Store, sweeps: &SweepSet, request: &Request) -> Re
     let all = trials.len();
     trials.retain(|trial| filter.holds(trial));
     if trials.is_empty() && all > 0 {
-        let message = format!("the condition of `--where` holds for none of {all} trials");
-        return Err(Failure::invalid(
-            "nothing_matches",
-            message,
-            "`sandbox status --trials` lists them",
-        ));
+        return Err(nothing_matches(all, "trials", "`sandbox status --trials` lists them"));
     }
     Ok(trials)
 }

@@ -5,24 +5,23 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fs_err as fs;
-
+use crate::fit::Warning;
+use crate::fit::kept::{self, LeftOut};
 use crate::fit::observation::Observation;
+use crate::fit::sanity;
 use crate::run::failure::{At, Failure};
+use crate::run::fit::curve_files;
+use crate::run::fit::file::{self, SHOWN};
+use crate::run::fit::presets::{self, Preset};
+use crate::run::fit::request::{CONDITION, nothing_matches};
 use crate::spec::syntax::expressions::{Expr, Kind, Name, Value};
-use crate::tables::read::{self, TextTable};
+use crate::tables::read::TextTable;
 use crate::units::parse_count;
-
-/// Why a run does not count that a condition does not hold for.
-pub(in crate::run) const CONDITION: &str = "the condition leaves it out";
 
 /// What a column can be to a law.
 pub const FIELDS: [&str; 9] = [
     "params", "tokens", "loss", "lr", "batch", "schedule", "seed", "label", "flops",
 ];
-
-/// Bad cells that are shown; more of the same would hide the first.
-const SHOWN: usize = 20;
 
 /// What the columns of a table mean.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -40,61 +39,84 @@ pub struct TableRuns {
     pub runs: Vec<Observation>,
     /// Rows that did not enter: their place and the reason.
     pub left_out: Vec<(String, String)>,
+    /// What is odd about them.
+    pub warnings: Vec<Warning>,
     /// Hash of the file.
     pub hash: String,
 }
 
-/// Reads a file as a table of text; also gives its hash.
-pub(in crate::run) fn table(path: &Path) -> Result<(TextTable, String), Failure> {
-    let bytes = fs::read(path).map_err(|error| Failure::invalid("missing_file", error.to_string(), ""))?;
-    let hash = blake3::hash(&bytes).to_hex().to_string();
-    // `/dev/stdin`, say, has no ending.
-    let extension = path
-        .extension()
-        .map_or_else(|| "csv".into(), std::ffi::OsStr::to_string_lossy);
-    let table = read::read(bytes, &extension.to_lowercase())
-        .map_err(|error| Failure::invalid("bad_table", format!("`{}`: {error}", path.display()), ""))?;
-    Ok((table, hash))
-}
-
 /// Reads the runs of a file.
 pub fn read(path: &Path, mapping: &Mapping) -> Result<TableRuns, Failure> {
-    let (table, hash) = table(path)?;
-    let mut reader = Reader::new(path, &table, mapping, &["params", "loss"])?;
+    let (table, hash) = file::read(path, &|name| mapping.is_wanted(name))?;
+    let preset = Preset::of(&table);
+    let mut reader = Reader::new(path, &table, mapping, preset)?;
+    let hint = if curve_files::is_curve(&table) {
+        "it looks like the log of a run, a loss curve: `sandbox fit FOLDER --law annealing --train FILE`"
+    } else {
+        "say which column it is: `--map params=COLUMN,tokens=COLUMN,loss=COLUMN`"
+    };
+    reader.must(path, &["params", "loss"], hint)?;
     // Compute and size give the tokens, by 6ND.
-    if !reader.fields.contains_key("tokens") && !reader.fields.contains_key("flops") {
-        return Err(missing(path, &table, "tokens", "tokens"));
+    if !reader.fields.contains_key("flops") {
+        reader.must(path, &["tokens"], hint)?;
     }
-    let (mut runs, mut left_out) = (Vec::new(), Vec::new());
+    let (mut runs, mut left_out, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     for row in 0..table.lines.len() {
-        let place = format!("line {}", table.lines[row]);
+        let place = table.place(row);
         if !reader.counts(row) {
             left_out.push((place, CONDITION.to_owned()));
+        } else if let Some(why) = preset.and_then(|preset| preset.why_not(&table, row)) {
+            left_out.push((place, why));
         } else if let Some(field) = reader.empty(row) {
             left_out.push((place, format!("its `{field}` is empty")));
         } else if let Some(run) = reader.run(row, place) {
             runs.push(run);
+            counted.push(row);
         }
     }
+    let guessed = reader.guessed();
+    let unlike = preset.and_then(|preset| preset.unlike(&table, &counted));
     if !reader.mistakes.is_empty() {
         return Err(reader.failure());
     }
-    Ok(TableRuns { runs, left_out, hash })
+    if runs.is_empty() {
+        return Err(none_left(path, left_out));
+    }
+    let looked = sanity::look(runs);
+    left_out.extend(looked.left_out);
+    Ok(TableRuns {
+        runs: looked.runs,
+        left_out,
+        warnings: guessed.into_iter().chain(unlike).chain(looked.warnings).collect(),
+        hash,
+    })
+}
+
+/// No row counts: for which reasons.
+fn none_left(path: &Path, left_out: Vec<(String, String)>) -> Failure {
+    let (file, rows) = (path.display(), left_out.len());
+    if left_out.iter().all(|(_, why)| why == CONDITION) {
+        return nothing_matches(rows, "rows", "compare it with the cells of the table");
+    }
+    let reasons: Vec<LeftOut> = left_out.into_iter().map(LeftOut::from).collect();
+    let message = format!("no row of `{file}` counts; of {rows}, {}", kept::reasons(&reasons));
+    Failure::invalid("no_runs", message, "fill in what is missing, or map other columns")
 }
 
 /// Reads the places of a file: parameters and tokens, in order; every bad cell is named.
 pub fn places(path: &Path) -> Result<Vec<[f64; 2]>, Failure> {
-    const FIELDS: [&str; 2] = ["params", "tokens"];
-    let (table, _) = table(path)?;
+    const PLACE: [&str; 2] = ["params", "tokens"];
+    let (table, _) = file::read(path, &|name| PLACE.contains(&name))?;
     let mapping = Mapping::default();
-    let mut reader = Reader::new(path, &table, &mapping, &FIELDS)?;
+    let mut reader = Reader::new(path, &table, &mapping, None)?;
+    reader.must(path, &PLACE, "call its columns `params` and `tokens`")?;
     let mut places = Vec::new();
     for row in 0..table.lines.len() {
-        let empty: Vec<&str> = FIELDS
+        let empty: Vec<&str> = PLACE
             .into_iter()
             .filter(|field| reader.cell(field, row).is_none())
             .collect();
-        if empty.len() == FIELDS.len() {
+        if empty.len() == PLACE.len() {
             continue;
         }
         for field in empty {
@@ -110,33 +132,53 @@ pub fn places(path: &Path) -> Result<Vec<[f64; 2]>, Failure> {
     Ok(places)
 }
 
+impl Mapping {
+    /// Whether a column can mean something.
+    fn is_wanted(&self, name: &str) -> bool {
+        let is_mapped = self.columns.values().any(|column| column == name);
+        let is_asked = self.condition.as_ref().is_some_and(|text| text.contains(name));
+        is_mapped || is_asked || FIELDS.contains(&name) || presets::is_known(name)
+    }
+}
+
+/// A field's column and its cells.
+#[derive(Debug, Clone, Copy)]
+struct Mapped<'a> {
+    column: &'a str,
+    cells: &'a [Option<String>],
+}
+
 struct Reader<'a> {
     file: String,
     table: &'a TextTable,
     mapping: &'a Mapping,
-    /// The cells of each field.
-    fields: BTreeMap<&'static str, &'a [Option<String>]>,
+    preset: Option<&'static Preset>,
+    fields: BTreeMap<&'static str, Mapped<'a>>,
     condition: Option<Expr>,
     mistakes: Vec<At>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(path: &Path, table: &'a TextTable, mapping: &'a Mapping, must: &[&str]) -> Result<Self, Failure> {
+    /// A field is the column that was named for it; else the one that this kind of table has for it, or one of its name.
+    fn new(
+        path: &Path,
+        table: &'a TextTable,
+        mapping: &'a Mapping,
+        preset: Option<&'static Preset>,
+    ) -> Result<Self, Failure> {
         let mut fields = BTreeMap::new();
         for field in FIELDS {
-            let asked = mapping.columns.get(field);
-            let column = asked.map_or(field, String::as_str);
-            match table.columns.get(column) {
-                Some(cells) => {
-                    fields.insert(field, cells.as_slice());
-                }
-                None if asked.is_none() => {}
-                None => return Err(missing(path, table, field, column)),
-            }
-        }
-        for &field in must {
-            if !fields.contains_key(field) {
-                return Err(missing(path, table, field, field));
+            let asked = mapping.columns.get(field).map(String::as_str);
+            let known = match preset {
+                Some(preset) => preset.column(table, field),
+                None => table.names.iter().map(String::as_str).find(|name| *name == field),
+            };
+            // A column that nobody has named may hold anything.
+            let known = known.filter(|column| table.columns.contains_key(*column));
+            if let Some(column) = asked.or(known) {
+                let hint = format!("say which column it is: `--map {field}=COLUMN`");
+                let cells = file::cells(path, table, column, &hint)?;
+                fields.insert(field, Mapped { column, cells });
             }
         }
         let condition = mapping
@@ -148,14 +190,33 @@ impl<'a> Reader<'a> {
             file: path.display().to_string(),
             table,
             mapping,
+            preset,
             fields,
             condition,
             mistakes: Vec::new(),
         })
     }
 
+    /// Refuses a table without a column for one of these fields.
+    fn must(&self, path: &Path, fields: &[&str], hint: &str) -> Result<(), Failure> {
+        let missing = fields.iter().find(|field| !self.fields.contains_key(*field));
+        missing.map_or(Ok(()), |field| file::cells(path, self.table, field, hint).map(|_| ()))
+    }
+
+    /// What the columns were taken for, where nobody has said it.
+    fn guessed(&self) -> Option<Warning> {
+        let kind = self.preset?.guessed?;
+        let taken: Vec<String> = FIELDS
+            .iter()
+            .filter(|field| !self.mapping.columns.contains_key(**field))
+            .filter_map(|field| Some(format!("{field} is `{}`", self.fields.get(field)?.column)))
+            .collect();
+        let text = format!("read as {kind}: {}; `--map` says otherwise", taken.join(", "));
+        (!taken.is_empty()).then(|| Warning::new("recognised", text))
+    }
+
     fn cell(&self, field: &str, row: usize) -> Option<&'a str> {
-        let text = self.fields.get(field)?.get(row)?.as_deref()?.trim();
+        let text = self.fields.get(field)?.cells.get(row)?.as_deref()?.trim();
         (!text.is_empty()).then_some(text)
     }
 
@@ -228,11 +289,14 @@ impl<'a> Reader<'a> {
             Err(_) => format!("{field} is `{text}`, which is no number"),
         };
         self.mistake(field, row, what);
+        if let Some(mistake) = self.mistakes.last_mut() {
+            mistake.suggestion = with_point(text);
+        }
         None
     }
 
     fn mistake(&mut self, field: &str, row: usize, message: String) {
-        let column = self.mapping.columns.get(field).map_or(field, String::as_str);
+        let column = self.fields.get(field).map_or(field, |mapped| mapped.column);
         self.mistakes.push(At {
             file: self.file.clone(),
             line: self.table.lines[row],
@@ -255,16 +319,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn missing(path: &Path, table: &TextTable, field: &str, column: &str) -> Failure {
-    Failure::invalid(
-        "missing_column",
-        format!(
-            "`{}` has no column `{column}` for {field}; it has {}",
-            path.display(),
-            table.names.join(", ")
-        ),
-        &format!("say which column it is: `--map {field}=COLUMN`"),
-    )
+/// `3,1` as half of the world writes it, with a point; none where that is no number either, or a comma more.
+fn with_point(text: &str) -> Option<String> {
+    let pointed = text.replacen(',', ".", 1);
+    (pointed != text && pointed.parse::<f64>().is_ok()).then_some(pointed)
 }
 
 fn condition(text: &str, table: &TextTable) -> Result<Expr, Failure> {
