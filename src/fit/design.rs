@@ -48,23 +48,26 @@ impl Design {
         Self::new(self.rows.iter().filter(|row| keep(row)).cloned().collect())
     }
 
-    /// Refuses a design that cannot carry five constants, whatever the losses are.
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
+    /// Refuses a design that cannot carry a law that needs so many sizes and configurations, whatever the losses are.
+    pub(crate) fn check(&self, sizes_min: usize, configurations_min: usize) -> Result<(), Refusal> {
         if self.rows.is_empty() {
             return Err(Refusal::NotFinished { left_out: 0 });
         }
         let sizes = distinct(self.rows.iter().map(|row| row.params)).len();
-        if sizes < VALUES_MIN {
-            return Err(Refusal::TooFewSizes { found: sizes });
+        if sizes < sizes_min {
+            return Err(Refusal::TooFewSizes {
+                found: sizes,
+                needed: sizes_min,
+            });
         }
         let budgets = distinct(self.rows.iter().map(|row| row.tokens)).len();
         if budgets < VALUES_MIN {
             return Err(Refusal::TooFewBudgets { found: budgets });
         }
-        if self.configurations < CONFIGURATIONS_MIN {
+        if self.configurations < configurations_min {
             return Err(Refusal::NotIdentified {
                 why: format!(
-                    "{} pairs of size and tokens for five constants; train at least {CONFIGURATIONS_MIN}",
+                    "{} pairs of size and tokens; this law needs {configurations_min} at least",
                     self.configurations
                 ),
             });
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn each_poor_design_is_refused_by_its_own_code() {
-        let code = |design: Design| design.check().map_err(|refusal| refusal.code());
+        let code = |design: Design| design.check(VALUES_MIN, CONFIGURATIONS_MIN).map_err(|refusal| refusal.code());
         assert_eq!(code(grid(&[], &[])), Err("not_finished"));
         assert_eq!(code(grid(&[1e6, 1.01e6, 2e6], &[1e7, 2e7, 4e7])), Err("too_few_sizes"));
         assert_eq!(code(grid(&[1e6, 2e6, 4e6], &[1e7, 2e7])), Err("too_few_budgets"));
@@ -132,6 +135,7 @@ mod tests {
             .collect();
         assert_eq!(code(Design::new(line)), Err("not_identified"));
         assert_eq!(code(grid(&[1e6, 2e6, 4e6], &[1e7, 2e7, 4e7])), Ok(()));
+        assert!(grid(&[1e6, 2e6, 4e6], &[1e7, 2e7, 4e7]).check(4, 9).is_err());
     }
 
     #[test]

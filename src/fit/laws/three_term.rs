@@ -104,11 +104,7 @@ impl Fitted for ThreeTermFit {
         let best = self.three_term.best_batch(place.tokens);
         let batch = place.batch_tokens.unwrap_or(best);
         Some(Said {
-            loss: Some(Prediction {
-                mean: self.three_term.loss(place.params, place.tokens, batch),
-                ci95_mean: None,
-                ci95_new_run: None,
-            }),
+            loss: Some(Prediction::bare(self.three_term.loss(place.params, place.tokens, batch))),
             batch_tokens: Some(Estimate {
                 value: best,
                 se: None,

@@ -16,13 +16,15 @@
 pub mod bootstrap_intervals;
 pub mod chinchilla;
 mod diagnostics;
+pub mod forms;
 pub mod hold_out;
 pub mod isoflop;
 pub mod loss_fit;
 pub mod loss_law;
 pub mod model_selection;
-mod objective;
+pub(in crate::fit) mod objective;
 mod outliers;
 pub(in crate::fit) mod point_fit;
 mod solver;
+mod structure;
 pub mod three_term;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::design::Design;
 use crate::fit::loss::chinchilla::Objective;
-use crate::fit::loss::hold_out::{axis, limit};
+use crate::fit::loss::hold_out::cut;
 use crate::fit::loss::loss_law::HoldOut;
 use crate::fit::numeric::statistics;
 use crate::fit::observation::{Observation, best_per_cell};
@@ -41,10 +41,9 @@ pub fn held_out_error(
     hold_out: HoldOut,
 ) -> Result<Option<HeldOut>, Refusal> {
     let design = Design::new(runs.to_vec());
-    let Some(limit) = limit(hold_out, &design) else {
+    let Some((axis, limit)) = cut(hold_out, &design) else {
         return Ok(None);
     };
-    let axis = axis(hold_out);
     let (held, seen): (Vec<_>, Vec<_>) = runs.iter().cloned().partition(|run| axis.of(run) > limit);
     let (held, _) = best_per_cell(&held);
     if held.is_empty() {

@@ -99,7 +99,10 @@ pub fn fit(runs: &[Observation], draws: Draws) -> Result<ThreeTermLaw, Refusal> 
     let count = |of: fn(&[f64; 4]) -> f64| distinct(best.iter().map(of)).len();
     let (sizes, budgets, batches) = (count(|row| row[0]), count(|row| row[1]), count(|row| row[2]));
     if sizes < VALUES_MIN {
-        return Err(Refusal::TooFewSizes { found: sizes });
+        return Err(Refusal::TooFewSizes {
+                found: sizes,
+                needed: VALUES_MIN,
+            });
     }
     if budgets < VALUES_MIN {
         return Err(Refusal::TooFewBudgets { found: budgets });
