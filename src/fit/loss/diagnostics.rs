@@ -33,6 +33,8 @@ pub(crate) struct Diagnosed<'a, F, const K: usize> {
 
 /// A 95 % interval of an exponent that spans this factor is no knowledge of it.
 const FLAT_FACTOR: f64 = 10.0;
+/// Where more draws than this share come to no rest, intervals are those of the lucky ones.
+const LOST_SHARE: f64 = 0.1;
 /// A 95 % interval of an exponent that spans this factor is worth a warning.
 const UNCERTAIN_FACTOR: f64 = 3.0;
 /// Published laws leave 0.3 to 1 % of the loss unexplained; above this something else moves the loss.
@@ -46,9 +48,11 @@ const STRUCTURE_SHARE: f64 = 0.1;
 /// What the solver found.
 pub(crate) fn status<F: Form<K>, const K: usize>(
     core: &FittedConstants<F, K>,
+    spread: &ParameterDraws<F>,
     parameters: &BTreeMap<String, Estimate>,
 ) -> Status {
-    if exponents_of::<F>().any(|name| span(&parameters[name]) > FLAT_FACTOR) {
+    let is_lost = spread.lost as f64 > LOST_SHARE * (spread.lost + spread.draws.len()) as f64;
+    if is_lost || exponents_of::<F>().any(|name| span(&parameters[name]) > FLAT_FACTOR) {
         Status::Flat
     } else if core.without_irreducible_loss() {
         Status::AtBound

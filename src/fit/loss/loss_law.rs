@@ -146,7 +146,7 @@ impl<F: Form<K>, const K: usize> PointFit<F, K> {
         });
         LossFit {
             law: F::NAME.to_owned(),
-            status: diagnostics::status(core, &parameters),
+            status: diagnostics::status(core, &draws, &parameters),
             n: core.design.rows.len(),
             configurations: core.design.configurations,
             convention: "as-given".to_owned(),

@@ -106,6 +106,14 @@ impl ObjectiveTable {
         }
     }
 
+    /// The same rows under least squares.
+    pub(crate) fn by_least_squares(&self) -> Self {
+        Self {
+            objective: Objective::LeastSquares,
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn objective(&self) -> Objective {
         self.objective
     }

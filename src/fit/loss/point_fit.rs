@@ -49,6 +49,7 @@ impl<F: Form<K>, const K: usize> FittedConstants<F, K> {
             minimum,
         };
         core.check_trends()?;
+        core.check_slopes()?;
         check_minimum::<F, K>(&core.table, &core.minimum)?;
         Ok(core)
     }
@@ -85,7 +86,22 @@ impl<F: Form<K>, const K: usize> FittedConstants<F, K> {
         }
         Ok(())
     }
+
+    /// Refuses a law that bends up beyond the data: it fits them, and predicts nothing.
+    fn check_slopes(&self) -> Result<(), Refusal> {
+        let range = Range::of(&self.design);
+        let at = |times: f64| self.law.loss(times * range.params[1], times * range.tokens[1]);
+        if at(FALLS_TO) <= at(1.0) {
+            return Ok(());
+        }
+        Err(Refusal::NotIdentified {
+            why: format!("with {FALLS_TO} times the size and the tokens the loss would rise; add runs further apart"),
+        })
+    }
 }
+
+/// So many times beyond the data a law must still fall.
+const FALLS_TO: f64 = 8.0;
 
 /// Refuses what the solver came back with when it is no minimum that the data mean.
 fn check_minimum<F: Form<K>, const K: usize>(table: &ObjectiveTable, minimum: &Minimum<K>) -> Result<(), Refusal> {

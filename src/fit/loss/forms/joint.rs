@@ -166,13 +166,19 @@ impl Form<6> for JointLaw {
         [floor, term, EXPONENT_RANGE, term, EXPONENT_RANGE, JOINT_RANGE]
     }
 
-    /// The additive law and bends of it.
+    /// The additive law and bends of it, each carried on by least squares: Huber's loss sees little from afar.
     fn starts(table: &ObjectiveTable) -> Vec<[f64; 6]> {
+        const NEAR: f64 = 1e-3;
         let Some(additive) = solver::minimise::<Law, 5>(table) else {
             return Vec::new();
         };
         let [e, x, p, y, q] = additive.theta;
-        [1.0, 0.5, 0.25, 0.1, 2.0].map(|c| [e, x, p, y, q, c]).to_vec()
+        let squares = table.by_least_squares();
+        let bent = [0.5, 0.25, 0.1, 2.0].map(|c| {
+            let start = [e, x, p, y, q, c];
+            solver::descend::<Self, 6>(&squares, &start, NEAR).theta
+        });
+        [[e, x, p, y, q, 1.0]].into_iter().chain(bent).collect()
     }
 
     fn law(theta: &[f64; 6], centre: (f64, f64)) -> Self {
