@@ -7,6 +7,8 @@ use crate::fit::refusal::Refusal;
 
 /// Sizes (or budgets) that differ by less than this share are one: counts of one model differ by convention.
 pub const SAME_SIZE: f64 = 0.02;
+/// Budgets of compute within this share are one: whole steps round them.
+pub(crate) const SAME_BUDGET: f64 = 0.05;
 /// A power law with an offset has three constants a variable, so three values are the least.
 pub const VALUES_MIN: usize = 3;
 /// Five constants, and one configuration more to see that they do not fit.

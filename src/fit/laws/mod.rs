@@ -8,6 +8,7 @@ mod farseer;
 mod joint;
 mod lr;
 mod lr_batch;
+mod minima;
 mod surface;
 mod three_term;
 mod tied;
@@ -19,6 +20,7 @@ pub use farseer::Farseer;
 pub use joint::Joint;
 pub use lr::{Lr, formula as lr_formula};
 pub use lr_batch::{LrBatch, LrBatchFit};
+pub use minima::{Minima, MinimaFit};
 pub use three_term::{ThreeTerm, ThreeTermFit};
 pub use tied::Tied;
 
@@ -31,6 +33,7 @@ pub static LAWS: &[Entry] = &[
     Entry::of::<Joint>(),
     Entry::of::<ThreeTerm>(),
     Entry::of::<Farseer>(),
+    Entry::of::<Minima>(),
     Entry::of::<Lr>(),
     Entry::of::<LrBatch>(),
     Entry::of::<Batch>(),

@@ -135,6 +135,19 @@ impl<F: Copy> ParameterDraws<F> {
 }
 
 impl Factors {
+    /// Those of draws of so many things with replacement, for a law of so many constants, on so many runs.
+    pub(crate) fn of_resampling(things: usize, constants: usize, runs: usize) -> Self {
+        let free = |count: usize| count.saturating_sub(constants).max(1) as f64;
+        let (dof, row_dof) = (free(things), free(runs));
+        Self {
+            resampling: Resampling::Configurations,
+            shrinkage: (things as f64 / dof).sqrt(),
+            student: statistics::t_975(dof) / statistics::Z_975,
+            run: statistics::t_975(row_dof),
+            dof: [dof, row_dof],
+        }
+    }
+
     /// The half-width of a 95 % interval of a quantity with this standard error.
     pub(crate) fn half_width(&self, se: f64) -> f64 {
         statistics::Z_975 * se * self.student

@@ -3,7 +3,7 @@
 //! Once for the report beside a fit, and rolled forward over the sizes to learn how much wider than a bootstrap
 //! an interval has to be; rows that lie far off are not among them. Refuses to touch the constants that are printed.
 
-use crate::fit::design::{Design, SAME_SIZE, distinct};
+use crate::fit::design::{Design, SAME_BUDGET, SAME_SIZE, distinct};
 use crate::fit::loss::bootstrap_intervals::{DrawOptions, Drawn, ParameterDraws};
 use crate::fit::loss::chinchilla::Objective;
 use crate::fit::loss::loss_fit::{HeldOutPoint, HoldOutReport, Predictor, Range, Widening};
@@ -62,9 +62,6 @@ impl Axis {
         }
     }
 }
-
-/// Budgets of compute within this share are one: whole steps round them.
-pub(crate) const SAME_BUDGET: f64 = 0.05;
 
 /// The budgets of compute among some runs, each the smallest of those within [`SAME_BUDGET`].
 fn budgets(design: &Design) -> Vec<f64> {
@@ -208,6 +205,11 @@ pub(crate) fn roll_forward<F: Form<K>, const K: usize>(
         .into_iter()
         .filter_map(|limit| rolled::<F, K>(design, objective, axis, limit, draws))
         .collect();
+    widening(&rolled, axis)
+}
+
+/// The widening that some rolled fits ask for; none of too few.
+pub(crate) fn widening(rolled: &[Rolled], axis: Axis) -> Option<Widening> {
     let fits = u32::try_from(rolled.len()).ok().filter(|fits| *fits >= ROLLED_FITS_MIN)?;
     let mean_square = rolled.iter().map(|fit| fit.kappa_squared).sum::<f64>() / f64::from(fits);
     Some(Widening {
@@ -220,11 +222,25 @@ pub(crate) fn roll_forward<F: Form<K>, const K: usize>(
 }
 
 /// One fit of the smaller runs against the larger ones.
-struct Rolled {
+pub(crate) struct Rolled {
     kappa_squared: f64,
     predictions: usize,
     /// The share of the larger runs inside intervals without widening.
     covered: f64,
+}
+
+impl Rolled {
+    /// From the relative misses, each with its distance in e-folds, of a law whose runs scatter by this much.
+    pub(crate) fn new(misses: &[(f64, f64)], noise: f64) -> Option<Self> {
+        let sum = |of: &dyn Fn(f64, f64) -> f64| misses.iter().map(|&(miss, distance)| of(miss, distance)).sum::<f64>();
+        let excess = sum(&|miss, _| miss * miss - noise * noise);
+        let kappa_squared = excess.max(0.0) / sum(&|_, distance| distance * distance);
+        kappa_squared.is_finite().then(|| Self {
+            kappa_squared,
+            predictions: misses.len(),
+            covered: sum(&|miss, _| f64::from(u8::from(miss.abs() <= 2.0 * noise))) / misses.len() as f64,
+        })
+    }
 }
 
 fn rolled<F: Form<K>, const K: usize>(

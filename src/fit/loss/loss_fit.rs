@@ -251,7 +251,10 @@ impl<F: Surface> LossFit<F> {
 impl Range {
     /// The range of the runs of a design.
     pub(crate) fn of(design: &Design) -> Self {
-        let rows = &design.rows;
+        Self::of_runs(&design.rows)
+    }
+
+    pub(crate) fn of_runs(rows: &[Observation]) -> Self {
         Self {
             params: ends(rows.iter().map(|row| row.params)),
             tokens: ends(rows.iter().map(|row| row.tokens)),
@@ -325,14 +328,36 @@ impl<F: Surface> Predictor<'_, F> {
     /// The loss at a point.
     pub(crate) fn predict(&self, params: f64, tokens: f64) -> Prediction {
         let mean = self.law.loss(params, tokens);
-        let reach = self.range.extrapolation(params, tokens);
-        let drawn = Drawn::new(self.draws, |law| law.loss(params, tokens));
+        Scatter {
+            factors: self.factors,
+            noise: mean * self.noise,
+            widening: self.widening,
+        }
+        .about(
+            mean,
+            &Drawn::new(self.draws, |law| law.loss(params, tokens)),
+            self.range.extrapolation(params, tokens),
+        )
+    }
+}
+
+/// What makes an interval of a loss from its draws.
+pub(crate) struct Scatter<'a> {
+    pub(crate) factors: Factors,
+    /// The standard deviation of a run, in the unit of the loss.
+    pub(crate) noise: f64,
+    pub(crate) widening: Option<&'a Widening>,
+}
+
+impl Scatter<'_> {
+    /// A loss with its intervals, at a distance from the data.
+    pub(crate) fn about(&self, mean: f64, drawn: &Drawn, reach: Extrapolation) -> Prediction {
         let of_mean = |level: Level| {
             let distance = self.widening.map_or(0.0, |widening| widening.half_width(reach, level));
             let drawn = drawn.interval(mean, self.factors, level)?;
             Some(widened(mean, drawn, mean * distance))
         };
-        let of_run = |level: Level| Some(widened(mean, of_mean(level)?, mean * self.noise * self.factors.of_run(level)));
+        let of_run = |level: Level| Some(widened(mean, of_mean(level)?, self.noise * self.factors.of_run(level)));
         Prediction {
             mean,
             ci50: of_run(CI50),
@@ -344,7 +369,7 @@ impl<F: Surface> Predictor<'_, F> {
 }
 
 /// An interval about a loss with an error of other origin: such errors add in squares. No loss is below zero.
-pub(crate) fn widened(mean: f64, [low, high]: [f64; 2], by: f64) -> [f64; 2] {
+fn widened(mean: f64, [low, high]: [f64; 2], by: f64) -> [f64; 2] {
     let low = mean - (mean - low).hypot(by);
     [if low < 0.0 { 0.0 } else { low }, mean + (high - mean).hypot(by)]
 }

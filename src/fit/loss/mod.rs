@@ -21,6 +21,7 @@ pub mod hold_out;
 pub mod isoflop;
 pub mod loss_fit;
 pub mod loss_law;
+pub mod minima;
 pub mod model_selection;
 pub(in crate::fit) mod objective;
 mod outliers;
