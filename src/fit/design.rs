@@ -128,7 +128,11 @@ mod tests {
 
     #[test]
     fn each_poor_design_is_refused_by_its_own_code() {
-        let code = |design: Design| design.check(VALUES_MIN, CONFIGURATIONS_MIN).map_err(|refusal| refusal.code());
+        let code = |design: Design| {
+            design
+                .check(VALUES_MIN, CONFIGURATIONS_MIN)
+                .map_err(|refusal| refusal.code())
+        };
         assert_eq!(code(grid(&[], &[])), Err("not_finished"));
         assert_eq!(code(grid(&[1e6, 1.01e6, 2e6], &[1e7, 2e7, 4e7])), Err("too_few_sizes"));
         assert_eq!(code(grid(&[1e6, 2e6, 4e6], &[1e7, 2e7])), Err("too_few_budgets"));

@@ -171,7 +171,10 @@ impl Fitted for MinimaFit {
     }
 
     fn view(&self) -> View {
-        let powers = [("N_opt = C^", &self.optimum.params), ("D_opt = C^", &self.optimum.tokens)];
+        let powers = [
+            ("N_opt = C^", &self.optimum.params),
+            ("D_opt = C^", &self.optimum.tokens),
+        ];
         let constants = ["E", "k", "c"].map(|name| Constant::new(name, self.parameters[name]));
         let exponents = powers.map(|(name, power)| Constant::new(name, power.exponent));
         let row = |at: &Minimum| {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::fit::Warning;
 use crate::fit::design::Design;
 use crate::fit::kept::hash_of;
 use crate::fit::law::{Data, Fitted, Found, LeftOut, Options, Place, Said};
@@ -19,7 +20,6 @@ use crate::fit::loss::point_fit::FittedConstants;
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Constant, HeldOut, Point, View, fact};
-use crate::fit::Warning;
 use crate::units::human_count;
 
 /// Fits a law to the runs that were tuned, and gives them beside it.
@@ -148,10 +148,7 @@ fn facts<F: Surface>(law: &LossFit<F>) -> Vec<(String, String)> {
         Some(delta) => format!("Huber on log loss, δ = {delta}: {:.4e}", law.objective.value),
         None => format!("least squares: {:.4e}", law.objective.value),
     };
-    let solver = format!(
-        "{:?}; Newton's method from several starts",
-        law.status
-    );
+    let solver = format!("{:?}; Newton's method from several starts", law.status);
     let mut facts = vec![
         fact("objective", objective),
         fact("solver", solver.to_lowercase()),

@@ -4,7 +4,7 @@
 
 use crate::fit::law::{About, Data, Found, Law, LeftOutForm, Needs, Options};
 use crate::fit::laws::surface;
-use crate::fit::loss::forms::{TiedLaw, Surface as _};
+use crate::fit::loss::forms::{Surface as _, TiedLaw};
 use crate::fit::loss::loss_fit::LossFit;
 use crate::fit::refusal::Refusal;
 

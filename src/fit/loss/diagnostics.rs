@@ -64,7 +64,9 @@ pub(crate) fn status<F: Form<K>, const K: usize>(
 /// The names of a law's exponents.
 fn exponents_of<F: Surface>() -> impl Iterator<Item = &'static str> {
     let constants = F::CONSTANTS.iter();
-    constants.filter(|(_, role)| *role == Role::Exponent).map(|(name, _)| *name)
+    constants
+        .filter(|(_, role)| *role == Role::Exponent)
+        .map(|(name, _)| *name)
 }
 
 /// The ratio of the ends of an interval; one where there is none.
@@ -158,10 +160,17 @@ fn outliers<F: Form<K>, const K: usize>(judged: &Diagnosed<'_, F, K>) -> Option<
     let without = match &found.without {
         Ok(law) => {
             let without = law.constants();
-            let exponents = F::CONSTANTS.iter().enumerate().filter(|(_, (_, role))| *role == Role::Exponent);
+            let exponents = F::CONSTANTS
+                .iter()
+                .enumerate()
+                .filter(|(_, (_, role))| *role == Role::Exponent);
             let each = exponents.map(|(k, (name, _))| format!("{name} {:.3} becomes {:.3}", with[k], without[k]));
             let each = each.collect::<Vec<_>>().join(" and ");
-            if each.is_empty() { "they are in the fit".to_owned() } else { format!("without them {each}") }
+            if each.is_empty() {
+                "they are in the fit".to_owned()
+            } else {
+                format!("without them {each}")
+            }
         }
         Err(refusal) => format!("without them there is no law: {refusal}"),
     };

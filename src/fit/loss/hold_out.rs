@@ -210,7 +210,9 @@ pub(crate) fn roll_forward<F: Form<K>, const K: usize>(
 
 /// The widening that some rolled fits ask for; none of too few.
 pub(crate) fn widening(rolled: &[Rolled], axis: Axis) -> Option<Widening> {
-    let fits = u32::try_from(rolled.len()).ok().filter(|fits| *fits >= ROLLED_FITS_MIN)?;
+    let fits = u32::try_from(rolled.len())
+        .ok()
+        .filter(|fits| *fits >= ROLLED_FITS_MIN)?;
     let mean_square = rolled.iter().map(|fit| fit.kappa_squared).sum::<f64>() / f64::from(fits);
     Some(Widening {
         per_e_fold: mean_square.sqrt() * statistics::t_975(f64::from(fits)),

@@ -87,7 +87,9 @@ impl IsoflopFit {
     /// The budgets with a minimum, from small to large.
     pub fn minima(&self) -> Vec<(f64, ComputeMinimum)> {
         let profiles = self.profiles.iter();
-        profiles.filter_map(|profile| Some((profile.flops, profile.best?))).collect()
+        profiles
+            .filter_map(|profile| Some((profile.flops, profile.best?)))
+            .collect()
     }
 
     /// How the exponent a of another fit compares, such as β/(α+β) of a law of loss.

@@ -10,12 +10,12 @@ use crate::fit::Estimate;
 use crate::fit::design::Design;
 use crate::fit::loss::bootstrap_intervals::{DrawOptions, ParameterDraws};
 use crate::fit::loss::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
-use crate::fit::loss::forms::{Role, Surface};
-use crate::fit::loss::objective::Form;
 use crate::fit::loss::diagnostics;
+use crate::fit::loss::forms::{Role, Surface};
 use crate::fit::loss::hold_out;
 pub use crate::fit::loss::hold_out::HoldOut;
 use crate::fit::loss::loss_fit::{LossFit, ObjectiveValue, Range, Residual};
+use crate::fit::loss::objective::Form;
 use crate::fit::loss::outliers::{self, Outliers};
 use crate::fit::loss::point_fit::FittedConstants;
 use crate::fit::observation::Observation;
@@ -220,7 +220,10 @@ fn scale_estimate<F: Surface>(law: &F, spread: &ParameterDraws<F>, quantity: imp
     let in_logarithms = spread.interval(value.ln(), |law| quantity(law).ln());
     Estimate {
         value: value.min(f64::MAX),
-        se: spread.interval(value, quantity).map(|(_, se)| se).filter(|se| se.is_finite()),
+        se: spread
+            .interval(value, quantity)
+            .map(|(_, se)| se)
+            .filter(|se| se.is_finite()),
         ci95: in_logarithms.map(|(interval, _)| interval.map(|end| end.exp().min(f64::MAX))),
     }
 }

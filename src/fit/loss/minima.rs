@@ -154,7 +154,12 @@ fn rolled(minima: &[(f64, ComputeMinimum)]) -> Option<Widening> {
 /// found on a grid, then between its neighbours. `None` where the loss does not fall.
 fn solve(minima: &[(f64, ComputeMinimum)], weights: &[f64]) -> Option<MinimaLaw> {
     let total: f64 = weights.iter().sum();
-    let centre = minima.iter().zip(weights).map(|(point, weight)| weight * point.0.ln()).sum::<f64>() / total;
+    let centre = minima
+        .iter()
+        .zip(weights)
+        .map(|(point, weight)| weight * point.0.ln())
+        .sum::<f64>()
+        / total;
     let at = |c: f64| {
         let mut normal = Normal::<2>::empty();
         for ((flops, minimum), weight) in minima.iter().zip(weights) {

@@ -114,8 +114,9 @@ pub fn try_all(
 /// The law that predicts best, and how each did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
-    pub law: &'static str,
-    pub objective: Objective,
+    /// What to fit, by which objective: the law that was chosen, then the others by how well they predict. Of laws none
+    /// of which has an answer, the first.
+    pub order: Vec<(&'static str, Objective)>,
     /// All of them, in the order of the list of laws.
     pub tried: Vec<Tried>,
 }
@@ -137,18 +138,19 @@ const SEEN_MIN: f64 = 0.4;
 /// (compute where runs come in groups of equal compute, else size and then tokens), each law predicts the larger runs
 /// from the smaller ones, and the first law within noise of the best is taken. Runs far off the additive law have no
 /// part, and where there are any, least squares has none either.
-///
-/// # Errors
-/// `not_identified` where no law has an answer.
 pub fn choose(
     laws: &[(&'static str, Compare)],
     runs: &[Observation],
     objectives: &[Objective],
     threads: usize,
-) -> Result<Choice, Refusal> {
+) -> Choice {
     let (runs, is_clean) = without_outliers(runs);
     let robust = [Objective::Huber];
-    let objectives = if is_clean || objectives.len() < 2 { objectives } else { &robust[..] };
+    let objectives = if is_clean || objectives.len() < 2 {
+        objectives
+    } else {
+        &robust[..]
+    };
     let splits = splits(&runs);
     let jobs: Vec<(&'static str, Compare, Objective)> = laws
         .iter()
@@ -162,12 +164,26 @@ pub fn choose(
             answers: answers.collect(),
         }
     });
-    best_of(laws, rolled)
+    best_of(laws, objectives[0], &rolled)
 }
 
-/// The runs without those far off the additive law, and whether there were none.
+/// Configurations beyond this number teach little more, and each is fitted many times over.
+const CONFIGURATIONS_MAX: usize = 1500;
+
+/// The runs without those far off the additive law, and whether there were none; of very many every second, third or
+/// further configuration.
 fn without_outliers(runs: &[Observation]) -> (Vec<Observation>, bool) {
     let (best, _) = best_per_cell(runs);
+    let all = Design::new(best.clone());
+    let step = all.configurations.div_ceil(CONFIGURATIONS_MAX);
+    if step > 1 {
+        let kept = all
+            .configuration
+            .iter()
+            .zip(&all.rows)
+            .filter(|(number, _)| *number % step == 0);
+        return without_outliers(&kept.map(|(_, row)| row.clone()).collect::<Vec<_>>());
+    }
     let draws = DrawOptions {
         count: 0,
         seed: 0,
@@ -228,6 +244,7 @@ fn splits(runs: &[Observation]) -> Vec<Split> {
 }
 
 /// A law by an objective, and its answer to each cut.
+#[derive(Clone)]
 struct Candidate {
     law: &'static str,
     objective: Objective,
@@ -279,50 +296,54 @@ fn is_as_good(one: &[f64], other: &[f64]) -> bool {
     more <= (SAME_SE * error).max(least).max(SAME_ERROR)
 }
 
-fn best_of(laws: &[(&'static str, Compare)], rolled: Vec<Candidate>) -> Result<Choice, Refusal> {
+fn best_of(laws: &[(&'static str, Compare)], objective: Objective, rolled: &[Candidate]) -> Choice {
     let most = rolled.iter().map(Candidate::answered).max().unwrap_or(0);
-    let nothing = || Refusal::NotIdentified {
-        why: "no law predicts runs that it has not seen: there is nothing to choose by".to_owned(),
-    };
-    if most == 0 {
-        return Err(nothing());
-    }
-    let (able, unable): (Vec<_>, Vec<_>) = rolled
-        .into_iter()
-        .partition(|it| it.answered() as f64 >= ANSWERED_MIN * most as f64);
+    let is_able = |it: &&Candidate| most > 0 && it.answered() as f64 >= ANSWERED_MIN * most as f64;
+    let able: Vec<&Candidate> = rolled.iter().filter(is_able).collect();
     // Errors compare over the same runs alone.
-    let cuts: Vec<usize> = (0..able[0].answers.len())
+    let cuts: Vec<usize> = (0..rolled.first().map_or(0, |it| it.answers.len()))
         .filter(|&cut| able.iter().all(|it| it.answers[cut].is_ok()))
         .collect();
     let mean = |it: &Candidate| statistics::mean(&it.means(&cuts)).unwrap_or(f64::INFINITY);
+    let lowest = |of: &mut dyn Iterator<Item = &&Candidate>| -> Option<Candidate> {
+        of.min_by(|a, b| mean(a).total_cmp(&mean(b)))
+            .map(|best| (*best).clone())
+    };
     // Of each law the objective that predicts better; of equals the first.
     let of_law = |law: &str| {
+        let best = lowest(&mut able.iter().filter(|it| it.law == law))?;
         let first = able.iter().find(|it| it.law == law)?;
-        let best = able.iter().filter(|it| it.law == law).min_by(|a, b| mean(a).total_cmp(&mean(b)))?;
-        Some(if is_as_good(&first.means(&cuts), &best.means(&cuts)) { first } else { best })
+        let is_first = is_as_good(&first.means(&cuts), &best.means(&cuts));
+        Some(if is_first { (*first).clone() } else { best })
     };
-    let each: Vec<&Candidate> = laws.iter().filter_map(|(law, _)| of_law(law)).collect();
-    let best = each.iter().min_by(|a, b| mean(a).total_cmp(&mean(b))).ok_or_else(nothing)?;
-    let chosen = each.iter().find(|it| is_as_good(&it.means(&cuts), &best.means(&cuts))).unwrap_or(best);
-    let tried = laws.iter().map(|(law, _)| match each.iter().find(|it| it.law == *law) {
-        Some(it) => Tried {
+    let mut each: Vec<Candidate> = laws.iter().filter_map(|(law, _)| of_law(law)).collect();
+    let tried = laws.iter().map(|(law, _)| {
+        let answer = each.iter().find(|it| it.law == *law);
+        let refusal = rolled.iter().find(|it| it.law == *law).and_then(Candidate::refused);
+        Tried {
             law,
-            objective: Some(it.objective),
-            hold_out: it.held_out(&cuts),
-            refused: None,
-        },
-        None => Tried {
-            law,
-            objective: None,
-            hold_out: None,
-            refused: unable.iter().find(|it| it.law == *law).and_then(Candidate::refused),
-        },
+            objective: answer.map(|it| it.objective),
+            hold_out: answer.and_then(|it| it.held_out(&cuts)),
+            refused: match answer {
+                Some(_) => None,
+                None => Some(refusal.unwrap_or_else(|| "no cut leaves it enough runs".to_owned())),
+            },
+        }
     });
-    Ok(Choice {
-        law: chosen.law,
-        objective: chosen.objective,
-        tried: tried.collect(),
-    })
+    let tried = tried.collect();
+    if let Some(best) = lowest(&mut each.iter().collect::<Vec<_>>().iter()) {
+        let chosen = each
+            .iter()
+            .position(|it| is_as_good(&it.means(&cuts), &best.means(&cuts)));
+        let chosen = each.remove(chosen.unwrap_or(0));
+        each.sort_by(|a, b| mean(a).total_cmp(&mean(b)));
+        each.insert(0, chosen);
+    }
+    let mut order: Vec<(&'static str, Objective)> = each.iter().map(|it| (it.law, it.objective)).collect();
+    if let Some((first, _)) = laws.first().filter(|_| order.is_empty()) {
+        order.push((first, objective));
+    }
+    Choice { order, tried }
 }
 
 /// What becomes of each item, in order, on so many threads.
@@ -342,76 +363,4 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], threads: usize, each: impl Fn(&T) 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A grid over size, tokens and batch, by a law that knows the batch or not.
-    fn grid(batch_matters: bool) -> Vec<Observation> {
-        let mut runs = Vec::new();
-        for params in [1e6_f64, 2e6, 4e6, 8e6, 1.6e7] {
-            for tokens in [2e7_f64, 6e7, 2e8, 6e8] {
-                for batch in [2e4_f64, 4e4, 8e4, 1.6e5, 3.2e5] {
-                    let of_tokens = if batch_matters {
-                        30.0 * (tokens / batch).powf(-0.5) + 300.0 * batch.powf(-0.5)
-                    } else {
-                        2000.0 * tokens.powf(-0.37)
-                    };
-                    let loss = 1.5 + 300.0 * params.powf(-0.35) + of_tokens;
-                    runs.push(Observation {
-                        label: format!("{params} {tokens} {batch}"),
-                        params,
-                        tokens,
-                        loss,
-                        lr: None,
-                        batch_tokens: Some(batch),
-                        schedule: None,
-                        seed: None,
-                        flops: None,
-                        setup: None,
-                    });
-                }
-            }
-        }
-        runs
-    }
-
-    fn compare(name: &str) -> Compare {
-        let law = crate::fit::laws::named(name).expect("a law");
-        law.about.compare.expect("a law of loss")
-    }
-
-    fn ask(runs: &[Observation], law: &str, hold_out: HoldOut) -> Result<Option<HeldOut>, Refusal> {
-        held_out_error(runs, compare(law), Objective::LeastSquares, hold_out)
-    }
-
-    #[test]
-    fn both_laws_are_asked_for_the_same_runs() {
-        let runs = grid(true);
-        let ask = |law| ask(&runs, law, HoldOut::Largest).expect("fits").expect("held out");
-        let (two, three) = (ask("chinchilla"), ask("three-term"));
-        assert_eq!((two.n, three.n), (4, 4));
-        assert!(three.mean_abs_rel_error < two.mean_abs_rel_error, "{three:?} {two:?}");
-        assert!(three.mean_abs_rel_error < 1e-6, "{three:?}");
-        let laws = ["chinchilla", "three-term"].map(|law| (law, compare(law)));
-        let tried = try_all(&laws, &runs, Objective::Huber, HoldOut::Largest).expect("an answer");
-        assert_eq!(tried[0].law, "three-term");
-        assert!(
-            try_all(&laws, &runs, Objective::Huber, HoldOut::None).is_err(),
-            "nothing is held out"
-        );
-    }
-
-    #[test]
-    fn a_law_that_the_other_runs_refuse_says_so() {
-        let mut runs = grid(false);
-        for run in &mut runs {
-            run.batch_tokens = None;
-        }
-        assert!(ask(&runs, "three-term", HoldOut::Largest).is_err(), "no batch is known");
-        let found = ask(&runs, "chinchilla", HoldOut::Largest)
-            .expect("fits")
-            .expect("held out");
-        assert!(found.max_abs_rel_error < 1e-6, "{found:?}");
-        assert_eq!(ask(&runs, "chinchilla", HoldOut::None), Ok(None));
-    }
-}
+mod tests;

@@ -2,8 +2,8 @@
 //!
 //! A law of loss tells value and slopes by [`Form`]. Works in `n = ln N − mean`, `d = ln D − mean`, so that the units of N and D cannot matter. Refuses to search.
 
-use crate::fit::loss::chinchilla::{HUBER_DELTA, Objective};
 use crate::fit::design::{CONFIGURATIONS_MIN, VALUES_MIN};
+use crate::fit::loss::chinchilla::{HUBER_DELTA, Objective};
 use crate::fit::loss::forms::Surface;
 
 /// Where a row lies.

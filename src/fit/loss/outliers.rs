@@ -35,7 +35,10 @@ const SUSPECT_SHARE_MAX: f64 = 0.1;
 const DRAWS: usize = 300;
 
 /// Finds outliers; `None` without any. Where configurations are few, a law bends to each, and only those far off count.
-pub(crate) fn find<F: Form<K>, const K: usize>(core: &FittedConstants<F, K>, draws: DrawOptions) -> Option<Outliers<F>> {
+pub(crate) fn find<F: Form<K>, const K: usize>(
+    core: &FittedConstants<F, K>,
+    draws: DrawOptions,
+) -> Option<Outliers<F>> {
     let is_small = core.design.configurations < CONFIGURATIONS_TO_RESAMPLE;
     let (clean, suspects) = peel(core, if is_small { FAR_SD } else { SUSPECT_SD })?;
     let far = suspects.iter().take_while(|suspect| suspect.off > FAR_SD).count();
@@ -49,7 +52,8 @@ pub(crate) fn find<F: Form<K>, const K: usize>(core: &FittedConstants<F, K>, dra
     rows.sort_unstable();
     Some(Outliers {
         labels: rows.iter().map(|&i| core.design.rows[i].label.clone()).collect(),
-        without: FittedConstants::<F, K>::new(without(&core.design, &rows), core.table.objective()).map(|rest| rest.law),
+        without: FittedConstants::<F, K>::new(without(&core.design, &rows), core.table.objective())
+            .map(|rest| rest.law),
         rows,
     })
 }
@@ -89,7 +93,9 @@ fn influential<F: Form<K>, const K: usize>(
 /// The places of a law's exponents among its constants.
 fn exponents<F: Surface>() -> impl Iterator<Item = usize> {
     let places = F::CONSTANTS.iter().enumerate();
-    places.filter(|(_, (_, role))| *role == Role::Exponent).map(|(place, _)| place)
+    places
+        .filter(|(_, (_, role))| *role == Role::Exponent)
+        .map(|(place, _)| place)
 }
 
 /// A run off the law of the others.

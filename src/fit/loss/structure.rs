@@ -38,11 +38,17 @@ pub(crate) fn find<F: Form<K>, const K: usize>(core: &FittedConstants<F, K>) -> 
     let (followed, before) = (basis.0.len(), squares(&rest));
     let (n, d) = (&core.table.n, &core.table.d);
     for (power_n, power_d) in [(1, 0), (0, 1), (1, 1), (2, 0), (0, 2)] {
-        basis.add((0..count).map(|row| n[row].powi(power_n) * d[row].powi(power_d)).collect());
+        basis.add(
+            (0..count)
+                .map(|row| n[row].powi(power_n) * d[row].powi(power_d))
+                .collect(),
+        );
     }
     basis.take_out(&mut rest);
     let added = basis.0.len() - followed;
-    let dof = count.checked_sub(basis.0.len()).filter(|dof| *dof >= DOF_MIN && added > 0)? as f64;
+    let dof = count
+        .checked_sub(basis.0.len())
+        .filter(|dof| *dof >= DOF_MIN && added > 0)? as f64;
     let after = squares(&rest);
     // Noise-free data have rounding for residuals.
     if before <= count as f64 * 1e-18 {

@@ -143,9 +143,9 @@ pub fn fit(runs: &[Observation], draws: Draws) -> Result<ThreeTermLaw, Refusal> 
     let (sizes, budgets, batches) = (count(|row| row[0]), count(|row| row[1]), count(|row| row[2]));
     if sizes < VALUES_MIN {
         return Err(Refusal::TooFewSizes {
-                found: sizes,
-                needed: VALUES_MIN,
-            });
+            found: sizes,
+            needed: VALUES_MIN,
+        });
     }
     if budgets < VALUES_MIN {
         return Err(Refusal::TooFewBudgets { found: budgets });
@@ -190,17 +190,20 @@ pub fn fit(runs: &[Observation], draws: Draws) -> Result<ThreeTermLaw, Refusal> 
 /// Fits the smaller sizes and predicts the best batches of the larger ones.
 fn rolled(runs: &[Observation]) -> Option<Widening> {
     let none = Draws { count: 0, seed: 0 };
-    let fits = distinct(runs.iter().map(|run| run.params)).into_iter().filter_map(|limit| {
-        let (held, seen): (Vec<_>, Vec<_>) = runs.iter().cloned().partition(|run| run.params >= limit);
-        let law = fit(&seen, none).ok()?;
-        let range = Range::of_runs(&seen);
-        let misses = best(&held).into_iter().map(|[params, tokens, batch, measured]| {
-            let miss = law.loss(params, tokens, batch) / measured - 1.0;
-            (miss, range.extrapolation(params, tokens).e_folds())
+    let fits = distinct(runs.iter().map(|run| run.params))
+        .into_iter()
+        .filter_map(|limit| {
+            let (held, seen): (Vec<_>, Vec<_>) = runs.iter().cloned().partition(|run| run.params >= limit);
+            let law = fit(&seen, none).ok()?;
+            let range = Range::of_runs(&seen);
+            let miss = |[params, tokens, batch, measured]: [f64; 4]| {
+                let miss = law.loss(params, tokens, batch) / measured - 1.0;
+                (miss, range.extrapolation(params, tokens).e_folds())
+            };
+            let misses: Vec<(f64, f64)> = best(&held).into_iter().map(miss).collect();
+            let mean = seen.iter().map(|run| run.loss).sum::<f64>() / seen.len() as f64;
+            Rolled::new(&misses, law.scatter / mean)
         });
-        let misses: Vec<(f64, f64)> = misses.collect();
-        Rolled::new(&misses, law.scatter / law.e.value.max(law.scatter))
-    });
     widening(&fits.collect::<Vec<_>>(), Axis::Params)
 }
 

@@ -181,14 +181,7 @@ impl Form<9> for FarseerLaw {
         std::array::from_fn(|j| by[j / 3] * terms.slopes(theta, j / 3)[j % 3])
     }
 
-    fn add_bend(
-        theta: &[f64; 9],
-        terms: &Terms,
-        _: Spot,
-        scale: f64,
-        second: f64,
-        hessian: &mut [[f64; 9]; 9],
-    ) {
+    fn add_bend(theta: &[f64; 9], terms: &Terms, _: Spot, scale: f64, second: f64, hessian: &mut [[f64; 9]; 9]) {
         let [size, data] = terms.parts.map(|part| part * scale * second);
         let slopes: [[f64; 3]; 3] = std::array::from_fn(|k| terms.slopes(theta, k));
         // ln of the data term is `scale function − fall`, and the fall's logarithm moves with the third function.
@@ -279,7 +272,8 @@ mod tests {
         let law = FarseerLaw::with(&published);
         let (n, d) = (1e9_f64, 1e11_f64);
         let exponent = (-0.124 * n.powf(0.123) + 0.424).exp();
-        let expected = (-0.021 * n.powf(0.169) - 0.091).exp() + (88.01 * n.powf(-0.1) - 5.287).exp() * d.powf(-exponent);
+        let expected =
+            (-0.021 * n.powf(0.169) - 0.091).exp() + (88.01 * n.powf(-0.1) - 5.287).exp() * d.powf(-exponent);
         assert!((law.loss(n, d) / expected - 1.0).abs() < 1e-12);
         for (back, one) in law.constants().iter().zip(published) {
             assert!((back / one - 1.0).abs() < 1e-9, "{back} {one}");

@@ -102,7 +102,11 @@ impl Terms {
     /// The slopes of the logarithm of the reducible loss by ln X, ln Y and c.
     fn slopes(&self) -> [f64; 3] {
         let x_ln_x = |x: f64| if x > 0.0 { x * x.ln() } else { 0.0 };
-        [self.share, 1.0 - self.share, -x_ln_x(self.share) - x_ln_x(1.0 - self.share)]
+        [
+            self.share,
+            1.0 - self.share,
+            -x_ln_x(self.share) - x_ln_x(1.0 - self.share),
+        ]
     }
 }
 
@@ -137,14 +141,7 @@ impl Form<6> for JointLaw {
         [scale, x, -spot.n * x, y, -spot.d * y, c]
     }
 
-    fn add_bend(
-        theta: &[f64; 6],
-        terms: &Terms,
-        spot: Spot,
-        scale: f64,
-        second: f64,
-        hessian: &mut [[f64; 6]; 6],
-    ) {
+    fn add_bend(theta: &[f64; 6], terms: &Terms, spot: Spot, scale: f64, second: f64, hessian: &mut [[f64; 6]; 6]) {
         let c = theta[C];
         let [x, y, by_c] = terms.slopes();
         // The second derivatives of ln(reducible) by ln X, ln Y and c all hold this product.
