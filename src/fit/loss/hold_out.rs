@@ -213,9 +213,9 @@ pub(crate) fn widening(rolled: &[Rolled], axis: Axis) -> Option<Widening> {
     let fits = u32::try_from(rolled.len())
         .ok()
         .filter(|fits| *fits >= ROLLED_FITS_MIN)?;
-    let mean_square = rolled.iter().map(|fit| fit.kappa_squared).sum::<f64>() / f64::from(fits);
+    let mean = rolled.iter().map(|fit| fit.kappa_squared.sqrt()).sum::<f64>() / f64::from(fits);
     Some(Widening {
-        per_e_fold: mean_square.sqrt() * statistics::t_975(f64::from(fits)),
+        per_e_fold: mean * statistics::t_975(f64::from(fits)),
         by: axis.name().to_owned(),
         rolled_fits: fits,
         predictions: rolled.iter().map(|fit| fit.predictions).sum(),
