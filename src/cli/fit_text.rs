@@ -33,7 +33,14 @@ pub(super) fn law_text(law: &AnyKept) -> String {
 }
 
 fn row(constant: &Constant) -> Vec<String> {
-    let digits = |value: f64| significant(value, 4).to_string();
+    let digits = |value: f64| {
+        let is_plain = value == 0.0 || (1e-4..1e6).contains(&value.abs());
+        if is_plain {
+            significant(value, 4).to_string()
+        } else {
+            format!("{value:.3e}")
+        }
+    };
     let dash = || "–".to_owned();
     let estimate = &constant.estimate;
     vec![

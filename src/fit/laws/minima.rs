@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::kept::hash_of;
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOut, LeftOutForm, Needs, Options, Place, Said};
-use crate::fit::loss::isoflop::BudgetRun;
+use crate::fit::loss::isoflop::{BudgetRun, ComputeMinimum};
 use crate::fit::loss::minima::{self, MinimaFound};
 use crate::fit::numeric::bootstrap::Draws;
 use crate::fit::numeric::power_law::Power;
@@ -16,7 +16,7 @@ use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Constant, Rows, View, fact};
 use crate::fit::{Estimate, Warning};
-use crate::units::{human_count, six_nd};
+use crate::units::human_count;
 
 /// L_opt(C) = E + k·C^-c.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ fn optimum(found: &MinimaFound) -> Optimum {
         coefficient: power.at(1.0),
         exponent: power.exponent,
     };
-    let minimum = |(flops, at): (f64, crate::fit::loss::isoflop::ComputeMinimum)| Minimum {
+    let minimum = |(flops, at): (f64, ComputeMinimum)| Minimum {
         flops,
         params: at.params,
         tokens: at.tokens,
@@ -158,10 +158,9 @@ fn warnings(found: &MinimaFound) -> Vec<Warning> {
 impl Fitted for MinimaFit {
     /// The lowest loss of the compute 6ND of a place.
     fn at(&self, place: Place) -> Option<Said> {
-        let flops = six_nd(place.params, place.tokens);
         Some(Said {
-            loss: Some(self.found.predict(flops)),
-            extrapolation: Some(self.found.extrapolation(flops)),
+            loss: Some(self.found.predict(place.params, place.tokens)),
+            extrapolation: Some(self.found.extrapolation(place.params, place.tokens)),
             ..Said::default()
         })
     }

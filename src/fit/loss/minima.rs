@@ -9,10 +9,11 @@ use crate::fit::Estimate;
 use crate::fit::loss::bootstrap_intervals::{Drawn, Factors};
 use crate::fit::loss::hold_out::{Axis, Rolled, widening};
 use crate::fit::loss::isoflop::{self, BudgetRun, ComputeMinimum, IsoflopFit};
-use crate::fit::loss::loss_fit::{Extrapolation, Prediction, Scatter, Widening};
+use crate::fit::loss::loss_fit::{Extrapolation, Prediction, Range, Scatter, Widening};
 use crate::fit::numeric::bootstrap::Draws;
 use crate::fit::numeric::linear_algebra::{self, Normal};
 use crate::fit::refusal::Refusal;
+use crate::units::six_nd;
 
 const CONSTANTS: usize = 3;
 /// Minima at least: one more than constants, to see that they do not fit.
@@ -43,8 +44,8 @@ pub struct MinimaFound {
     pub factors: Factors,
     /// The standard deviation of a minimum about the law, relative to the loss.
     pub scatter: f64,
-    /// The smallest and the largest budget with a minimum, in FLOP.
-    pub flops: [f64; 2],
+    /// The range of the minima.
+    pub seen: Range,
     pub widening: Option<Widening>,
 }
 
@@ -67,25 +68,14 @@ impl MinimaFound {
         }
     }
 
-    /// How many times beyond the budgets one lies; size and tokens follow it.
-    pub fn extrapolation(&self, flops: f64) -> Extrapolation {
-        let [low, high] = self.flops;
-        let beyond = if flops > high {
-            flops / high
-        } else if flops < low {
-            flops / low
-        } else {
-            1.0
-        };
-        Extrapolation {
-            params: 1.0,
-            tokens: 1.0,
-            flops: beyond,
-        }
+    /// How far beyond the minima a place lies.
+    pub fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
+        self.seen.extrapolation(params, tokens)
     }
 
-    /// The lowest loss of a budget with its intervals.
-    pub fn predict(&self, flops: f64) -> Prediction {
+    /// The lowest loss of the compute 6ND of a place, with its intervals: distance counts along compute alone.
+    pub fn predict(&self, params: f64, tokens: f64) -> Prediction {
+        let flops = six_nd(params, tokens);
         let mean = self.law.loss(flops);
         let scatter = Scatter {
             factors: self.factors,
@@ -93,7 +83,12 @@ impl MinimaFound {
             widening: self.widening.as_ref(),
         };
         let drawn = Drawn::new(&self.draws, |law| law.loss(flops));
-        scatter.about(mean, &drawn, self.extrapolation(flops))
+        let along = Extrapolation {
+            params: 1.0,
+            tokens: 1.0,
+            ..self.extrapolation(params, tokens)
+        };
+        scatter.about(mean, &drawn, along)
     }
 }
 
@@ -122,10 +117,25 @@ pub fn fit(runs: &[BudgetRun], draws: Draws) -> Result<MinimaFound, Refusal> {
         draws: draws.resample(minima.len(), |times| solve(&minima, times)),
         factors: Factors::of_resampling(minima.len(), CONSTANTS, minima.len()),
         scatter: (squares / (minima.len() - CONSTANTS) as f64).sqrt(),
-        flops: [minima[0].0, minima[minima.len() - 1].0],
+        seen: range(&minima),
         widening: rolled(&minima),
         optimum,
     })
+}
+
+/// The sizes, tokens and budgets of some minima.
+fn range(minima: &[(f64, ComputeMinimum)]) -> Range {
+    let ends = |of: fn(&(f64, ComputeMinimum)) -> f64| {
+        let values = minima.iter().map(of);
+        values.fold([f64::INFINITY, 0.0], |[low, high], value| {
+            [value.min(low), value.max(high)]
+        })
+    };
+    Range {
+        params: ends(|point| point.1.params),
+        tokens: ends(|point| point.1.tokens),
+        flops: ends(|point| point.0),
+    }
 }
 
 /// The relative miss at a minimum.
@@ -225,12 +235,14 @@ mod tests {
             c: 0.15,
         };
         let found = fit(&runs(&planted, 7), Draws { count: 100, seed: 0 }).expect("a law");
-        let (law, predicted) = (found.law, found.predict(1e23));
+        let (params, tokens) = (1e10, 1e23 / 6e10);
+        let (law, predicted) = (found.law, found.predict(params, tokens));
         assert!((law.e - 1.8).abs() < 1e-3 && (law.c - 0.15).abs() < 1e-3, "{law:?}");
         assert!((found.optimum.params.exponent.value - 0.5).abs() < 1e-6);
         assert!((predicted.mean / planted.loss(1e23) - 1.0).abs() < 1e-3);
         assert!(predicted.ci50.is_some() && predicted.ci95_new_run.is_some());
-        assert!((found.extrapolation(1e23).flops - 1e23 / (1e18 * 729.0)).abs() < 1e-6);
+        let beyond = found.extrapolation(params, tokens).flops / (1e23 / (1e18 * 729.0));
+        assert!((beyond - 1.0).abs() < 1e-6, "{beyond}");
     }
 
     #[test]
