@@ -6,32 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::design::Design;
+pub use crate::fit::design::{Extrapolation, Range};
 use crate::fit::loss::bootstrap_intervals::{CI50, CI80, CI95, Drawn, Factors, Level};
 use crate::fit::loss::chinchilla::{Law, Objective, Status};
 use crate::fit::loss::forms::Surface;
 use crate::fit::numeric::statistics;
-use crate::fit::observation::Observation;
 use crate::fit::{Estimate, Warning};
-use crate::units::six_nd;
-
-/// The smallest and the largest value among the runs of a fit.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Range {
-    pub params: [f64; 2],
-    pub tokens: [f64; 2],
-    /// Training compute in FLOP.
-    pub flops: [f64; 2],
-}
-
-/// How many times beyond the data a point lies: above one beyond the largest run, below one short of the smallest,
-/// one inside.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Extrapolation {
-    pub params: f64,
-    pub tokens: f64,
-    pub flops: f64,
-}
 
 /// How much intervals grow with the distance from the data, learned by rolling the hold-out forward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -248,67 +228,6 @@ impl<F: Surface> LossFit<F> {
     }
 }
 
-impl Range {
-    /// The range of the runs of a design.
-    pub(crate) fn of(design: &Design) -> Self {
-        Self::of_runs(&design.rows)
-    }
-
-    pub(crate) fn of_runs(rows: &[Observation]) -> Self {
-        Self {
-            params: ends(rows.iter().map(|row| row.params)),
-            tokens: ends(rows.iter().map(|row| row.tokens)),
-            flops: ends(rows.iter().map(Observation::compute)),
-        }
-    }
-
-    /// How far outside a point lies.
-    pub(crate) fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
-        let beyond = |[low, high]: [f64; 2], value: f64| {
-            if value > high {
-                value / high
-            } else if value < low {
-                value / low
-            } else {
-                1.0
-            }
-        };
-        Extrapolation {
-            params: beyond(self.params, params),
-            tokens: beyond(self.tokens, tokens),
-            flops: beyond(self.flops, six_nd(params, tokens)),
-        }
-    }
-}
-
-impl Extrapolation {
-    /// How far a point lies beyond runs, given by parameters and tokens; none without runs.
-    pub fn beyond(runs: impl Iterator<Item = (f64, f64)>, params: f64, tokens: f64) -> Option<Self> {
-        let runs: Vec<(f64, f64)> = runs.collect();
-        let range = Range {
-            params: ends(runs.iter().map(|run| run.0)),
-            tokens: ends(runs.iter().map(|run| run.1)),
-            flops: ends(runs.iter().map(|run| six_nd(run.0, run.1))),
-        };
-        (!runs.is_empty()).then(|| range.extrapolation(params, tokens))
-    }
-
-    /// The distance in e-folds along the variable that is furthest out.
-    pub fn e_folds(&self) -> f64 {
-        [self.params, self.tokens, self.flops]
-            .iter()
-            .map(|factor| factor.ln().abs())
-            .fold(0.0, f64::max)
-    }
-}
-
-/// The smallest and the largest value.
-fn ends(values: impl Iterator<Item = f64>) -> [f64; 2] {
-    values.fold([f64::INFINITY, 0.0], |[low, high], value| {
-        [low.min(value), high.max(value)]
-    })
-}
-
 /// Everything that a prediction needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Predictor<'a, F> {
@@ -386,6 +305,3 @@ impl Widening {
         self.per_e_fold * of_level * reach.e_folds()
     }
 }
-
-#[cfg(test)]
-mod tests;

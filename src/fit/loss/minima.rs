@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::Estimate;
 use crate::fit::loss::bootstrap_intervals::{Drawn, Factors};
-use crate::fit::loss::hold_out::{Axis, Rolled, widening};
+use crate::fit::loss::checks::hold_out::{Axis, Rolled, widening};
 use crate::fit::loss::isoflop::{self, BudgetRun, ComputeMinimum, IsoflopFit};
 use crate::fit::loss::loss_fit::{Extrapolation, Prediction, Range, Scatter, Widening};
 use crate::fit::numeric::bootstrap::Draws;

@@ -3,7 +3,7 @@
 //! ```text
 //! objective (runs, residuals, slopes) ← forms (a law each) → solver → point_fit → bootstrap_intervals
 //!                                                                       ↓
-//!                             hold_out, outliers, structure → diagnostics → loss_law
+//!                     checks (hold_out, outliers, structure → diagnostics) → loss_law
 //! ```
 //! | file | equation | source |
 //! |---|---|---|
@@ -17,18 +17,15 @@
 //! `loss_fit` is what is kept of a law and what it predicts; `model_selection` chooses between laws by hold-out.
 
 pub mod bootstrap_intervals;
+pub mod checks;
 pub mod chinchilla;
-mod diagnostics;
 pub mod forms;
-pub mod hold_out;
 pub mod isoflop;
 pub mod loss_fit;
 pub mod loss_law;
 pub mod minima;
 pub mod model_selection;
 pub(in crate::fit) mod objective;
-mod outliers;
 pub(in crate::fit) mod point_fit;
 mod solver;
-mod structure;
 pub mod three_term;

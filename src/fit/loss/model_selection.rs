@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::design::{CONFIGURATIONS_MIN, Design, VALUES_MIN};
 use crate::fit::loss::bootstrap_intervals::DrawOptions;
+use crate::fit::loss::checks::hold_out::{Axis, HoldOut, cut, cuts};
+use crate::fit::loss::checks::outliers;
 use crate::fit::loss::chinchilla::{Law, Objective};
-use crate::fit::loss::hold_out::{Axis, HoldOut, cut, cuts};
-use crate::fit::loss::outliers;
 use crate::fit::loss::point_fit::FittedConstants;
 use crate::fit::numeric::statistics;
 use crate::fit::observation::{Observation, best_per_cell};

@@ -2,9 +2,8 @@
 //!
 //! The printed fit, the hold-out's fit and every rolled one are this. Refuses to know which it is.
 
-use crate::fit::design::Design;
+use crate::fit::design::{Design, Range};
 use crate::fit::loss::chinchilla::Objective;
-use crate::fit::loss::loss_fit::Range;
 use crate::fit::loss::objective::{Form, ObjectiveTable};
 use crate::fit::loss::solver::{self, Minimum};
 use crate::fit::numeric::statistics;

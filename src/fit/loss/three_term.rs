@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::design::distinct;
 use crate::fit::loss::bootstrap_intervals::{Drawn, Factors};
-use crate::fit::loss::hold_out::{Axis, Rolled, widening};
+use crate::fit::loss::checks::hold_out::{Axis, Rolled, widening};
 use crate::fit::loss::loss_fit::{Extrapolation, Prediction, Range, Scatter, Widening};
 use crate::fit::numeric::bootstrap::{self, Draws};
 use crate::fit::numeric::linear_algebra::{self, Normal};
@@ -211,15 +211,8 @@ fn rolled(runs: &[Observation]) -> Option<Widening> {
 fn natural(theta: &Theta, centre: &[f64; 3]) -> [f64; CONSTANTS] {
     let exponents = exponents(theta);
     let coefficient = |i: usize| (theta[1 + i] + exponents[i] * centre[i]).exp();
-    [
-        theta[0],
-        coefficient(0),
-        coefficient(1),
-        coefficient(2),
-        exponents[0],
-        exponents[1],
-        exponents[2],
-    ]
+    let ([a, b, g], [alpha, beta, gamma]) = (std::array::from_fn(coefficient), exponents);
+    [theta[0], a, b, g, alpha, beta, gamma]
 }
 
 /// A refusal of data that several laws explain.

@@ -3,15 +3,15 @@
 //! Refuses to change any number.
 
 use crate::fit::loss::bootstrap_intervals::ParameterDraws;
+use crate::fit::loss::checks::hold_out::HoldOut;
+use crate::fit::loss::checks::outliers::Outliers;
+use crate::fit::loss::checks::structure;
 use crate::fit::loss::chinchilla::Status;
 use crate::fit::loss::forms::{Role, Surface};
-use crate::fit::loss::hold_out::HoldOut;
 use crate::fit::loss::loss_fit::HoldOutReport;
 use crate::fit::loss::loss_fit::Widening;
 use crate::fit::loss::objective::Form;
-use crate::fit::loss::outliers::Outliers;
 use crate::fit::loss::point_fit::FittedConstants;
-use crate::fit::loss::structure;
 use crate::fit::numeric::statistics;
 use crate::fit::refusal::Refusal;
 use crate::fit::{Estimate, Warning};
