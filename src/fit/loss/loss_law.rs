@@ -230,17 +230,19 @@ fn scale_estimate<F: Surface>(law: &F, spread: &ParameterDraws<F>, quantity: imp
 
 /// The constants with their intervals.
 fn parameters<F: Surface>(law: &F, spread: &ParameterDraws<F>) -> BTreeMap<String, Estimate> {
-    const ANY: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
     let constants = F::CONSTANTS.iter().enumerate();
     let each = constants.map(|(place, (name, role))| {
         let quantity = |law: &F| law.constants()[place];
-        let found = match role {
-            Role::Floor => estimate(law, spread, (0.0, f64::INFINITY), quantity),
-            Role::Scale => scale_estimate(law, spread, quantity),
+        let range = match role {
             // Exponents of the additive law have a range; a quotient of two may lie beyond.
-            Role::Exponent if F::NAME == Law::NAME => estimate(law, spread, EXPONENT_RANGE, quantity),
-            Role::Exponent => estimate(law, spread, (0.0, f64::INFINITY), quantity),
-            Role::Free => estimate(law, spread, ANY, quantity),
+            Role::Exponent if F::NAME == Law::NAME => EXPONENT_RANGE,
+            Role::Free => (f64::NEG_INFINITY, f64::INFINITY),
+            Role::Floor | Role::Scale | Role::Exponent => (0.0, f64::INFINITY),
+        };
+        let found = if *role == Role::Scale {
+            scale_estimate(law, spread, quantity)
+        } else {
+            estimate(law, spread, range, quantity)
         };
         ((*name).to_owned(), found)
     });
