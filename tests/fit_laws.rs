@@ -30,6 +30,9 @@ fn run(params: f64, tokens: f64, loss: f64) -> Observation {
     }
 }
 
+/// A loss by parameters and tokens.
+type Planted = fn(f64, f64) -> f64;
+
 fn additive(n: f64, d: f64) -> f64 {
     1.7 + 400.0 * n.powf(-0.34) + 410.0 * d.powf(-0.28)
 }
@@ -50,7 +53,7 @@ fn tied(n: f64, d: f64) -> f64 {
 }
 
 /// So many sizes from 2e7 and budgets from 4e8, over a factor of ninety and of 130, with normal noise.
-fn grid(law: fn(f64, f64) -> f64, [sizes, budgets]: [i32; 2], noise: f64) -> Vec<Observation> {
+fn grid(law: Planted, [sizes, budgets]: [i32; 2], noise: f64) -> Vec<Observation> {
     let mut random = ChaCha8Rng::seed_from_u64(11);
     let mut rows = Vec::new();
     for i in 0..sizes {
@@ -123,7 +126,8 @@ fn warnings(fit: &AnyKept) -> BTreeSet<String> {
 
 #[test]
 fn every_law_gives_its_planted_constants_back() {
-    let cases: [(&str, fn(f64, f64) -> f64, &[(&str, f64)]); 4] = [
+    type Case = (&'static str, Planted, &'static [(&'static str, f64)]);
+    let cases: [Case; 4] = [
         (
             "chinchilla",
             additive,
@@ -163,7 +167,7 @@ fn every_law_gives_its_planted_constants_back() {
 #[test]
 fn the_law_that_was_planted_is_chosen_whatever_the_order_and_the_threads() {
     for (law, planted) in [
-        ("chinchilla", additive as fn(f64, f64) -> f64),
+        ("chinchilla", additive as Planted),
         ("joint", joint),
         ("farseer", farseer),
     ] {
@@ -198,7 +202,7 @@ fn where_no_hold_out_answers_the_first_law_is_left_with_the_reasons_of_all() {
 
 #[test]
 fn lack_of_fit_needs_no_replicates() {
-    let of = |law: fn(f64, f64) -> f64| warnings(&fit("chinchilla", &grid(law, [7, 7], 0.002), 50));
+    let of = |law: Planted| warnings(&fit("chinchilla", &grid(law, [7, 7], 0.002), 50));
     assert!(of(joint).contains("lack_of_fit"));
     assert!(!of(additive).contains("lack_of_fit"));
 }

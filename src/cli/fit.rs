@@ -37,7 +37,7 @@ pub(super) struct FitArgs {
     /// Resamples for the intervals
     #[arg(long, default_value_t = 1000, value_name = "N")]
     bootstrap: usize,
-    /// What a second fit predicts without having seen it: largest, none, params>X, flops>X
+    /// What a second fit predicts without having seen it: largest (size, or budget of equal compute), none, params>X, flops>X
     #[arg(long, default_value = "largest", value_parser = hold_out)]
     hold_out: HoldOut,
     /// Curves to fit (laws of curves): files with columns step, lr, loss in the folder that is the target, or trials of
