@@ -224,7 +224,10 @@ fn scale_estimate<F: Surface>(law: &F, spread: &ParameterDraws<F>, quantity: imp
             .interval(value, quantity)
             .map(|(_, se)| se)
             .filter(|se| se.is_finite()),
-        ci95: in_logarithms.map(|(interval, _)| interval.map(|end| end.exp().min(f64::MAX))),
+        ci95: in_logarithms
+            .map(|(interval, _)| interval)
+            .filter(|ends| ends.iter().all(|end| end.is_finite()))
+            .map(|ends| ends.map(|end| end.exp().min(f64::MAX))),
     }
 }
 
