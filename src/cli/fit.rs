@@ -18,7 +18,7 @@ use crate::run::failure::Failure;
 use crate::run::fit::file;
 use crate::run::fit::source::Source;
 use crate::run::fit::table::Mapping;
-use crate::run::fit::{self, Request};
+use crate::run::fit::{self, Counts, Request, Which};
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
@@ -28,16 +28,18 @@ pub(super) struct FitArgs {
     target: Option<String>,
     #[command(flatten)]
     mapping: MappingArgs,
-    #[arg(long, value_delimiter = ',', default_value = LAWS[0].about.name, help = law_help(),
-          value_parser = PossibleValuesParser::new(laws::names(|_| true)))]
+    #[arg(long, value_delimiter = ',', help = law_help(), value_parser = PossibleValuesParser::new(law_names()))]
     law: Vec<String>,
-    /// What is minimised
-    #[arg(long, value_enum, default_value_t = ObjectiveArg::Huber)]
-    objective: ObjectiveArg,
+    /// What is minimised: huber unless told otherwise; auto: what predicts the larger runs better, as for `--law auto`
+    #[arg(long, value_enum)]
+    objective: Option<ObjectiveArg>,
+    /// What N counts, for trials of a sweep
+    #[arg(long, value_enum, default_value_t = CountsArg::NonEmbedding, value_name = "COUNT")]
+    params_count: CountsArg,
     /// Resamples for the intervals
     #[arg(long, default_value_t = 1000, value_name = "N")]
     bootstrap: usize,
-    /// What a second fit predicts without having seen it: largest, none, params>X, flops>X
+    /// What a second fit predicts without having seen it: largest (size, or budget of equal compute), none, params>X, flops>X
     #[arg(long, default_value = "largest", value_parser = hold_out)]
     hold_out: HoldOut,
     /// Curves to fit (laws of curves): files with columns step, lr, loss in the folder that is the target, or logs of
@@ -59,16 +61,32 @@ fn law_help() -> String {
         .iter()
         .map(|law| format!("{}: {}", law.about.name, law.about.tells));
     format!(
-        "Which law. {}. Of several laws of loss, separated by commas, the one that best predicts the runs held out is \
+        "Which law: auto (the default for a sweep; chinchilla is that of a table or an import) fits every law of loss that \
+         the runs carry and takes the one that predicts larger runs best, the simplest of those within noise. {}. Of \
+         several laws of loss, separated by commas, the one that best predicts the runs held out is \
          chosen",
         each.collect::<Vec<_>>().join("; ")
     )
+}
+
+/// What chooses among laws of loss.
+const AUTO: &str = "auto";
+
+fn law_names() -> Vec<&'static str> {
+    std::iter::once(AUTO).chain(laws::names(|_| true)).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ObjectiveArg {
     Huber,
     LeastSquares,
+    Auto,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CountsArg {
+    NonEmbedding,
+    Total,
 }
 
 fn hold_out(text: &str) -> Result<HoldOut, String> {
@@ -88,8 +106,14 @@ impl FitArgs {
     fn request(&self) -> Request {
         Request {
             objective: match self.objective {
-                ObjectiveArg::Huber => Objective::Huber,
-                ObjectiveArg::LeastSquares => Objective::LeastSquares,
+                Some(ObjectiveArg::Huber) => Some(Objective::Huber),
+                Some(ObjectiveArg::LeastSquares) => Some(Objective::LeastSquares),
+                Some(ObjectiveArg::Auto) | None => None,
+            },
+            objective_by_hold_out: self.objective == Some(ObjectiveArg::Auto),
+            counts: match self.params_count {
+                CountsArg::NonEmbedding => Counts::NonEmbedding,
+                CountsArg::Total => Counts::Total,
             },
             hold_out: self.hold_out,
             bootstrap: self.bootstrap,
@@ -100,6 +124,23 @@ impl FitArgs {
         }
     }
 
+    fn which(&self) -> Result<Which, Failure> {
+        if self.law.iter().any(|name| name == AUTO) {
+            return if self.law.len() == 1 {
+                Ok(Which::Auto)
+            } else {
+                let message = "`auto` tries every law of loss by itself";
+                Err(Failure::invalid("usage", message, "name `auto` alone"))
+            };
+        }
+        let laws: Vec<&'static Entry> = self.law.iter().filter_map(|name| laws::named(name)).collect();
+        Ok(if laws.is_empty() {
+            Which::Default
+        } else {
+            Which::Named(laws)
+        })
+    }
+
     /// The table that is meant, if it is one.
     fn table(&self) -> Option<PathBuf> {
         let path = PathBuf::from(self.target.as_ref()?);
@@ -107,8 +148,17 @@ impl FitArgs {
     }
 }
 
+/// Whether a law is first of all one of trials, which only a home has.
+fn is_of_home(law: &Entry) -> bool {
+    law.about.beside.is_some() || law.about.needs == Needs::LearningRates
+}
+
 pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> Result<u8, Failure> {
-    let laws: Vec<&'static Entry> = args.law.iter().filter_map(|name| laws::named(name)).collect();
+    let which = args.which()?;
+    let laws: &[&'static Entry] = match &which {
+        Which::Named(laws) => laws,
+        Which::Default | Which::Auto => &[],
+    };
     let mapping = args.mapping.mapping()?;
     let table = args.table();
     let is_of_curves = laws.iter().any(|law| law.about.needs == Needs::LossCurves);
@@ -119,13 +169,18 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
         Some(_) | None => Source::Named(args.target.as_deref()),
     };
     refuse_idle_flags(source, &mapping)?;
+    if args.params_count == CountsArg::Total && !matches!(source, Source::Named(_)) {
+        return Err(Failure::invalid(
+            "usage",
+            "--params-count is for trials of a sweep: a table's N is what its column holds",
+            "map another column: `--map params=COLUMN`",
+        ));
+    }
     let mut store = match source {
-        Source::Named(_) if laws[0].about.beside.is_some() || laws[0].about.needs == Needs::LearningRates => {
-            context.store().await?
-        }
+        Source::Named(_) if laws.iter().take(1).all(|law| is_of_home(law)) => context.store().await?,
         Source::Named(_) | Source::Table(..) | Source::Folder(_) => context.store_or_new().await?,
     };
-    let fitted = fit::fit(context, &mut store, &laws, source, &args.request()).await?;
+    let fitted = fit::fit(context, &mut store, &which, source, &args.request()).await?;
     if !fitted.tried.is_empty() {
         output.note(&tried_text(&fitted.tried));
     }

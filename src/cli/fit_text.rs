@@ -5,6 +5,7 @@
 use crate::cli::output::table;
 use crate::fit::Warning;
 use crate::fit::law::{AnyKept, reasons};
+use crate::fit::loss::chinchilla::Objective;
 use crate::fit::loss::model_selection::Tried;
 use crate::fit::view::{Constant, Rows, warned};
 use crate::units::printed;
@@ -28,7 +29,8 @@ pub(super) fn law_text(law: &AnyKept) -> String {
     if !kept.left_out.is_empty() {
         parts.push(format!("left out: {}", reasons(&kept.left_out)));
     }
-    let facts = view.facts.iter().chain(&law.facts);
+    let chosen_from = law.chosen_from();
+    let facts = view.facts.iter().chain(&law.facts).chain(&chosen_from);
     parts.extend(facts.map(|(name, text)| format!("{name}: {text}")));
     parts.join("\n") + &warnings_text(kept.law.warnings())
 }
@@ -58,12 +60,20 @@ pub(super) fn tried_text(tried: &[Tried]) -> String {
         let error = it.hold_out.as_ref().map(|held| 100.0 * held.mean_abs_rel_error);
         vec![
             it.law.to_owned(),
+            it.objective.map_or("", objective_text).to_owned(),
             error.map_or_else(|| "–".to_owned(), |error| format!("{error:.3} %")),
             it.refused.clone().unwrap_or_default(),
         ]
     };
     let rows: Vec<Vec<String>> = tried.iter().map(row).collect();
-    table(&["law", "misses the held-out runs by", ""], &rows)
+    table(&["law", "by", "misses the held-out runs by", ""], &rows)
+}
+
+fn objective_text(objective: Objective) -> &'static str {
+    match objective {
+        Objective::Huber => "huber",
+        Objective::LeastSquares => "least squares",
+    }
 }
 
 pub(super) fn warnings_text(warnings: &[Warning]) -> String {

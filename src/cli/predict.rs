@@ -134,10 +134,12 @@ fn place_text(PlaceView { said, .. }: &PlaceView) -> String {
     let mut parts = Vec::new();
     if let Some(loss) = &said.loss {
         parts.push(format!(
-            "{:.4} nats/token (95 % of the mean {}, of a new run {})",
+            "{:.4} nats/token (95 % of the mean {}, of a new run {}; 80 % {}, 50 % {})",
             loss.mean,
             interval(loss.ci95_mean, 5),
-            interval(loss.ci95_new_run, 5)
+            interval(loss.ci95_new_run, 5),
+            interval(loss.ci80, 5),
+            interval(loss.ci50, 5)
         ));
     }
     if let Some(hangs) = &said.sensitivity_to_e {

@@ -159,6 +159,21 @@ pub struct AnyKept {
 }
 
 impl AnyKept {
+    /// How the laws did from which this one was chosen: a fact.
+    pub fn chosen_from(&self) -> Option<(String, String)> {
+        let tried = self.body.get("tried")?.as_array()?;
+        let text = |it: &Value| {
+            let law = it.get("law").and_then(Value::as_str)?;
+            let missed = it.get("hold_out").and_then(|held| held.get("mean_abs_rel_error"));
+            Some(match missed.and_then(Value::as_f64) {
+                Some(error) => format!("{law} misses by {:.3} %", 100.0 * error),
+                None => format!("{law} has no answer"),
+            })
+        };
+        let each: Vec<String> = tried.iter().filter_map(text).collect();
+        (!each.is_empty()).then(|| ("rolled hold-out".to_owned(), each.join(", ")))
+    }
+
     /// What its N counts.
     pub fn convention(&self) -> &str {
         self.body

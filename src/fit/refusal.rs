@@ -6,10 +6,11 @@ use crate::fit::curve;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// A law in N needs sizes.
-    #[error("a law in N needs three sizes at least; {found} differ here")]
+    #[error("this law needs {needed} sizes at least; {found} differ here")]
     TooFewSizes {
         /// Sizes that differ by more than 2 %.
         found: usize,
+        needed: usize,
     },
     /// A law in D needs token budgets.
     #[error("a law in D needs three token budgets at least; {found} differ here")]

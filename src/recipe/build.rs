@@ -37,7 +37,7 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
             .loss
             .map(|(_, law)| alternatives::alternatives(law, params.as_f64(), tokens))
             .unwrap_or_default(),
-        imported: imported::imported(shape, tokens, loss, evidence.proxies.parametrization),
+        imported: imported::imported(shape, text, tokens, loss, evidence.proxies.parametrization),
         published: published::minicpm(),
         gates,
         warnings: warnings(evidence),

@@ -6,6 +6,7 @@ use crate::model::flops;
 use crate::model::mup::Parametrization;
 use crate::model::shape::Shape;
 use crate::recipe::ImportedLaw;
+use crate::recipe::evidence::TextShape;
 use crate::recipe::published;
 
 /// The run that is asked about, as the papers count it.
@@ -113,17 +114,17 @@ const PORIAN: &str = "N with the head, without the input embedding; constant rat
 /// What the published laws say of a run.
 pub(super) fn imported(
     shape: Shape,
+    text: TextShape,
     tokens: f64,
     loss: Option<f64>,
     parametrization: Parametrization,
 ) -> Vec<ImportedLaw> {
-    let context = published::CONTEXT;
     let params = shape.params_non_embedding();
     let target = Target {
         params: params.as_f64(),
-        params_with_head: shape.params_total(published::vocab(params.0)).as_f64(),
+        params_with_head: shape.params_total(text.vocab).as_f64(),
         tokens,
-        flops: tokens * flops::per_token(shape, 0, context),
+        flops: tokens * flops::per_token(shape, 0, text.context),
         loss,
     };
     let law = |it: &Published| {
@@ -183,7 +184,18 @@ mod tests {
     #[test]
     fn without_a_loss_minicpms_batch_is_not_known_and_rates_without_mup_compare_with_the_layers() {
         let shape = crate::model::ladder::find("2.4B").expect("on the ladder").shape;
-        let of = |loss, how| imported(shape, 1e12, loss, how);
+        let of = |loss, how| {
+            imported(
+                shape,
+                TextShape {
+                    vocab: 122_753,
+                    context: 4096,
+                },
+                1e12,
+                loss,
+                how,
+            )
+        };
         let mup = of(None, Parametrization::Mup);
         assert_eq!(mup.len(), 7);
         let items: Vec<&str> = mup.iter().map(|it| it.item.as_str()).collect();

@@ -123,7 +123,7 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
 pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<Written, Failure> {
     let any = kept::loss_law(store, fit).await?;
     let kept = &any.kept;
-    let parts = LossParts::new(
+    let mut parts = LossParts::new(
         any.about,
         &kept.fit,
         any.convention(),
@@ -131,6 +131,7 @@ pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<W
         &kept.left_out,
         &[],
     );
+    parts.view.facts.extend(any.chosen_from());
     let predict = |params: f64, tokens: f64| {
         let place = Place {
             params,

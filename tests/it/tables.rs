@@ -432,3 +432,43 @@ fn imported_runs_stand_among_the_trials_of_an_export() {
     let some = fs_err::read_to_string(world.path("some/trials.csv")).expect("written");
     assert_eq!(some.lines().count(), 6, "{some}");
 }
+
+#[test]
+fn auto_names_the_law_that_was_chosen_and_how_the_others_did() {
+    let world = World::new();
+    let mut text = String::from("N,D,loss\n");
+    for params in [1e7, 2e7, 4e7, 8e7, 1.6e8, 3.2e8] {
+        for tokens in [2e8, 6e8, 2e9, 6e9, 2e10] {
+            let inside = 3e3 * f64::powf(params, -0.6) + 4e4 * f64::powf(tokens, -0.65);
+            writeln!(text, "{params},{tokens},{}", 1.2 + inside.sqrt()).expect("text");
+        }
+    }
+    world.write("joint.csv", &text);
+    let fit = |more: &[&str]| {
+        let mut args = vec!["fit", "joint.csv", "--map", "params=N,tokens=D,loss=loss", "--json"];
+        args.extend(more);
+        world.run(&args).ok()
+    };
+    assert_eq!(
+        fit(&[])["law"],
+        "chinchilla",
+        "a table is fitted with the first law unless told otherwise"
+    );
+    let chosen = fit(&["--law", "auto"]);
+    assert_eq!((&chosen["chosen"], &chosen["law"]), (&"joint".into(), &"joint".into()));
+    let c = chosen["parameters"]["c"]["value"].as_f64().expect("a number");
+    assert!((c / 0.5 - 1.0).abs() < 1e-3, "{c}");
+    for tried in chosen["tried"].as_array().expect("a list") {
+        let has_answer = tried["hold_out"]["mean_abs_rel_error"].is_number() && tried["hold_out"]["n"].is_number();
+        assert!(has_answer == tried["refused"].is_null(), "{tried}");
+    }
+    let id = chosen["fit"].as_str().expect("a name");
+    let said = world
+        .run(&["predict", id, "--params", "1B", "--tokens", "100B", "--json"])
+        .ok();
+    for level in ["ci50", "ci80", "ci95_mean", "ci95_new_run"] {
+        assert!(said["loss"][level][1].is_number(), "{level}: {said}");
+    }
+    let ran = world.run(&["fit", "joint.csv", "--law", "auto,joint", "--json"]);
+    assert_eq!((ran.code, ran.error().as_str()), (2, "usage"));
+}

@@ -4,23 +4,36 @@
 mod batch;
 mod chinchilla;
 mod curves;
+mod farseer;
+mod joint;
 mod lr;
 mod lr_batch;
+mod minima;
+mod surface;
 mod three_term;
+mod tied;
 
 pub use batch::{Batch, BatchFit};
 pub use chinchilla::Chinchilla;
 pub use curves::{Annealing, CurvesFit, MultiPower};
+pub use farseer::Farseer;
+pub use joint::Joint;
 pub use lr::{Lr, formula as lr_formula};
 pub use lr_batch::{LrBatch, LrBatchFit};
+pub use minima::{Minima, MinimaFit};
 pub use three_term::{ThreeTerm, ThreeTermFit};
+pub use tied::Tied;
 
 use crate::fit::law::{About, Entry};
 
 /// Every law; the first is the one that `sandbox fit` fits unless told otherwise.
 pub static LAWS: &[Entry] = &[
     Entry::of::<Chinchilla>(),
+    Entry::of::<Tied>(),
+    Entry::of::<Joint>(),
     Entry::of::<ThreeTerm>(),
+    Entry::of::<Farseer>(),
+    Entry::of::<Minima>(),
     Entry::of::<Lr>(),
     Entry::of::<LrBatch>(),
     Entry::of::<Batch>(),

@@ -60,13 +60,8 @@ fn mean(runs: &[Observation]) -> Result<f64, Refusal> {
 
 impl Fitted for MeanFit {
     fn at(&self, _place: Place) -> Option<Said> {
-        let (mean, ci95_mean, ci95_new_run) = (self.mean, None, None);
         Some(Said {
-            loss: Some(Prediction {
-                mean,
-                ci95_mean,
-                ci95_new_run,
-            }),
+            loss: Some(Prediction::bare(self.mean)),
             ..Said::default()
         })
     }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::law::{About, Data, Fitted, Found, Law, LeftOutForm, Needs, Options, Place, Said};
 use crate::fit::loss::chinchilla::Objective;
-use crate::fit::loss::loss_fit::Prediction;
 use crate::fit::loss::model_selection::{self, HeldOut, LossOf};
 use crate::fit::loss::three_term::{self, ThreeTermLaw};
 use crate::fit::numeric::bootstrap::Draws;
@@ -103,12 +102,10 @@ impl Fitted for ThreeTermFit {
     fn at(&self, place: Place) -> Option<Said> {
         let best = self.three_term.best_batch(place.tokens);
         let batch = place.batch_tokens.unwrap_or(best);
+        let (loss, extrapolation) = self.three_term.predict(place.params, place.tokens, batch);
         Some(Said {
-            loss: Some(Prediction {
-                mean: self.three_term.loss(place.params, place.tokens, batch),
-                ci95_mean: None,
-                ci95_new_run: None,
-            }),
+            loss: Some(loss),
+            extrapolation,
             batch_tokens: Some(Estimate {
                 value: best,
                 se: None,

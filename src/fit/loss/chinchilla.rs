@@ -30,7 +30,7 @@ pub enum Status {
     Converged,
     /// A minimum with the irreducible loss at zero.
     AtBound,
-    /// A valley: a 95 % interval of an exponent spans a factor of ten.
+    /// A valley: a 95 % interval of an exponent spans a factor of ten, or a tenth of the draws come to no rest.
     Flat,
 }
 

@@ -7,14 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Warning;
-use crate::fit::design::distinct;
+use crate::fit::design::{SAME_BUDGET, distinct};
 use crate::fit::numeric::akima::Akima;
 use crate::fit::numeric::bootstrap::{self, Draws};
 use crate::fit::numeric::power_law::{LogLine, Power};
 use crate::fit::refusal::Refusal;
 
-/// Budgets within this share are one: whole steps round them.
-const SAME_BUDGET: f64 = 0.05;
 /// Budgets with a minimum, at least.
 const BUDGETS_MIN: usize = 3;
 /// Sizes of a profile, at least: one on each side of the lowest.
@@ -86,6 +84,14 @@ pub enum Agreement {
 }
 
 impl IsoflopFit {
+    /// The budgets with a minimum, from small to large.
+    pub fn minima(&self) -> Vec<(f64, ComputeMinimum)> {
+        let profiles = self.profiles.iter();
+        profiles
+            .filter_map(|profile| Some((profile.flops, profile.best?)))
+            .collect()
+    }
+
     /// How the exponent a of another fit compares, such as β/(α+β) of a law of loss.
     pub fn agreement(&self, exponent: f64) -> Agreement {
         match self.params.exponent.ci95 {

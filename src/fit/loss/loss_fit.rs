@@ -6,36 +6,21 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::design::Design;
-use crate::fit::loss::bootstrap_intervals::{Factors, interval};
+pub use crate::fit::design::{Extrapolation, Range};
+use crate::fit::loss::bootstrap_intervals::{CI50, CI80, CI95, Drawn, Factors, Level};
 use crate::fit::loss::chinchilla::{Law, Objective, Status};
-use crate::fit::observation::Observation;
+use crate::fit::loss::forms::Surface;
+use crate::fit::numeric::statistics;
 use crate::fit::{Estimate, Warning};
-use crate::units::six_nd;
-
-/// The smallest and the largest value among the runs of a fit.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Range {
-    pub params: [f64; 2],
-    pub tokens: [f64; 2],
-    /// Training compute in FLOP.
-    pub flops: [f64; 2],
-}
-
-/// How many times beyond the data a point lies: above one beyond the largest run, below one short of the smallest,
-/// one inside.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Extrapolation {
-    pub params: f64,
-    pub tokens: f64,
-    pub flops: f64,
-}
 
 /// How much intervals grow with the distance from the data, learned by rolling the hold-out forward.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Widening {
-    /// The relative half-width that is added (in squares) per e-fold of extrapolation.
+    /// The relative half-width that is added (in squares) to a 95 % interval per e-fold of extrapolation.
     pub per_e_fold: f64,
+    /// Along which variable the fits were rolled: `params` or `flops`.
+    #[serde(default = "by_params")]
+    pub by: String,
     /// How many fits of the smaller runs were asked for the larger ones.
     pub rolled_fits: u32,
     /// How many predictions they made of runs that they had not seen.
@@ -48,10 +33,32 @@ pub struct Widening {
 pub struct Prediction {
     /// The law's value: the expected loss of runs there.
     pub mean: f64,
-    /// Where that expected loss lies; none for a fit without draws.
+    /// Where one new run would lie, every other time; none for a fit without draws.
+    pub ci50: Option<[f64; 2]>,
+    /// The same, four times of five.
+    pub ci80: Option<[f64; 2]>,
+    /// Where the expected loss lies.
     pub ci95_mean: Option<[f64; 2]>,
     /// Where one new run would lie.
     pub ci95_new_run: Option<[f64; 2]>,
+}
+
+impl Prediction {
+    /// A loss without any interval.
+    pub fn bare(mean: f64) -> Self {
+        Self {
+            mean,
+            ci50: None,
+            ci80: None,
+            ci95_mean: None,
+            ci95_new_run: None,
+        }
+    }
+}
+
+/// Along what fits of older programs were rolled.
+fn by_params() -> String {
+    "params".to_owned()
 }
 
 /// How a prediction answers to the irreducible loss.
@@ -65,8 +72,9 @@ pub struct Sensitivity {
 
 /// A law of loss that the data carry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LossFit {
-    /// `chinchilla`.
+#[serde(bound = "F: Surface")]
+pub struct LossFit<F = Law> {
+    /// Its name: `chinchilla`.
     pub law: String,
     /// How the solution was reached.
     pub status: Status,
@@ -76,12 +84,17 @@ pub struct LossFit {
     pub convention: String,
     /// What was minimised, and its value.
     pub objective: ObjectiveValue,
-    /// The constants by name: E, A, alpha, B, beta; for N in parameters and D in tokens.
+    /// The constants by name, as the formula has them; for N in parameters and D in tokens.
     pub parameters: BTreeMap<String, Estimate>,
-    /// Exponents of the compute-optimal N (`a`) and D (`b`) in C.
+    /// Exponents of the compute-optimal N (`a`) and D (`b`) in C, where the law has them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub allocation: BTreeMap<String, Estimate>,
-    /// `MiniCPM`'s `K_squared` and `eta` of `N_opt/D_opt = K²·(C/6)^η`, in its units (1e9 parameters, 1e9 tokens, 1e18 FLOP).
+    /// Of the additive law, `MiniCPM`'s `K_squared` and `eta` of `N_opt/D_opt = K²·(C/6)^η`, in its units (1e9 parameters, 1e9 tokens, 1e18 FLOP).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub minicpm: BTreeMap<String, Estimate>,
+    /// The law in numbers that lose no digits, where its constants by name do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surface: Option<F>,
     /// How a fit without the largest runs predicted them.
     pub hold_out: Option<HoldOutReport>,
     /// What a reader must know.
@@ -99,7 +112,7 @@ pub struct LossFit {
     /// Each run with its predicted and its measured loss.
     pub residuals: Vec<Residual>,
     /// The constants of every draw.
-    pub draws: Vec<Law>,
+    pub draws: Vec<F>,
 }
 
 /// How the second fit did on the runs that it had not seen.
@@ -156,14 +169,18 @@ pub struct Residual {
 
 impl LossFit {
     pub fn point(&self) -> Law {
-        let value = |name: &str| self.parameters[name].value;
-        Law {
-            e: value("E"),
-            a: value("A"),
-            alpha: value("alpha"),
-            b: value("B"),
-            beta: value("beta"),
-        }
+        self.surface()
+    }
+}
+
+impl<F: Surface> LossFit<F> {
+    /// The law at the minimum.
+    pub fn surface(&self) -> F {
+        self.surface.unwrap_or_else(|| {
+            let names = F::CONSTANTS.iter();
+            let constants: Vec<f64> = names.map(|(name, _)| self.parameters[*name].value).collect();
+            F::with(&constants)
+        })
     }
 
     /// The loss at a size and a number of tokens, with intervals.
@@ -172,11 +189,11 @@ impl LossFit {
     /// taught; that of a new run adds the noise of a run. Errors of different origin add in squares.
     pub fn predict(&self, params: f64, tokens: f64) -> Prediction {
         Predictor {
-            law: self.point(),
+            law: self.surface(),
             draws: &self.draws,
             factors: self.factors,
             noise: self.noise,
-            widening: self.widening,
+            widening: self.widening.as_ref(),
             range: self.seen,
         }
         .predict(params, tokens)
@@ -185,8 +202,12 @@ impl LossFit {
     /// How much of what is predicted hangs on E, whose draws the other constants follow; none without draws, or where
     /// E never moves.
     pub fn sensitivity_to_e(&self, params: f64, tokens: f64) -> Option<Sensitivity> {
+        self.surface().floor()?;
         let count = self.draws.len() as f64;
-        let pairs = || self.draws.iter().map(|law| (law.e, law.loss(params, tokens)));
+        let pairs = || {
+            let draws = self.draws.iter();
+            draws.filter_map(|law| Some((law.floor()?, law.loss(params, tokens))))
+        };
         let (sum_e, sum_loss) = pairs().fold((0.0, 0.0), |sum, (e, loss)| (sum.0 + e, sum.1 + loss));
         let (mean_e, mean_loss) = (sum_e / count, sum_loss / count);
         let (mut ee, mut el, mut ll) = (0.0, 0.0, 0.0);
@@ -207,116 +228,80 @@ impl LossFit {
     }
 }
 
-impl Range {
-    /// The range of the runs of a design.
-    pub(crate) fn of(design: &Design) -> Self {
-        let rows = &design.rows;
-        Self {
-            params: ends(rows.iter().map(|row| row.params)),
-            tokens: ends(rows.iter().map(|row| row.tokens)),
-            flops: ends(rows.iter().map(Observation::compute)),
-        }
-    }
-
-    /// How far outside a point lies.
-    pub(crate) fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
-        let beyond = |[low, high]: [f64; 2], value: f64| {
-            if value > high {
-                value / high
-            } else if value < low {
-                value / low
-            } else {
-                1.0
-            }
-        };
-        Extrapolation {
-            params: beyond(self.params, params),
-            tokens: beyond(self.tokens, tokens),
-            flops: beyond(self.flops, six_nd(params, tokens)),
-        }
-    }
-}
-
-impl Extrapolation {
-    /// How far a point lies beyond runs, given by parameters and tokens; none without runs.
-    pub fn beyond(runs: impl Iterator<Item = (f64, f64)>, params: f64, tokens: f64) -> Option<Self> {
-        let runs: Vec<(f64, f64)> = runs.collect();
-        let range = Range {
-            params: ends(runs.iter().map(|run| run.0)),
-            tokens: ends(runs.iter().map(|run| run.1)),
-            flops: ends(runs.iter().map(|run| six_nd(run.0, run.1))),
-        };
-        (!runs.is_empty()).then(|| range.extrapolation(params, tokens))
-    }
-
-    /// The distance in e-folds along the variable that is furthest out.
-    pub fn e_folds(&self) -> f64 {
-        [self.params, self.tokens, self.flops]
-            .iter()
-            .map(|factor| factor.ln().abs())
-            .fold(0.0, f64::max)
-    }
-}
-
-/// The smallest and the largest value.
-fn ends(values: impl Iterator<Item = f64>) -> [f64; 2] {
-    values.fold([f64::INFINITY, 0.0], |[low, high], value| {
-        [low.min(value), high.max(value)]
-    })
-}
-
 /// Everything that a prediction needs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Predictor<'a> {
-    pub(crate) law: Law,
-    pub(crate) draws: &'a [Law],
+pub(crate) struct Predictor<'a, F> {
+    pub(crate) law: F,
+    pub(crate) draws: &'a [F],
     /// How intervals follow from them.
     pub(crate) factors: Factors,
     /// The noise of a run, in log loss.
     pub(crate) noise: f64,
     /// What held-out runs taught, where there were enough.
-    pub(crate) widening: Option<Widening>,
+    pub(crate) widening: Option<&'a Widening>,
     /// The range of the runs.
     pub(crate) range: Range,
 }
 
-impl Predictor<'_> {
+impl<F: Surface> Predictor<'_, F> {
     /// The loss at a point.
     pub(crate) fn predict(&self, params: f64, tokens: f64) -> Prediction {
         let mean = self.law.loss(params, tokens);
-        let per_e_fold = self.widening.map_or(0.0, |widening| widening.per_e_fold);
-        let distance = mean * per_e_fold * self.range.extrapolation(params, tokens).e_folds();
-        let run = mean * self.noise * self.factors.run;
-        // No loss is below zero.
-        let widened = |[low, high]: [f64; 2], by: f64| {
-            let low = mean - (mean - low).hypot(by);
-            [if low < 0.0 { 0.0 } else { low }, mean + (high - mean).hypot(by)]
+        Scatter {
+            factors: self.factors,
+            noise: mean * self.noise,
+            widening: self.widening,
+        }
+        .about(
+            mean,
+            &Drawn::new(self.draws, |law| law.loss(params, tokens)),
+            self.range.extrapolation(params, tokens),
+        )
+    }
+}
+
+/// What makes an interval of a loss from its draws.
+pub(crate) struct Scatter<'a> {
+    pub(crate) factors: Factors,
+    /// The standard deviation of a run, in the unit of the loss.
+    pub(crate) noise: f64,
+    pub(crate) widening: Option<&'a Widening>,
+}
+
+impl Scatter<'_> {
+    /// A loss with its intervals, at a distance from the data.
+    pub(crate) fn about(&self, mean: f64, drawn: &Drawn, reach: Extrapolation) -> Prediction {
+        let of_mean = |level: Level| {
+            let distance = self.widening.map_or(0.0, |widening| widening.half_width(reach, level));
+            let drawn = drawn.interval(mean, self.factors, level)?;
+            Some(widened(mean, drawn, mean * distance))
         };
-        let of_mean = interval(self.draws, self.factors, mean, |law| law.loss(params, tokens))
-            .map(|(drawn, _)| widened(drawn, distance));
+        let of_run = |level: Level| Some(widened(mean, of_mean(level)?, self.noise * self.factors.of_run(level)));
         Prediction {
             mean,
-            ci95_mean: of_mean,
-            ci95_new_run: of_mean.map(|of_mean| widened(of_mean, run)),
+            ci50: of_run(CI50),
+            ci80: of_run(CI80),
+            ci95_mean: of_mean(CI95),
+            ci95_new_run: of_run(CI95),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// An interval about a loss with an error of other origin: such errors add in squares. No loss is below zero.
+fn widened(mean: f64, [low, high]: [f64; 2], by: f64) -> [f64; 2] {
+    let low = mean - (mean - low).hypot(by);
+    [if low < 0.0 { 0.0 } else { low }, mean + (high - mean).hypot(by)]
+}
 
-    #[test]
-    fn inside_the_data_nothing_is_extrapolated() {
-        let range = Range {
-            params: [1e6, 1e7],
-            tokens: [1e8, 1e9],
-            flops: [6e14, 6e16],
+impl Widening {
+    /// The relative half-width that is added at a distance.
+    pub(crate) fn half_width(&self, reach: Extrapolation, level: Level) -> f64 {
+        let of_level = if level == CI95 {
+            1.0
+        } else {
+            let fits = f64::from(self.rolled_fits.max(1));
+            statistics::t_half_width(level.tail, fits) / statistics::t_half_width(CI95.tail, fits)
         };
-        let inside = range.extrapolation(2e6, 2e8);
-        assert_eq!((inside.params, inside.tokens, inside.flops), (1.0, 1.0, 1.0));
-        let outside = range.extrapolation(4e7, 5e7);
-        assert!((outside.params - 4.0).abs() < 1e-12 && (outside.tokens - 0.5).abs() < 1e-12);
-        assert!((outside.e_folds() - 4.0_f64.ln()).abs() < 1e-12);
+        self.per_e_fold * of_level * reach.e_folds()
     }
 }

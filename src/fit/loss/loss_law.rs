@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use crate::fit::Estimate;
 use crate::fit::design::Design;
 use crate::fit::loss::bootstrap_intervals::{DrawOptions, ParameterDraws};
+use crate::fit::loss::checks::diagnostics;
+use crate::fit::loss::checks::hold_out;
+pub use crate::fit::loss::checks::hold_out::HoldOut;
+use crate::fit::loss::checks::outliers::{self, Outliers};
 use crate::fit::loss::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
-use crate::fit::loss::diagnostics;
-use crate::fit::loss::hold_out;
-pub use crate::fit::loss::hold_out::HoldOut;
+use crate::fit::loss::forms::{Role, Surface};
 use crate::fit::loss::loss_fit::{LossFit, ObjectiveValue, Range, Residual};
-use crate::fit::loss::outliers;
+use crate::fit::loss::objective::Form;
 use crate::fit::loss::point_fit::FittedConstants;
 use crate::fit::observation::Observation;
 use crate::fit::refusal::Refusal;
@@ -68,24 +70,42 @@ impl Default for Options {
 /// # Ok::<(), sandbox::fit::refusal::Refusal>(())
 /// ```
 pub fn loss_law(runs: &[Observation], options: &Options) -> Result<LossFit, Refusal> {
-    let point = PointFit::new(runs, options)?;
+    surface_law::<Law, 5>(runs, options)
+}
+
+/// [`loss_law`] for any law over size and tokens.
+///
+/// # Errors
+/// Refuses data that cannot carry the law, each kind by its own code.
+pub(in crate::fit) fn surface_law<F: Form<K>, const K: usize>(
+    runs: &[Observation],
+    options: &Options,
+) -> Result<LossFit<F>, Refusal> {
+    let point = PointFit::<F, K>::new(runs, options)?;
     let spread = point.draw();
     Ok(point.finish(spread))
 }
 
 /// The constants at the minimum, before anything is known about how sure they are.
 #[derive(Debug, Clone)]
-pub struct PointFit {
-    core: FittedConstants,
+pub(in crate::fit) struct PointFit<F, const K: usize> {
+    core: FittedConstants<F, K>,
     options: Options,
 }
 
-impl PointFit {
+/// How sure the constants are, and which runs say nothing of that.
+#[derive(Debug)]
+pub(in crate::fit) struct Spread<F> {
+    draws: ParameterDraws<F>,
+    outliers: Option<Outliers<F>>,
+}
+
+impl<F: Form<K>, const K: usize> PointFit<F, K> {
     /// Finds the constants.
     ///
     /// # Errors
     /// Refuses data that cannot carry the law, each kind by its own code.
-    pub fn new(runs: &[Observation], options: &Options) -> Result<Self, Refusal> {
+    pub(in crate::fit) fn new(runs: &[Observation], options: &Options) -> Result<Self, Refusal> {
         runs.iter().try_for_each(Observation::check)?;
         Ok(Self {
             core: FittedConstants::new(Design::new(runs.to_vec()), options.objective)?,
@@ -93,43 +113,42 @@ impl PointFit {
         })
     }
 
-    pub fn law(&self) -> Law {
-        self.core.law
-    }
-
     /// Draws the constants anew, as often as the options ask.
-    pub fn draw(&self) -> ParameterDraws {
-        self.core.spread(self.draw_options())
+    pub(in crate::fit) fn draw(&self) -> Spread<F> {
+        let outliers = outliers::find(&self.core, self.draw_options());
+        let set_aside = outliers.as_ref().map_or(&[][..], |found| &found.rows);
+        Spread {
+            draws: self.core.spread(set_aside, self.draw_options()),
+            outliers,
+        }
     }
 
     /// Holds runs out, rolls the hold-out forward and puts the result together.
-    pub fn finish(self, spread: ParameterDraws) -> LossFit {
-        let (core, design) = (&self.core, &self.core.design);
+    pub(in crate::fit) fn finish(self, Spread { draws, outliers }: Spread<F>) -> LossFit<F> {
+        let core = &self.core;
         let (objective, cut) = (self.options.objective, self.options.hold_out);
-        let draws = self.draw_options();
-        let checked = hold_out::check(design, objective, cut, draws);
-        let widening = match cut {
-            HoldOut::None => None,
-            HoldOut::Largest | HoldOut::ParamsAbove(_) | HoldOut::FlopsAbove(_) => {
-                hold_out::roll_forward(design, objective, hold_out::axis(cut), draws)
-            }
-        };
-        let outliers = outliers::find(core, draws);
-        let parameters = parameters(&core.law, &spread);
+        // A wrong row teaches nothing of how far the others may be trusted.
+        let clean = outliers::without(&core.design, outliers.as_ref().map_or(&[], |found| &found.rows));
+        let checked = hold_out::check::<F, K>(&clean, objective, cut, self.draw_options());
+        // Without draws there is no interval to widen.
+        let widening = (self.options.bootstrap > 0)
+            .then(|| hold_out::roll_forward::<F, K>(&clean, objective, self.draw_options()))
+            .flatten();
+        let parameters = parameters(&core.law, &draws);
         let warnings = diagnostics::warnings(&diagnostics::Diagnosed {
             core,
-            spread: &spread,
+            spread: &draws,
             parameters: &parameters,
             cut,
             checked: &checked,
-            widening,
+            widening: widening.as_ref(),
             outliers: outliers.as_ref(),
         });
         LossFit {
-            law: "chinchilla".to_owned(),
-            status: diagnostics::status(core, &parameters),
-            n: design.rows.len(),
-            configurations: design.configurations,
+            law: F::NAME.to_owned(),
+            status: diagnostics::status(core, &draws, &parameters),
+            n: core.design.rows.len(),
+            configurations: core.design.configurations,
             convention: "as-given".to_owned(),
             objective: ObjectiveValue {
                 kind: objective,
@@ -139,18 +158,19 @@ impl PointFit {
                 },
                 value: core.minimum.value,
             },
-            allocation: allocation(&core.law, &spread),
-            minicpm: minicpm(&core.law, &spread),
+            allocation: allocation(&core.law, &draws),
+            minicpm: minicpm(&core.law, &draws),
+            surface: (F::NAME != Law::NAME).then_some(core.law),
             parameters,
             hold_out: checked.ok().flatten(),
             warnings,
             outliers: outliers.map_or_else(Vec::new, |found| found.labels),
-            seen: Range::of(design),
-            noise: spread.noise,
-            factors: spread.factors,
+            seen: Range::of(&core.design),
+            noise: draws.noise,
+            factors: draws.factors,
             widening,
             residuals: residuals(core),
-            draws: spread.draws,
+            draws: draws.draws,
         }
     }
 
@@ -164,7 +184,7 @@ impl PointFit {
 }
 
 /// Each run against the law.
-fn residuals(core: &FittedConstants) -> Vec<Residual> {
+fn residuals<F: Form<K>, const K: usize>(core: &FittedConstants<F, K>) -> Vec<Residual> {
     core.design
         .rows
         .iter()
@@ -179,7 +199,12 @@ fn residuals(core: &FittedConstants) -> Vec<Residual> {
 }
 
 /// A quantity that follows from the constants, with its interval kept within what it can be.
-fn estimate(law: &Law, spread: &ParameterDraws, (low, high): (f64, f64), quantity: impl Fn(&Law) -> f64) -> Estimate {
+fn estimate<F: Surface>(
+    law: &F,
+    spread: &ParameterDraws<F>,
+    (low, high): (f64, f64),
+    quantity: impl Fn(&F) -> f64,
+) -> Estimate {
     let value = quantity(law);
     let drawn = spread.interval(value, quantity);
     Estimate {
@@ -190,40 +215,64 @@ fn estimate(law: &Law, spread: &ParameterDraws, (low, high): (f64, f64), quantit
 }
 
 /// A positive quantity that spans powers of ten: its interval is taken in logarithms.
-fn scale_estimate(law: &Law, spread: &ParameterDraws, quantity: impl Fn(&Law) -> f64) -> Estimate {
+fn scale_estimate<F: Surface>(law: &F, spread: &ParameterDraws<F>, quantity: impl Fn(&F) -> f64) -> Estimate {
     let value = quantity(law);
     let in_logarithms = spread.interval(value.ln(), |law| quantity(law).ln());
     Estimate {
-        value,
-        se: spread.interval(value, quantity).map(|(_, se)| se),
-        ci95: in_logarithms.map(|(interval, _)| interval.map(f64::exp)),
+        value: value.min(f64::MAX),
+        se: spread
+            .interval(value, quantity)
+            .map(|(_, se)| se)
+            .filter(|se| se.is_finite()),
+        ci95: in_logarithms
+            .map(|(interval, _)| interval)
+            .filter(|ends| ends.iter().all(|end| end.is_finite()))
+            .map(|ends| ends.map(|end| end.exp().min(f64::MAX))),
     }
 }
 
 /// The constants with their intervals.
-fn parameters(law: &Law, spread: &ParameterDraws) -> BTreeMap<String, Estimate> {
-    named([
-        ("E", estimate(law, spread, (0.0, f64::INFINITY), |law| law.e)),
-        ("A", scale_estimate(law, spread, |law| law.a)),
-        ("alpha", estimate(law, spread, EXPONENT_RANGE, |law| law.alpha)),
-        ("B", scale_estimate(law, spread, |law| law.b)),
-        ("beta", estimate(law, spread, EXPONENT_RANGE, |law| law.beta)),
-    ])
+fn parameters<F: Surface>(law: &F, spread: &ParameterDraws<F>) -> BTreeMap<String, Estimate> {
+    let constants = F::CONSTANTS.iter().enumerate();
+    let each = constants.map(|(place, (name, role))| {
+        let quantity = |law: &F| law.constants()[place];
+        let range = match role {
+            // Exponents of the additive law have a range; a quotient of two may lie beyond.
+            Role::Exponent if F::NAME == Law::NAME => EXPONENT_RANGE,
+            Role::Free => (f64::NEG_INFINITY, f64::INFINITY),
+            Role::Floor | Role::Scale | Role::Exponent => (0.0, f64::INFINITY),
+        };
+        let found = if *role == Role::Scale {
+            scale_estimate(law, spread, quantity)
+        } else {
+            estimate(law, spread, range, quantity)
+        };
+        ((*name).to_owned(), found)
+    });
+    each.collect()
 }
 
 /// The split of compute with its intervals.
-fn allocation(law: &Law, spread: &ParameterDraws) -> BTreeMap<String, Estimate> {
+fn allocation<F: Surface>(law: &F, spread: &ParameterDraws<F>) -> BTreeMap<String, Estimate> {
+    if law.size_exponent().is_none() {
+        return BTreeMap::new();
+    }
+    let of = |law: &F| law.size_exponent().unwrap_or(f64::NAN);
     named([
-        ("a", estimate(law, spread, (0.0, 1.0), Law::size_exponent)),
-        ("b", estimate(law, spread, (0.0, 1.0), Law::data_exponent)),
+        ("a", estimate(law, spread, (0.0, 1.0), of)),
+        ("b", estimate(law, spread, (0.0, 1.0), |law| 1.0 - of(law))),
     ])
 }
 
-/// The same as `MiniCPM` writes it.
-fn minicpm(law: &Law, spread: &ParameterDraws) -> BTreeMap<String, Estimate> {
+/// The split as `MiniCPM` writes it, of laws that have its form.
+fn minicpm<F: Surface>(law: &F, spread: &ParameterDraws<F>) -> BTreeMap<String, Estimate> {
+    if law.additive().is_none() {
+        return BTreeMap::new();
+    }
+    let of = |quantity: fn(&Law) -> f64| move |law: &F| law.additive().map_or(f64::NAN, |law| quantity(&law));
     named([
-        ("K_squared", scale_estimate(law, spread, Law::minicpm_k_squared)),
-        ("eta", estimate(law, spread, (-1.0, 1.0), Law::minicpm_eta)),
+        ("K_squared", scale_estimate(law, spread, of(Law::minicpm_k_squared))),
+        ("eta", estimate(law, spread, (-1.0, 1.0), of(Law::minicpm_eta))),
     ])
 }
 

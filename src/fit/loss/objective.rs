@@ -1,19 +1,62 @@
 //! Runs as the solver sees them: logarithms about their means, and the objective with its slopes.
 //!
-//! Works in `n = ln N − mean`, `d = ln D − mean`, so that the units of N and D cannot matter. Refuses to search.
+//! A law of loss tells value and slopes by [`Form`]. Works in `n = ln N − mean`, `d = ln D − mean`, so that the units of N and D cannot matter. Refuses to search.
 
-use crate::fit::loss::chinchilla::{EXPONENT_RANGE, HUBER_DELTA, Law, Objective};
+use crate::fit::design::{CONFIGURATIONS_MIN, VALUES_MIN};
+use crate::fit::loss::chinchilla::{HUBER_DELTA, Objective};
+use crate::fit::loss::forms::Surface;
 
-/// The constants that the solver moves: E, ln A', α, ln B', β; A' and B' are the terms at the geometric mean of
-/// N and of D.
-pub(crate) type Theta = [f64; 5];
+/// Where a row lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spot {
+    /// ln N − its mean.
+    pub(crate) n: f64,
+    /// ln D − its mean.
+    pub(crate) d: f64,
+    /// ln D itself, for laws whose constants depend on the unit of tokens.
+    pub(crate) ln_tokens: f64,
+}
 
-/// Places in [`Theta`].
-pub(crate) const E: usize = 0;
-pub(crate) const LN_A: usize = 1;
-pub(crate) const ALPHA: usize = 2;
-pub(crate) const LN_B: usize = 3;
-pub(crate) const BETA: usize = 4;
+/// A law of loss as the solver sees it: K numbers to move, about the geometric means of N and D.
+pub(crate) trait Form<const K: usize>: Surface {
+    /// What value and slopes share, so that powers are taken once.
+    type Terms: Copy;
+    /// Exponents that are no knowledge at an end of their range, with their places.
+    const BOUNDED: &'static [(&'static str, usize)];
+    /// The place of the irreducible loss.
+    const FLOOR: Option<usize>;
+    /// Sizes that differ, and configurations, at least.
+    const DESIGN_MIN: [usize; 2] = [VALUES_MIN, CONFIGURATIONS_MIN];
+
+    fn terms(theta: &[f64; K], spot: Spot) -> Self::Terms;
+
+    fn predicted(theta: &[f64; K], terms: &Self::Terms) -> f64;
+
+    /// What size and what data add to the loss, as far as the law keeps them apart.
+    fn parts(theta: &[f64; K], terms: &Self::Terms) -> [f64; 2];
+
+    /// The slopes of the loss, times `scale`.
+    fn gradient(theta: &[f64; K], terms: &Self::Terms, spot: Spot, scale: f64) -> [f64; K];
+
+    /// Adds the second derivatives of the loss, times `scale` and `second`, to the lower triangle.
+    fn add_bend(
+        theta: &[f64; K],
+        terms: &Self::Terms,
+        spot: Spot,
+        scale: f64,
+        second: f64,
+        hessian: &mut [[f64; K]; K],
+    );
+
+    /// The range in which each number is searched.
+    fn limits(table: &ObjectiveTable) -> [(f64, f64); K];
+
+    /// Where the search begins.
+    fn starts(table: &ObjectiveTable) -> Vec<[f64; K]>;
+
+    /// The law in parameters and tokens; `centre` holds the means of ln N and ln D.
+    fn law(theta: &[f64; K], centre: (f64, f64)) -> Self;
+}
 
 /// A table in normalised logarithms, with a weight for each row.
 #[derive(Debug, Clone)]
@@ -63,6 +106,14 @@ impl ObjectiveTable {
         }
     }
 
+    /// The same rows under least squares.
+    pub(crate) fn by_least_squares(&self) -> Self {
+        Self {
+            objective: Objective::LeastSquares,
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn objective(&self) -> Objective {
         self.objective
     }
@@ -72,43 +123,42 @@ impl ObjectiveTable {
         self.n.len()
     }
 
-    /// The constants in parameters and tokens.
-    pub(crate) fn law(&self, theta: &Theta) -> Law {
-        Law {
-            e: theta[E],
-            a: theta[ALPHA].mul_add(self.centre.0, theta[LN_A]).exp(),
-            alpha: theta[ALPHA],
-            b: theta[BETA].mul_add(self.centre.1, theta[LN_B]).exp(),
-            beta: theta[BETA],
+    /// The means of ln N and ln D.
+    pub(crate) fn centre(&self) -> (f64, f64) {
+        self.centre
+    }
+
+    fn spot(&self, i: usize) -> Spot {
+        Spot {
+            n: self.n[i],
+            d: self.d[i],
+            ln_tokens: self.d[i] + self.centre.1,
         }
     }
 
-    /// The two reducible terms of row `i`.
-    fn terms(&self, theta: &Theta, i: usize) -> (f64, f64) {
-        (
-            (theta[LN_A] - theta[ALPHA] * self.n[i]).exp(),
-            (theta[LN_B] - theta[BETA] * self.d[i]).exp(),
-        )
+    /// The loss that the law gives for row `i`.
+    pub(crate) fn predicted<F: Form<K>, const K: usize>(&self, theta: &[f64; K], i: usize) -> f64 {
+        F::predicted(theta, &F::terms(theta, self.spot(i)))
     }
 
-    /// The loss that the law gives for row `i`.
-    pub(crate) fn predicted(&self, theta: &Theta, i: usize) -> f64 {
-        let (size, data) = self.terms(theta, i);
-        theta[E] + size + data
+    /// The slopes of ln loss at row `i`.
+    pub(crate) fn log_gradient<F: Form<K>, const K: usize>(&self, theta: &[f64; K], i: usize) -> [f64; K] {
+        let terms = F::terms(theta, self.spot(i));
+        F::gradient(theta, &terms, self.spot(i), 1.0 / F::predicted(theta, &terms))
     }
 
     /// The residual that the objective looks at: in log loss for Huber, in loss for least squares.
-    pub(crate) fn residual(&self, theta: &Theta, i: usize) -> f64 {
+    pub(crate) fn residual<F: Form<K>, const K: usize>(&self, theta: &[f64; K], i: usize) -> f64 {
         match self.objective {
-            Objective::Huber => self.predicted(theta, i).ln() - self.ln_loss[i],
-            Objective::LeastSquares => self.predicted(theta, i) - self.loss[i],
+            Objective::Huber => self.predicted::<F, K>(theta, i).ln() - self.ln_loss[i],
+            Objective::LeastSquares => self.predicted::<F, K>(theta, i) - self.loss[i],
         }
     }
 
     /// The largest share of the loss that the size term and the data term reach on any row.
-    pub(crate) fn largest_shares(&self, theta: &Theta) -> (f64, f64) {
+    pub(crate) fn largest_shares<F: Form<K>, const K: usize>(&self, theta: &[f64; K]) -> (f64, f64) {
         (0..self.len()).fold((0.0, 0.0), |(size_share, data_share), i| {
-            let (size, data) = self.terms(theta, i);
+            let [size, data] = F::parts(theta, &F::terms(theta, self.spot(i)));
             (
                 f64::max(size_share, size / self.loss[i]),
                 f64::max(data_share, data / self.loss[i]),
@@ -118,9 +168,9 @@ impl ObjectiveTable {
 
     /// The objective at `theta`, each row with its weight; the Huber sum is that of the papers, least squares
     /// is the sum of squares.
-    pub(crate) fn value(&self, theta: &Theta) -> f64 {
+    pub(crate) fn value<F: Form<K>, const K: usize>(&self, theta: &[f64; K]) -> f64 {
         let sum: f64 = (0..self.len())
-            .map(|i| self.weight[i] * self.rho(self.residual(theta, i)))
+            .map(|i| self.weight[i] * self.rho(self.residual::<F, K>(theta, i)))
             .sum();
         match self.objective {
             Objective::Huber => sum,
@@ -137,44 +187,54 @@ impl ObjectiveTable {
         }
     }
 
-    /// The range in which each constant is searched.
-    pub(crate) fn limits(&self) -> [(f64, f64); 5] {
-        let (low, high) = self.loss.iter().fold((f64::INFINITY, 0.0), |(low, high), &loss| {
+    /// The smallest and the largest loss.
+    fn losses(&self) -> (f64, f64) {
+        self.loss.iter().fold((f64::INFINITY, 0.0), |(low, high), &loss| {
             (f64::min(low, loss), f64::max(high, loss))
-        });
-        // A term at the mean of its variable is between a billionth of the loss and twenty times the largest.
-        let term = (low.ln() - 20.0, high.ln() + 3.0);
-        [(0.0, high), term, EXPONENT_RANGE, term, EXPONENT_RANGE]
+        })
+    }
+
+    /// The range of an irreducible loss.
+    pub(crate) fn floor_limits(&self) -> (f64, f64) {
+        (0.0, self.losses().1)
+    }
+
+    /// The range of the logarithm of a term at the mean of its variable: between a billionth of the loss and twenty
+    /// times the largest.
+    pub(crate) fn term_limits(&self) -> (f64, f64) {
+        let (low, high) = self.losses();
+        (low.ln() - 20.0, high.ln() + 3.0)
     }
 }
 
 /// The objective's shape at one point.
-pub(crate) struct Slopes {
+pub(crate) struct Slopes<const K: usize> {
     /// The sum of `rho`.
     pub(crate) value: f64,
-    pub(crate) gradient: Theta,
-    pub(crate) hessian: [[f64; 5]; 5],
+    pub(crate) gradient: [f64; K],
+    pub(crate) hessian: [[f64; K]; K],
     /// The Gauss-Newton matrix with the weights of iteratively reweighted least squares: positive, and steeper
     /// than the Hessian where residuals are large.
-    pub(crate) majorant: [[f64; 5]; 5],
+    pub(crate) majorant: [[f64; K]; K],
 }
 
 impl ObjectiveTable {
     /// Value, gradient, Hessian and majorant in one pass over the rows.
-    pub(crate) fn shape(&self, theta: &Theta) -> Slopes {
+    pub(crate) fn shape<F: Form<K>, const K: usize>(&self, theta: &[f64; K]) -> Slopes<K> {
         let mut shape = Slopes {
             value: 0.0,
-            gradient: [0.0; 5],
-            hessian: [[0.0; 5]; 5],
-            majorant: [[0.0; 5]; 5],
+            gradient: [0.0; K],
+            hessian: [[0.0; K]; K],
+            majorant: [[0.0; K]; K],
         };
         for i in 0..self.len() {
             let weight = self.weight[i];
             if weight == 0.0 {
                 continue;
             }
-            let (size, data) = self.terms(theta, i);
-            let predicted = theta[E] + size + data;
+            let spot = self.spot(i);
+            let terms = F::terms(theta, spot);
+            let predicted = F::predicted(theta, &terms);
             let (r, scale) = match self.objective {
                 Objective::Huber => (predicted.ln() - self.ln_loss[i], 1.0 / predicted),
                 Objective::LeastSquares => (predicted - self.loss[i], 1.0),
@@ -190,11 +250,9 @@ impl ObjectiveTable {
                 Objective::Huber => bend - slope,
                 Objective::LeastSquares => bend,
             };
-            let (n, d) = (self.n[i], self.d[i]);
-            let (size, data) = (size * scale, data * scale);
-            let g = [scale, size, -n * size, data, -d * data];
+            let g = F::gradient(theta, &terms, spot, scale);
             shape.value += weight * self.rho(r);
-            for j in 0..5 {
+            for j in 0..K {
                 shape.gradient[j] += weight * slope * g[j];
                 let (h, m) = (weight * outer * g[j], weight * relative_weight * g[j]);
                 for (k, &other) in g.iter().enumerate().take(j + 1) {
@@ -202,15 +260,9 @@ impl ObjectiveTable {
                     shape.majorant[j][k] += m * other;
                 }
             }
-            let second = weight * slope;
-            shape.hessian[LN_A][LN_A] += second * size;
-            shape.hessian[ALPHA][LN_A] -= second * n * size;
-            shape.hessian[ALPHA][ALPHA] += second * n * n * size;
-            shape.hessian[LN_B][LN_B] += second * data;
-            shape.hessian[BETA][LN_B] -= second * d * data;
-            shape.hessian[BETA][BETA] += second * d * d * data;
+            F::add_bend(theta, &terms, spot, scale, weight * slope, &mut shape.hessian);
         }
-        for j in 0..5 {
+        for j in 0..K {
             for k in 0..j {
                 shape.hessian[k][j] = shape.hessian[j][k];
                 shape.majorant[k][j] = shape.majorant[j][k];

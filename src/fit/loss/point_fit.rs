@@ -2,12 +2,11 @@
 //!
 //! The printed fit, the hold-out's fit and every rolled one are this. Refuses to know which it is.
 
-use crate::fit::design::Design;
-use crate::fit::loss::bootstrap_intervals::{DrawOptions, ParameterDraws};
-use crate::fit::loss::chinchilla::{EXPONENT_RANGE, Law, Objective};
-use crate::fit::loss::loss_fit::{Predictor, Range, Widening};
-use crate::fit::loss::objective::{ALPHA, BETA, E, ObjectiveTable};
+use crate::fit::design::{Design, Range};
+use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::objective::{Form, ObjectiveTable};
 use crate::fit::loss::solver::{self, Minimum};
+use crate::fit::numeric::statistics;
 use crate::fit::refusal::Refusal;
 
 /// Below this share of the loss on every row a term is not there.
@@ -17,81 +16,63 @@ const DISTINCTNESS_MIN: f64 = 1e-11;
 
 /// A design with its constants.
 #[derive(Debug, Clone)]
-pub(crate) struct FittedConstants {
+pub(crate) struct FittedConstants<F, const K: usize> {
     pub(crate) design: Design,
     /// The same for the solver.
     pub(crate) table: ObjectiveTable,
     /// What the solver found.
-    pub(crate) minimum: Minimum,
-    pub(crate) law: Law,
+    pub(crate) minimum: Minimum<K>,
+    pub(crate) law: F,
 }
 
-impl FittedConstants {
+impl<F: Form<K>, const K: usize> FittedConstants<F, K> {
     /// Fits a design.
     ///
     /// # Errors
     /// Refuses designs that cannot carry the law, exponents at the end of their range, and constants that
     /// cannot be told apart.
     pub(crate) fn new(design: Design, objective: Objective) -> Result<Self, Refusal> {
-        design.check()?;
+        let [sizes, configurations] = F::DESIGN_MIN;
+        design.check(sizes, configurations)?;
         let rows: Vec<(f64, f64, f64)> = design
             .rows
             .iter()
             .map(|row| (row.params, row.tokens, row.loss))
             .collect();
         let table = ObjectiveTable::new(&rows, objective);
-        let minimum = solver::minimise(&table).ok_or(Refusal::NotFinished { left_out: 0 })?;
+        let minimum = solver::minimise::<F, K>(&table).ok_or(Refusal::NotFinished { left_out: 0 })?;
         let core = Self {
-            law: table.law(&minimum.theta),
+            law: F::law(&minimum.theta, table.centre()),
             design,
             table,
             minimum,
         };
         core.check_trends()?;
-        check_minimum(&core.table, &core.minimum)?;
+        core.check_slopes()?;
+        check_minimum::<F, K>(&core.table, &core.minimum)?;
         Ok(core)
-    }
-
-    /// Draws of the constants.
-    pub(crate) fn spread(&self, options: DrawOptions) -> ParameterDraws {
-        ParameterDraws::new(&self.design, &self.table, &self.minimum, options)
     }
 
     /// Whether the irreducible loss is at its limit of zero.
     pub(crate) fn without_irreducible_loss(&self) -> bool {
-        self.minimum.theta[E] <= 0.0
-    }
-
-    /// What predicts from this fit and its draws.
-    pub(crate) fn predictor<'a>(&self, spread: &'a ParameterDraws, widening: Option<Widening>) -> Predictor<'a> {
-        Predictor {
-            law: self.law,
-            draws: &spread.draws,
-            factors: spread.factors,
-            noise: spread.noise,
-            widening,
-            range: Range::of(&self.design),
-        }
+        F::FLOOR.is_some_and(|place| self.minimum.theta[place] <= 0.0)
     }
 
     /// The relative residual ln(loss) − ln(predicted) of row `i`.
     pub(crate) fn log_residual(&self, i: usize) -> f64 {
-        (self.design.rows[i].loss / self.table.predicted(&self.minimum.theta, i)).ln()
+        (self.design.rows[i].loss / self.table.predicted::<F, K>(&self.minimum.theta, i)).ln()
     }
 
     /// Refuses a term whose whole effect over the data is below the noise of a single run: it can be anything.
     fn check_trends(&self) -> Result<(), Refusal> {
-        let count = self.table.len();
-        let squares: f64 = (0..count).map(|i| self.log_residual(i).powi(2)).sum();
-        let noise = (squares / count as f64).sqrt();
+        let off = (0..self.table.len()).map(|i| self.log_residual(i)).collect();
+        let noise = statistics::robust_scale(off, K).unwrap_or(0.0);
         let range = Range::of(&self.design);
-        let c = &self.law;
-        let effect =
-            |scale: f64, exponent: f64, [low, high]: [f64; 2]| scale * (low.powf(-exponent) - high.powf(-exponent));
-        let least = c.loss(range.params[1], range.tokens[1]);
+        let ([least_params, most_params], [least_tokens, most_tokens]) = (range.params, range.tokens);
+        let least = self.law.loss(most_params, most_tokens);
         for (what, effect) in [
-            ("size", effect(c.a, c.alpha, range.params)),
-            ("tokens", effect(c.b, c.beta, range.tokens)),
+            ("size", self.law.loss(least_params, most_tokens) - least),
+            ("tokens", self.law.loss(most_params, least_tokens) - least),
         ] {
             if effect < noise * least {
                 return Err(Refusal::NotIdentified {
@@ -104,11 +85,26 @@ impl FittedConstants {
         }
         Ok(())
     }
+
+    /// Refuses a law that bends up beyond the data: it fits them, and predicts nothing.
+    fn check_slopes(&self) -> Result<(), Refusal> {
+        let range = Range::of(&self.design);
+        let at = |times: f64| self.law.loss(times * range.params[1], times * range.tokens[1]);
+        if at(FALLS_TO) <= at(1.0) {
+            return Ok(());
+        }
+        Err(Refusal::NotIdentified {
+            why: format!("with {FALLS_TO} times the size and the tokens the loss would rise; add runs further apart"),
+        })
+    }
 }
 
+/// So many times beyond the data a law must still fall.
+const FALLS_TO: f64 = 8.0;
+
 /// Refuses what the solver came back with when it is no minimum that the data mean.
-fn check_minimum(table: &ObjectiveTable, minimum: &Minimum) -> Result<(), Refusal> {
-    let (size, data) = table.largest_shares(&minimum.theta);
+fn check_minimum<F: Form<K>, const K: usize>(table: &ObjectiveTable, minimum: &Minimum<K>) -> Result<(), Refusal> {
+    let (size, data) = table.largest_shares::<F, K>(&minimum.theta);
     for (what, share) in [("size", size), ("tokens", data)] {
         if share < TERM_SHARE_MIN {
             return Err(Refusal::NotIdentified {
@@ -116,9 +112,9 @@ fn check_minimum(table: &ObjectiveTable, minimum: &Minimum) -> Result<(), Refusa
             });
         }
     }
-    let (low, high) = EXPONENT_RANGE;
-    for (name, place) in [("alpha", ALPHA), ("beta", BETA)] {
-        let bound = minimum.theta[place];
+    let limits = F::limits(table);
+    for &(name, place) in F::BOUNDED {
+        let (bound, (low, high)) = (minimum.theta[place], limits[place]);
         if bound <= low || bound >= high {
             return Err(Refusal::AtBound { name, bound });
         }

@@ -9,6 +9,9 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::design::distinct;
+use crate::fit::loss::bootstrap_intervals::{Drawn, Factors};
+use crate::fit::loss::checks::hold_out::{Axis, Rolled, widening};
+use crate::fit::loss::loss_fit::{Extrapolation, Prediction, Range, Scatter, Widening};
 use crate::fit::numeric::bootstrap::{self, Draws};
 use crate::fit::numeric::linear_algebra::{self, Normal};
 use crate::fit::observation::{Observation, same_budget};
@@ -60,6 +63,20 @@ pub struct ThreeTermLaw {
     pub scatter: f64,
     /// What a reader must know.
     pub warnings: Vec<Warning>,
+    /// What intervals come from; fits of older programs have none.
+    #[serde(default)]
+    pub spread: Option<Spread>,
+}
+
+/// How sure a prediction of the law is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// E, the three coefficients and the three exponents of every draw.
+    pub draws: Vec<[f64; CONSTANTS]>,
+    pub factors: Factors,
+    /// The range of the runs.
+    pub seen: Range,
+    pub widening: Option<Widening>,
 }
 
 /// One run: ln N, ln S and ln b about the centre, its loss, and the number of its group of equal size and tokens.
@@ -73,9 +90,28 @@ struct Row {
 impl ThreeTermLaw {
     /// The loss at a size, a number of tokens and a batch in tokens.
     pub fn loss(&self, params: f64, tokens: f64, batch_tokens: f64) -> f64 {
-        let terms = [params, tokens / batch_tokens, batch_tokens];
-        let term = |i: usize| self.coefficients[i] * terms[i].powf(-self.exponents[i].value);
-        self.e.value + (0..3).map(term).sum::<f64>()
+        loss(&self.constants(), [params, tokens, batch_tokens])
+    }
+
+    fn constants(&self) -> [f64; CONSTANTS] {
+        let ([a, b, g], [alpha, beta, gamma]) = (self.coefficients, self.exponents.map(|exponent| exponent.value));
+        [self.e.value, a, b, g, alpha, beta, gamma]
+    }
+
+    /// The loss there with its intervals, and how far beyond the runs that is.
+    pub fn predict(&self, params: f64, tokens: f64, batch_tokens: f64) -> (Prediction, Option<Extrapolation>) {
+        let mean = self.loss(params, tokens, batch_tokens);
+        let Some(spread) = &self.spread else {
+            return (Prediction::bare(mean), None);
+        };
+        let reach = spread.seen.extrapolation(params, tokens);
+        let scatter = Scatter {
+            factors: spread.factors,
+            noise: self.scatter,
+            widening: spread.widening.as_ref(),
+        };
+        let drawn = Drawn::new(&spread.draws, |draw| loss(draw, [params, tokens, batch_tokens]));
+        (scatter.about(mean, &drawn, reach), Some(reach))
     }
 
     /// The batch, in tokens, with the lowest loss at a number of tokens: where β·B/S^β = γ·G/b^γ.
@@ -84,6 +120,13 @@ impl ThreeTermLaw {
         let [_, beta, gamma] = self.exponents.map(|exponent| exponent.value);
         (gamma * g / (beta * b) * tokens.powf(beta)).powf(1.0 / (beta + gamma))
     }
+}
+
+/// The loss by E, coefficients and exponents, of parameters, tokens and tokens of a batch.
+fn loss(constants: &[f64; CONSTANTS], [params, tokens, batch]: [f64; 3]) -> f64 {
+    let terms = [params, tokens / batch, batch];
+    let term = |i: usize| constants[1 + i] * terms[i].powf(-constants[4 + i]);
+    constants[0] + (0..3).map(term).sum::<f64>()
 }
 
 /// Fits the law by least squares on the loss; intervals come from draws of groups of equal size and
@@ -99,7 +142,10 @@ pub fn fit(runs: &[Observation], draws: Draws) -> Result<ThreeTermLaw, Refusal> 
     let count = |of: fn(&[f64; 4]) -> f64| distinct(best.iter().map(of)).len();
     let (sizes, budgets, batches) = (count(|row| row[0]), count(|row| row[1]), count(|row| row[2]));
     if sizes < VALUES_MIN {
-        return Err(Refusal::TooFewSizes { found: sizes });
+        return Err(Refusal::TooFewSizes {
+            found: sizes,
+            needed: VALUES_MIN,
+        });
     }
     if budgets < VALUES_MIN {
         return Err(Refusal::TooFewBudgets { found: budgets });
@@ -131,7 +177,42 @@ pub fn fit(runs: &[Observation], draws: Draws) -> Result<ThreeTermLaw, Refusal> 
         let weights: Vec<f64> = rows.iter().map(|row| times[row.group]).collect();
         Some(descend(&rows, &weights, &theta).0)
     });
-    Ok(law(&rows, &centre, &theta, &drawn))
+    let mut law = law(&rows, &centre, &theta, &drawn);
+    law.spread = Some(Spread {
+        draws: drawn.iter().map(|draw| natural(draw, &centre)).collect(),
+        factors: Factors::of_resampling(groups.len(), BETWEEN_GROUPS, rows.len()),
+        seen: Range::of_runs(runs),
+        widening: (draws.count > 0).then(|| rolled(runs)).flatten(),
+    });
+    Ok(law)
+}
+
+/// Fits the smaller sizes and predicts the best batches of the larger ones.
+fn rolled(runs: &[Observation]) -> Option<Widening> {
+    let none = Draws { count: 0, seed: 0 };
+    let fits = distinct(runs.iter().map(|run| run.params))
+        .into_iter()
+        .filter_map(|limit| {
+            let (held, seen): (Vec<_>, Vec<_>) = runs.iter().cloned().partition(|run| run.params >= limit);
+            let law = fit(&seen, none).ok()?;
+            let range = Range::of_runs(&seen);
+            let miss = |[params, tokens, batch, measured]: [f64; 4]| {
+                let miss = law.loss(params, tokens, batch) / measured - 1.0;
+                (miss, range.extrapolation(params, tokens).e_folds())
+            };
+            let misses: Vec<(f64, f64)> = best(&held).into_iter().map(miss).collect();
+            let mean = seen.iter().map(|run| run.loss).sum::<f64>() / seen.len() as f64;
+            Rolled::new(&misses, law.scatter / mean)
+        });
+    widening(&fits.collect::<Vec<_>>(), Axis::Params)
+}
+
+/// E, coefficients and exponents from constants about the centre.
+fn natural(theta: &Theta, centre: &[f64; 3]) -> [f64; CONSTANTS] {
+    let exponents = exponents(theta);
+    let coefficient = |i: usize| (theta[1 + i] + exponents[i] * centre[i]).exp();
+    let ([a, b, g], [alpha, beta, gamma]) = (std::array::from_fn(coefficient), exponents);
+    [theta[0], a, b, g, alpha, beta, gamma]
 }
 
 /// A refusal of data that several laws explain.
@@ -298,7 +379,7 @@ fn law(rows: &[Row], centre: &[f64; 3], theta: &Theta, drawn: &[Theta]) -> Three
     ThreeTermLaw {
         warnings: NAMES.iter().zip(&exponents_found).filter_map(unresolved).collect(),
         e: estimate(&|theta| theta[0]),
-        coefficients: std::array::from_fn(|i| (theta[1 + i] + exponents(theta)[i] * centre[i]).exp()),
+        coefficients: std::array::from_fn(|i| natural(theta, centre)[1 + i]),
         exponents: exponents_found,
         batch_exponent: estimate(&|theta| {
             let [_, beta, gamma] = exponents(theta);
@@ -306,6 +387,7 @@ fn law(rows: &[Row], centre: &[f64; 3], theta: &Theta, drawn: &[Theta]) -> Three
         }),
         rows: rows.len(),
         groups,
+        spread: None,
         scatter: (squares(rows, &vec![1.0; rows.len()], theta) / (rows.len() - CONSTANTS) as f64).sqrt(),
     }
 }

@@ -82,10 +82,15 @@ pub(crate) fn t_two_sided(t: f64, dof: f64) -> f64 {
 
 /// The half-width of a 95 % interval in standard errors: the 97.5 % quantile of Student's t.
 pub(crate) fn t_975(dof: f64) -> f64 {
+    t_half_width(0.05, dof)
+}
+
+/// The half-width in standard errors of an interval that leaves the share `tail` out, by Student's t.
+pub(crate) fn t_half_width(tail: f64, dof: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1e3);
     for _ in 0..200 {
         let middle = 0.5 * (low + high);
-        if t_two_sided(middle, dof) > 0.05 {
+        if t_two_sided(middle, dof) > tail {
             low = middle;
         } else {
             high = middle;
@@ -129,21 +134,6 @@ pub fn interval95(values: &[f64]) -> Option<[f64; 2]> {
     Some([quantile(&ascending, 0.025)?, quantile(&ascending, 0.975)?])
 }
 
-/// The smallest value below or at which lies the share `p` of the total weight; `None` of no values.
-pub(crate) fn weighted_quantile(mut values: Vec<(f64, f64)>, p: f64) -> Option<f64> {
-    values.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let total: f64 = values.iter().map(|&(_, weight)| weight).sum();
-    let mut below = 0.0;
-    for &(value, weight) in &values {
-        below += weight;
-        // The small allowance keeps a share such as 19/20 from being missed by rounding.
-        if below >= p * total * (1.0 - 1e-12) {
-            return Some(value);
-        }
-    }
-    None
-}
-
 /// The arithmetic mean; `None` of no values.
 pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     if values.is_empty() {
@@ -160,6 +150,17 @@ pub(crate) fn standard_deviation(values: &[f64]) -> Option<f64> {
     }
     let squares: f64 = values.iter().map(|v| (v - centre).powi(2)).sum();
     Some((squares / (values.len() - 1) as f64).sqrt())
+}
+
+/// The standard deviation of a normal variable that residuals of a fit with so many constants show, whatever a few of
+/// them are: from the median of their sizes (MAD), of which a fit to least absolute deviations makes as many zero as it
+/// has constants. `None` of no values.
+pub(crate) fn robust_scale(residuals: Vec<f64>, constants: usize) -> Option<f64> {
+    // The median of |x| is 0.6745 standard deviations of a normal variable.
+    const OF_MEDIAN: f64 = 1.4826;
+    let off = sorted(residuals.into_iter().map(f64::abs).collect());
+    let zeros = constants.min(off.len() / 2);
+    quantile(&off[zeros..], 0.5).map(|median| OF_MEDIAN * median)
 }
 
 /// The values in ascending order.
@@ -187,12 +188,17 @@ mod tests {
     }
 
     #[test]
+    fn one_wrong_residual_moves_the_robust_scale_by_little() {
+        let mut residuals: Vec<f64> = (0..40).map(|k| f64::from(k) - 20.0).collect();
+        let scale = robust_scale(residuals.clone(), 2).unwrap();
+        residuals[3] = 1e9;
+        assert!((robust_scale(residuals, 2).unwrap() / scale - 1.0).abs() < 0.1);
+        assert_eq!(robust_scale(Vec::new(), 2), None);
+    }
+
+    #[test]
     fn quantiles_are_linear_between_neighbours() {
         assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), Some(3.0));
         assert_eq!(quantile(&[], 0.5), None);
-        assert_eq!(
-            weighted_quantile(vec![(3.0, 1.0), (1.0, 2.0), (2.0, 1.0)], 0.5),
-            Some(1.0)
-        );
     }
 }

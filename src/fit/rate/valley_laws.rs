@@ -64,7 +64,10 @@ impl Laws {
     pub(super) fn new(groups: &[&Group], draws: Draws) -> Result<Self, Refusal> {
         let [sizes, budgets] = lr_batch_surface::sizes_and_budgets(groups);
         if sizes < VALUES_MIN {
-            return Err(Refusal::TooFewSizes { found: sizes });
+            return Err(Refusal::TooFewSizes {
+                found: sizes,
+                needed: VALUES_MIN,
+            });
         }
         if budgets < VALUES_MIN {
             return Err(Refusal::TooFewBudgets { found: budgets });

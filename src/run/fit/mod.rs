@@ -19,13 +19,14 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::fit::law::{AnyKept, Entry, Kept, Law, Needs, Options};
-use crate::fit::laws;
+use crate::fit::laws::{self, LAWS};
+use crate::fit::loss::chinchilla::Objective;
 use crate::fit::loss::loss_law::HoldOut;
 use crate::fit::loss::model_selection::{self, Compare, Tried};
 use crate::fit::refusal::Refusal;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-pub use crate::run::fit::request::{Request, refused};
+pub use crate::run::fit::request::{Counts, Request, refused};
 use crate::run::fit::source::{Runs, Source};
 use crate::store::{FitRow, Store};
 
@@ -57,53 +58,105 @@ impl Fit {
                 let law = beside.law.as_ref().and_then(|law| law.as_ref().ok());
                 (beside.name.to_owned(), law.map_or(Value::Null, |law| law.body.clone()))
             }));
-            if !self.tried.is_empty() {
-                fields.insert("tried".to_owned(), serde_json::json!(self.tried));
-            }
         }
         body
     }
 }
 
-/// Fits a law to what its source has, and keeps it, and the law that stands below it where the source carries that. Of
-/// several laws of loss, the one that best predicts the runs held out.
+/// Which law is asked for.
+#[derive(Debug, Clone)]
+pub enum Which {
+    /// The one of a rolled hold-out for a sweep, else the first of the list.
+    Default,
+    /// The one that predicts best where a hold-out is rolled forward.
+    Auto,
+    /// This one, or of several the one that best predicts the runs held out.
+    Named(Vec<&'static Entry>),
+}
+
+/// Laws to fit, in turn until one is not refused, what each minimises, and how all that were tried did.
+struct Plan {
+    laws: Vec<(&'static Entry, Objective)>,
+    tried: Vec<Tried>,
+    is_auto: bool,
+}
+
+/// Fits a law to what its source has, and keeps it, and the law that stands below it where the source carries that.
 pub async fn fit(
     context: &Context,
     store: &mut Store,
-    laws: &[&'static Entry],
+    which: &Which,
     source: Source<'_>,
     request: &Request,
 ) -> Result<Fit, Failure> {
-    let (law, tried) = match laws {
-        [law] => (*law, Vec::new()),
-        _ => choose(context, store, laws, source, request).await?,
-    };
-    let runs = source::runs(context, store, law.about.needs, source, request).await?;
-    affordable(law, &runs, request)?;
+    let plan = plan(context, store, which, source, request).await?;
+    let first = plan.laws[0].0;
+    let runs = source::runs(context, store, first.about.needs, source, request).await?;
+    let mut tried = plan.tried;
+    let mut refusals = Vec::new();
+    for (law, objective) in plan.laws {
+        affordable(law, &runs, request)?;
+        let data = runs.data(store, law.about.needs).await?;
+        let clock = clock();
+        let options = Options {
+            objective,
+            ..options(context, request, &clock)
+        };
+        match (law.fit)(&data, &options) {
+            Ok(fitted) => {
+                let law = told(fitted, &tried, plan.is_auto);
+                return with_beside(context, store, &runs, request, law, tried).await;
+            }
+            Err(refusal) => {
+                let row = tried.iter_mut().find(|it| it.law == law.about.name);
+                if let Some(row) = row.filter(|row| row.refused.is_none()) {
+                    row.refused = Some(format!("by all runs: {refusal}"));
+                }
+                refusals.push(refusal);
+            }
+        }
+    }
+    let mut failure = refused(&refusals[0]);
+    failure.hints.extend(first.about.beside.and_then(|_| runs.batch_hint()));
+    let schedules = first.about.compare.and_then(|_| runs.schedule_hint());
+    failure.hints.extend(schedules);
+    Err(failure)
+}
+
+/// A fit that says from which laws it was chosen.
+fn told(mut fitted: AnyKept, tried: &[Tried], is_auto: bool) -> AnyKept {
+    let name = fitted.about.name;
+    if let Value::Object(fields) = &mut fitted.body {
+        if is_auto {
+            fields.insert("chosen".to_owned(), name.into());
+        }
+        if !tried.is_empty() {
+            fields.insert("tried".to_owned(), serde_json::json!(tried));
+        }
+    }
+    fitted
+}
+
+/// Keeps a fit and the law that stands below it.
+async fn with_beside(
+    context: &Context,
+    store: &mut Store,
+    runs: &Runs,
+    request: &Request,
+    law: AnyKept,
+    tried: Vec<Tried>,
+) -> Result<Fit, Failure> {
     let beside = match law.about.beside.and_then(laws::named) {
         None => None,
         Some(entry) => Some(Beside {
             name: entry.about.name,
-            law: beside(context, store, entry, &runs, request).await?,
+            law: beside(context, store, entry, runs, request).await?,
         }),
     };
-    let data = runs.data(store, law.about.needs).await?;
-    let fitted = (law.fit)(&data, &options(context, request, &clock())).map_err(|refusal| {
-        let mut failure = refused(&refusal);
-        failure.hints.extend(law.about.beside.and_then(|_| runs.batch_hint()));
-        failure
-            .hints
-            .extend(law.about.compare.and_then(|_| runs.schedule_hint()));
-        failure
-    })?;
-    keep(context, store, runs.sweep(), law.about.name, &fitted).await?;
+    keep(context, store, runs.sweep(), law.about.name, &law).await?;
     // The law that was asked for is the `last` from now on.
-    store.touch_fit(&context.now(), &fitted.kept.fit).await?;
-    Ok(Fit {
-        law: fitted,
-        beside,
-        tried,
-    })
+    store.touch_fit(&context.now(), &law.kept.fit).await?;
+    Ok(Fit { law, beside, tried })
 }
 
 /// The law below another, where the runs are trials of a sweep.
@@ -125,6 +178,58 @@ async fn beside(
     Ok(Some(fitted))
 }
 
+/// Which laws to fit, and by which objective.
+async fn plan(
+    context: &Context,
+    store: &mut Store,
+    which: &Which,
+    source: Source<'_>,
+    request: &Request,
+) -> Result<Plan, Failure> {
+    let objective = request.objective.unwrap_or_default();
+    let one = |law| Plan {
+        laws: vec![(law, objective)],
+        tried: Vec::new(),
+        is_auto: false,
+    };
+    let mut candidates: Vec<&'static Entry> = match which {
+        Which::Named(laws) if laws.len() > 1 => {
+            let (law, tried) = choose(context, store, laws, source, request).await?;
+            return Ok(Plan { tried, ..one(law) });
+        }
+        Which::Named(laws) => match laws.first() {
+            Some(law) if request.objective_by_hold_out && law.about.compare.is_some() => vec![law],
+            first => return Ok(one(first.copied().unwrap_or(&LAWS[0]))),
+        },
+        Which::Default | Which::Auto => LAWS.iter().filter(|law| law.about.compare.is_some()).collect(),
+    };
+    let runs = source::runs(context, store, Needs::Runs, source, request).await?;
+    if matches!(which, Which::Default) && runs.sweep().is_none() {
+        if !request.objective_by_hold_out {
+            return Ok(one(&LAWS[0]));
+        }
+        candidates.truncate(1);
+    }
+    let objectives = match request.objective {
+        Some(objective) => vec![objective],
+        None => vec![Objective::Huber, Objective::LeastSquares],
+    };
+    let comparing: Vec<(&'static str, Compare)> = candidates
+        .iter()
+        .filter_map(|law| Some((law.about.name, law.about.compare?)))
+        .collect();
+    let choice = model_selection::choose(&comparing, &runs.observations, &objectives, context.cores as usize);
+    let laws = choice
+        .order
+        .iter()
+        .filter_map(|(law, objective)| Some((laws::named(law)?, *objective)));
+    Ok(Plan {
+        laws: laws.collect(),
+        tried: choice.tried,
+        is_auto: !matches!(which, Which::Named(_)),
+    })
+}
+
 /// Of several laws of loss the one that best predicts what is held out, and how each did.
 async fn choose(
     context: &Context,
@@ -144,7 +249,8 @@ async fn choose(
         ));
     }
     let runs = source::runs(context, store, Needs::Runs, source, request).await?;
-    let tried = model_selection::try_all(&comparing, &runs.observations, request.objective, request.hold_out);
+    let objective = request.objective.unwrap_or_default();
+    let tried = model_selection::try_all(&comparing, &runs.observations, objective, request.hold_out);
     let tried = tried.map_err(|refusal| refused(&refusal))?;
     let best = tried.first().and_then(|best| laws::named(best.law)).unwrap_or(laws[0]);
     Ok((best, tried))
@@ -178,7 +284,7 @@ fn clock() -> impl Fn() -> f64 {
 
 fn options<'a>(context: &Context, request: &Request, clock: &'a dyn Fn() -> f64) -> Options<'a> {
     Options {
-        objective: request.objective,
+        objective: request.objective.unwrap_or_default(),
         hold_out: request.hold_out,
         bootstrap: request.bootstrap,
         threads: context.cores as usize,

@@ -7,9 +7,33 @@ use crate::fit::loss::loss_law::HoldOut;
 use crate::fit::refusal::Refusal;
 use crate::run::failure::Failure;
 
+/// Which parameters N counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Counts {
+    /// All but the embedding.
+    #[default]
+    NonEmbedding,
+    Total,
+}
+
+impl Counts {
+    /// What a fit calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NonEmbedding => "params_non_embedding",
+            Self::Total => "params_total",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    pub objective: Objective,
+    /// What is minimised; none: Huber's loss on log loss, or what a hold-out prefers where it chooses.
+    pub objective: Option<Objective>,
+    /// Whether a hold-out chooses what is minimised, also for a law that is named.
+    pub objective_by_hold_out: bool,
+    /// What N counts, for trials of a sweep.
+    pub counts: Counts,
     /// What is held out.
     pub hold_out: HoldOut,
     pub bootstrap: usize,
@@ -26,7 +50,9 @@ pub struct Request {
 impl Default for Request {
     fn default() -> Self {
         Self {
-            objective: Objective::Huber,
+            objective: None,
+            objective_by_hold_out: false,
+            counts: Counts::default(),
             hold_out: HoldOut::Largest,
             bootstrap: 1000,
             condition: None,

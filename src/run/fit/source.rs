@@ -16,7 +16,7 @@ use crate::protocol::Trainer;
 use crate::record::{TrialRow, TrialState};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::request::{CONDITION, Request, nothing_matches, refused};
+use crate::run::fit::request::{CONDITION, Counts, Request, nothing_matches, refused};
 use crate::run::fit::table::{self, Mapping};
 use crate::run::fit::{batch_curves, curve_files, loss_curves};
 use crate::run::sweep_set::SweepSet;
@@ -43,6 +43,8 @@ pub struct Runs {
     pub name: String,
     /// The trials of a sweep, finished or not; none: the runs are of somebody else.
     pub trials: Option<Vec<TrialRow>>,
+    /// What N counts in them, where they are trials.
+    counts: Counts,
     pub(super) observations: Vec<Observation>,
     /// What does not, with the reason.
     left_out: Vec<(String, String)>,
@@ -130,7 +132,11 @@ impl Runs {
         let why = |row: &TrialRow| Some((row.trial.clone(), row.why_no_loss()?.to_owned()));
         Ok(Self {
             name: sweeps.name().to_owned(),
-            observations: trials.iter().filter_map(observation).collect(),
+            observations: trials
+                .iter()
+                .filter_map(|row| observation(row, request.counts))
+                .collect(),
+            counts: request.counts,
             left_out: trials.iter().filter_map(why).collect(),
             trials: Some(trials),
             ..Self::default()
@@ -163,7 +169,7 @@ impl Runs {
         let mut data = Data {
             source: (needs != Needs::LossCurves).then(|| self.name.clone()),
             convention: if self.trials.is_some() {
-                "params_non_embedding"
+                self.counts.name()
             } else {
                 "as-given"
             },
@@ -289,10 +295,14 @@ fn check(trials: &[TrialRow], trainer: Trainer) -> Result<(), Refusal> {
 }
 
 /// A trial as a law sees it; none without a final loss.
-fn observation(row: &TrialRow) -> Option<Observation> {
+fn observation(row: &TrialRow, counts: Counts) -> Option<Observation> {
+    let params = match counts {
+        Counts::NonEmbedding => row.params_non_embedding,
+        Counts::Total => row.params_total,
+    };
     Some(Observation {
         label: row.trial.clone(),
-        params: row.params_non_embedding as f64,
+        params: params as f64,
         tokens: row.tokens as f64,
         loss: row.final_loss?,
         lr: Some(row.lr),
