@@ -24,7 +24,7 @@ fn rows_that_no_run_can_have_are_named() {
             c.points[2].step = 500.0;
         }),
         ("row 1: the step is -1; steps count from 0 or 1", |c| {
-            c.points[0].step = -1.0
+            c.points[0].step = -1.0;
         }),
         ("row 3: the learning rate is inf", |c| c.points[2].lr = f64::INFINITY),
         ("row 3: the learning rate is -1", |c| c.points[2].lr = -1.0),
