@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::fit::batch::equal_loss_curves::{BatchCurve, ReadFrom};
 use crate::fit::curve::{Curve, CurveFit};
 pub use crate::fit::kept::{Found, Kept, LeftOut, LeftOutForm, name_of, reasons};
-use crate::fit::loss::chinchilla::Objective;
-use crate::fit::loss::loss_fit::{Extrapolation, Prediction, Sensitivity};
+use crate::fit::loss::chinchilla::{ComputeOptimal, Objective};
+use crate::fit::loss::loss_fit::{Extrapolation, HoldOutReport, Prediction, Residual, Sensitivity};
 use crate::fit::loss::loss_law::HoldOut;
 use crate::fit::loss::model_selection::Compare;
 use crate::fit::observation::Observation;
@@ -132,6 +132,11 @@ pub trait Fitted: Debug + Send + Sync {
         false
     }
 
+    /// The law of loss over size and tokens, if it is one.
+    fn of_loss(&self) -> Option<&dyn OfLoss> {
+        None
+    }
+
     /// The law of whole loss curves, if it is one.
     fn curves(&self) -> Option<&CurveFit> {
         None
@@ -142,6 +147,37 @@ pub trait Fitted: Debug + Send + Sync {
 
     /// What a reader must know.
     fn warnings(&self) -> &[Warning];
+}
+
+/// A fit of a law of loss over size and tokens, whatever its form: what recipes and pages rest on.
+pub trait OfLoss: Fitted {
+    /// Its name on the command line.
+    fn name(&self) -> &str;
+
+    fn formula(&self) -> &'static str;
+
+    /// Its value: the expected loss of runs there.
+    fn loss(&self, params: f64, tokens: f64) -> f64;
+
+    fn predict(&self, params: f64, tokens: f64) -> Prediction;
+
+    /// How far beyond the runs a place lies.
+    fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation;
+
+    /// The tokens for which a size is compute-optimal; none where the law has no such number.
+    fn optimal_tokens(&self, params: f64) -> Option<Estimate>;
+
+    /// The lowest loss of so many FLOPs, 6ND.
+    fn compute_optimal(&self, flops: f64) -> Option<ComputeOptimal>;
+
+    /// How a fit of the other runs predicted those that it had not seen.
+    fn hold_out(&self) -> Option<&HoldOutReport>;
+
+    /// How many runs it rests on.
+    fn runs(&self) -> usize;
+
+    /// Each of them.
+    fn residuals(&self) -> &[Residual];
 }
 
 /// A kept fit of any law, with its body.

@@ -49,7 +49,7 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
 
 fn warnings(evidence: &Evidence<'_>) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
-    warnings.extend(evidence.loss.iter().flat_map(|(_, law)| law.warnings.clone()));
+    warnings.extend(evidence.loss.iter().flat_map(|(_, law)| law.warnings().to_vec()));
     warnings.extend(evidence.lr.iter().flat_map(|(_, law)| law.warnings.clone()));
     warnings.extend(evidence.lr_batch.iter().flat_map(|(_, law)| law.warnings.clone()));
     warnings.extend(of_proxies(&evidence.proxies));

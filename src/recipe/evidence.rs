@@ -3,7 +3,7 @@
 //! Refuses to know how a number is read off a law, and which trials count.
 
 use crate::fit::batch::optimal_batch::BatchLaw;
-use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::law::OfLoss;
 use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::model::mup::{Multipliers, Parametrization};
@@ -45,7 +45,7 @@ pub struct EqualLoss<'a> {
 #[derive(Debug, Clone)]
 pub struct Evidence<'a> {
     /// The law of loss with the name of its fit.
-    pub loss: Option<(&'a str, &'a LossFit)>,
+    pub loss: Option<(&'a str, &'a dyn OfLoss)>,
     /// The law of the learning rate with the name of its fit.
     pub lr: Option<(&'a str, &'a LrFit)>,
     /// The law of learning rate and batch with the name of its fit.

@@ -3,7 +3,7 @@
 //! Refuses to change a number.
 
 use crate::fit::Estimate;
-use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::law::OfLoss;
 use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::lr_parabola::Edge;
 use crate::fit::rate::transfer::{TOLERANCE, Verdict as Transfers};
@@ -175,8 +175,8 @@ fn batch_law(evidence: &Evidence<'_>) -> (bool, String) {
     (false, format!("{tried} tried, the batch is published: {why}"))
 }
 
-fn held_out(loss: Option<&LossFit>) -> (bool, String) {
-    match loss.and_then(|law| law.hold_out.as_ref()) {
+fn held_out(loss: Option<&dyn OfLoss>) -> (bool, String) {
+    match loss.and_then(|law| law.hold_out()) {
         Some(held) => {
             let error = held.mean_abs_rel_error;
             let text = format!(

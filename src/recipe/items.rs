@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::fit::Estimate;
-use crate::fit::loss::loss_fit::{Extrapolation, LossFit};
-use crate::fit::numeric::statistics::interval95;
+use crate::fit::law::OfLoss;
+use crate::fit::loss::loss_fit::Extrapolation;
 use crate::fit::rate::learning_rate::LrRule;
 use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::fit::rate::transfer::{Transfer, Verdict};
@@ -195,25 +195,15 @@ fn hidden(item: &Item, factor: f64, proxies: &Proxies) -> Item {
 /// The law says how many tokens a size wants; without one, twenty a parameter.
 fn optimal_item(evidence: &Evidence<'_>, params: f64) -> Option<Item> {
     let (fit, law) = evidence.loss?;
-    let value = law.point().optimal_tokens(params);
-    let draws: Vec<f64> = law
-        .draws
-        .iter()
-        .map(|draw| draw.optimal_tokens(params))
-        .filter(|it| it.is_finite())
-        .collect();
-    value.is_finite().then(|| Item {
+    let Estimate { value, ci95, .. } = law.optimal_tokens(params)?;
+    let how = format!("{}: least loss for 6 N D", law.name());
+    Some(Item {
         value: json!(value.round()),
-        ci95: interval95(&draws),
+        ci95,
         fit: Some(fit.to_owned()),
-        trials: law.n as u64,
+        trials: law.runs() as u64,
         extrapolation: Some(reach(law, params, value)),
-        ..plain(
-            json!(null),
-            "tokens",
-            Source::Fitted,
-            "chinchilla: least loss for 6 N D",
-        )
+        ..plain(json!(null), "tokens", Source::Fitted, &how)
     })
 }
 
@@ -299,7 +289,7 @@ fn of_proxies(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Option<u64> 
 fn batch_warmup_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Option<Item> {
     const NEGLIGIBLE: f64 = 0.01;
     let (equal, (_, loss)) = (evidence.equal_loss.as_ref()?, evidence.loss?);
-    let batch_at = |tokens: f64| equal.law.by_loss.at(loss.point().loss(params, tokens)).value;
+    let batch_at = |tokens: f64| equal.law.by_loss.at(loss.loss(params, tokens)).value;
     let half = batch_at(tokens) / 2.0;
     let (mut low, mut high) = (0.0, tokens);
     if !half.is_finite() || batch_at(tokens * NEGLIGIBLE) >= half {
@@ -372,18 +362,18 @@ fn loss_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Option<Item> 
         ci95: predicted.ci95_mean,
         ci95_new_run: predicted.ci95_new_run,
         fit: Some(fit.to_owned()),
-        trials: law.n as u64,
+        trials: law.runs() as u64,
         extrapolation: Some(reach(law, params, tokens)),
         ..plain(
             json!(null),
             "nats per token of the proxies' data",
             Source::Fitted,
-            "chinchilla: E + A/N^alpha + B/D^beta",
+            &format!("{}: {}", law.name(), law.formula()),
         )
     })
 }
 
-fn reach(law: &LossFit, params: f64, tokens: f64) -> Reach {
+fn reach(law: &dyn OfLoss, params: f64, tokens: f64) -> Reach {
     let beyond = law.extrapolation(params, tokens);
     Reach {
         params: beyond.params,

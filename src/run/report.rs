@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::draw;
-use crate::fit::law::{About, Fitted, Kept, Law as _, Place, reasons};
+use crate::fit::law::{About, AnyKept, Kept, Law as _, Place, reasons};
 use crate::fit::laws::{BatchFit, Chinchilla, lr_formula};
 use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::transfer::{TOLERANCE, Verdict};
@@ -123,15 +123,7 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
 pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<Written, Failure> {
     let any = kept::loss_law(store, fit).await?;
     let kept = &any.kept;
-    let mut parts = LossParts::new(
-        any.about,
-        &kept.fit,
-        any.convention(),
-        kept.law.as_ref(),
-        &kept.left_out,
-        &[],
-    );
-    parts.view.facts.extend(any.chosen_from());
+    let parts = LossParts::new(&any, &[]);
     let predict = |params: f64, tokens: f64| {
         let place = Place {
             params,
@@ -208,25 +200,12 @@ fn view(
     let bowls = groups.map(|kept| bowls_of(&select::lr_grids(trials).0, &kept.law.groups));
     let bowls = bowls.unwrap_or_default();
     let parts = match laws {
-        Ok(Laws { loss: Ok(kept), .. }) => {
-            let (fit, convention) = (&kept.fit, &kept.law.convention);
-            Ok(LossParts::new(
-                &Chinchilla::ABOUT,
-                fit,
-                convention,
-                &kept.law,
-                &kept.left_out,
-                trials,
-            ))
-        }
+        Ok(Laws { loss: Ok(any), .. }) => Ok(LossParts::new(any, trials)),
         Ok(Laws { loss: Err(refusal), .. }) => Err(format!("{}: {refusal}", refusal.code())),
         Err(failure) => Err(format!("{}: {}", failure.code, failure.message)),
     };
-    let point = match laws {
-        Ok(Laws { loss: Ok(kept), .. }) => Some(kept.law.point()),
-        Ok(Laws { loss: Err(_), .. }) | Err(_) => None,
-    };
-    let predict = |params: f64, tokens: f64| point.map(|law| law.loss(params, tokens));
+    let of_loss = laws.as_ref().ok().and_then(Laws::of_loss);
+    let predict = |params: f64, tokens: f64| of_loss.map(|(_, law)| law.loss(params, tokens));
     let law = match &parts {
         Ok(parts) => parts.input(&predict),
         Err(why) => LawInput {
@@ -280,14 +259,8 @@ struct LossParts<'a> {
 }
 
 impl<'a> LossParts<'a> {
-    fn new(
-        about: &'a About,
-        fit: &'a str,
-        params_are: &'a str,
-        law: &dyn Fitted,
-        left_out: &[study::LeftOut],
-        trials: &[TrialRow],
-    ) -> Self {
+    fn new(any: &'a AnyKept, trials: &[TrialRow]) -> Self {
+        let law = any.kept.law.as_ref();
         let mut view = law.view();
         let models: BTreeMap<&str, &str> = trials
             .iter()
@@ -318,14 +291,14 @@ impl<'a> LossParts<'a> {
         let (points, held) = (points.collect(), held.collect());
         let of_runs = [
             ("runs", format!("{} entered", view.rests_on)),
-            ("left out", reasons(left_out)),
+            ("left out", reasons(&any.kept.left_out)),
         ];
         let of_runs = of_runs.map(|(name, text)| (name.to_owned(), text));
-        view.facts = of_runs.into_iter().chain(view.facts).collect();
+        view.facts = of_runs.into_iter().chain(view.facts).chain(any.chosen_from()).collect();
         Self {
-            about,
-            fit,
-            params_are,
+            about: any.about,
+            fit: &any.kept.fit,
+            params_are: any.convention(),
             view,
             held,
             warnings: law.warnings().iter().map(warned).collect(),

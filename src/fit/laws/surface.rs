@@ -6,20 +6,22 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::fit::Warning;
 use crate::fit::design::Design;
 use crate::fit::kept::hash_of;
-use crate::fit::law::{Data, Fitted, Found, LeftOut, Options, Place, Said};
-use crate::fit::loss::chinchilla::Objective;
+use crate::fit::law::{Data, Fitted, Found, LeftOut, OfLoss, Options, Place, Said};
+use crate::fit::loss::chinchilla::{ComputeOptimal, Objective};
 use crate::fit::loss::forms::{Role, Surface};
-use crate::fit::loss::loss_fit::{LossFit, Residual};
+use crate::fit::loss::loss_fit::{Extrapolation, HoldOutReport, LossFit, Prediction, Residual};
 use crate::fit::loss::loss_law::{self, PointFit};
 use crate::fit::loss::model_selection::LossOf;
 use crate::fit::loss::objective::Form;
+use crate::fit::loss::optimum;
 use crate::fit::loss::point_fit::FittedConstants;
+use crate::fit::numeric::statistics::interval95;
 use crate::fit::observation::{Observation, best_per_cell};
 use crate::fit::refusal::Refusal;
 use crate::fit::view::{Constant, HeldOut, Point, View, fact};
+use crate::fit::{Estimate, Warning};
 use crate::units::human_count;
 
 /// Fits a law to the runs that were tuned, and gives them beside it.
@@ -84,6 +86,10 @@ impl<F: Surface> Fitted for LossFit<F> {
         })
     }
 
+    fn of_loss(&self) -> Option<&dyn OfLoss> {
+        Some(self)
+    }
+
     fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
@@ -102,6 +108,61 @@ impl<F: Surface> Fitted for LossFit<F> {
             points: points(self),
             held_out: held_out(self),
         }
+    }
+}
+
+impl<F: Surface> OfLoss for LossFit<F> {
+    fn name(&self) -> &str {
+        &self.law
+    }
+
+    fn formula(&self) -> &'static str {
+        F::FORMULA
+    }
+
+    fn loss(&self, params: f64, tokens: f64) -> f64 {
+        self.surface().loss(params, tokens)
+    }
+
+    fn predict(&self, params: f64, tokens: f64) -> Prediction {
+        Self::predict(self, params, tokens)
+    }
+
+    fn extrapolation(&self, params: f64, tokens: f64) -> Extrapolation {
+        Self::extrapolation(self, params, tokens)
+    }
+
+    fn optimal_tokens(&self, params: f64) -> Option<Estimate> {
+        let of = |law: &F| match law.additive() {
+            Some(law) => Some(law.optimal_tokens(params)).filter(|tokens| tokens.is_finite()),
+            None => optimum::optimal_tokens(|n, d| law.loss(n, d), params),
+        };
+        let draws: Vec<f64> = self.draws.iter().filter_map(of).collect();
+        Some(Estimate {
+            value: of(&self.surface())?,
+            se: None,
+            ci95: interval95(&draws),
+        })
+    }
+
+    fn compute_optimal(&self, flops: f64) -> Option<ComputeOptimal> {
+        let law = self.surface();
+        match law.additive() {
+            Some(law) => Some(law.compute_optimal(flops)),
+            None => optimum::compute_optimal(|n, d| law.loss(n, d), flops),
+        }
+    }
+
+    fn hold_out(&self) -> Option<&HoldOutReport> {
+        self.hold_out.as_ref()
+    }
+
+    fn runs(&self) -> usize {
+        self.n
+    }
+
+    fn residuals(&self) -> &[Residual] {
+        &self.residuals
     }
 }
 

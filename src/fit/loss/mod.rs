@@ -26,6 +26,7 @@ pub mod loss_law;
 pub mod minima;
 pub mod model_selection;
 pub(in crate::fit) mod objective;
+pub(in crate::fit) mod optimum;
 pub(in crate::fit) mod point_fit;
 mod solver;
 pub mod three_term;

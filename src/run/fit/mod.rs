@@ -92,10 +92,31 @@ pub async fn fit(
     let plan = plan(context, store, which, source, request).await?;
     let first = plan.laws[0].0;
     let runs = source::runs(context, store, first.about.needs, source, request).await?;
+    match first_carried(context, store, plan, &runs, request, |_| true).await? {
+        Ok((law, tried)) => with_beside(context, store, &runs, request, law, tried).await,
+        Err(refusal) => {
+            let mut failure = refused(&refusal);
+            failure.hints.extend(first.about.beside.and_then(|_| runs.batch_hint()));
+            let schedules = first.about.compare.and_then(|_| runs.schedule_hint());
+            failure.hints.extend(schedules);
+            Err(failure)
+        }
+    }
+}
+
+/// Fits the laws of a plan in turn until the runs carry one that will do; else why they do not carry the first.
+async fn first_carried(
+    context: &Context,
+    store: &mut Store,
+    plan: Plan,
+    runs: &Runs,
+    request: &Request,
+    will_do: impl Fn(&AnyKept) -> bool,
+) -> Result<Result<(AnyKept, Vec<Tried>), Refusal>, Failure> {
     let mut tried = plan.tried;
     let mut refusals = Vec::new();
     for (law, objective) in plan.laws {
-        affordable(law, &runs, request)?;
+        affordable(law, runs, request)?;
         let data = runs.data(store, law.about.needs).await?;
         let clock = clock();
         let options = Options {
@@ -103,10 +124,8 @@ pub async fn fit(
             ..options(context, request, &clock)
         };
         match (law.fit)(&data, &options) {
-            Ok(fitted) => {
-                let law = told(fitted, &tried, plan.is_auto);
-                return with_beside(context, store, &runs, request, law, tried).await;
-            }
+            Ok(fitted) if will_do(&fitted) => return Ok(Ok((told(fitted, &tried, plan.is_auto), tried))),
+            Ok(_) => {}
             Err(refusal) => {
                 let row = tried.iter_mut().find(|it| it.law == law.about.name);
                 if let Some(row) = row.filter(|row| row.refused.is_none()) {
@@ -116,11 +135,28 @@ pub async fn fit(
             }
         }
     }
-    let mut failure = refused(&refusals[0]);
-    failure.hints.extend(first.about.beside.and_then(|_| runs.batch_hint()));
-    let schedules = first.about.compare.and_then(|_| runs.schedule_hint());
-    failure.hints.extend(schedules);
-    Err(failure)
+    let why = || Refusal::NotIdentified {
+        why: "no law of loss over size and tokens suits these runs".to_owned(),
+    };
+    Ok(Err(refusals.into_iter().next().unwrap_or_else(why)))
+}
+
+/// The law of loss over size and tokens that predicts larger runs best, kept.
+pub(in crate::run) async fn law_of_loss(
+    context: &Context,
+    store: &mut Store,
+    runs: &Runs,
+) -> Result<Result<AnyKept, Refusal>, Failure> {
+    let request = Request::default();
+    let candidates: Vec<&Entry> = LAWS.iter().filter(|law| law.about.compare.is_some()).collect();
+    let plan = auto(context, runs, &request, &candidates);
+    let of_loss = |law: &AnyKept| law.kept.law.of_loss().is_some();
+    let found = first_carried(context, store, plan, runs, &request, of_loss).await?;
+    let Ok((law, _)) = found else {
+        return Ok(found.map(|it| it.0));
+    };
+    keep(context, store, runs.sweep(), law.about.name, &law).await?;
+    Ok(Ok(law))
 }
 
 /// A fit that says from which laws it was chosen.
@@ -210,6 +246,14 @@ async fn plan(
         }
         candidates.truncate(1);
     }
+    Ok(Plan {
+        is_auto: !matches!(which, Which::Named(_)),
+        ..auto(context, &runs, request, &candidates)
+    })
+}
+
+/// Laws of loss in the order of how well they predict larger runs.
+fn auto(context: &Context, runs: &Runs, request: &Request, candidates: &[&'static Entry]) -> Plan {
     let objectives = match request.objective {
         Some(objective) => vec![objective],
         None => vec![Objective::Huber, Objective::LeastSquares],
@@ -223,11 +267,11 @@ async fn plan(
         .order
         .iter()
         .filter_map(|(law, objective)| Some((laws::named(law)?, *objective)));
-    Ok(Plan {
+    Plan {
         laws: laws.collect(),
         tried: choice.tried,
-        is_auto: !matches!(which, Which::Named(_)),
-    })
+        is_auto: true,
+    }
 }
 
 /// Of several laws of loss the one that best predicts what is held out, and how each did.

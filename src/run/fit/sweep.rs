@@ -2,24 +2,23 @@
 //!
 //! Refuses to know what they make of them.
 
-use crate::fit::law::Kept;
-use crate::fit::laws::{Chinchilla, Lr};
-use crate::fit::loss::loss_fit::LossFit;
+use crate::fit::law::{AnyKept, Kept, OfLoss};
+use crate::fit::laws::Lr;
 use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::refusal::Refusal;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fit::source::Runs;
-use crate::run::fit::{Request, fit_one};
+use crate::run::fit::{Request, fit_one, law_of_loss};
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
 
 /// The laws of a sweep.
 #[derive(Debug)]
 pub struct Laws {
-    /// The law of loss.
-    pub loss: Result<Kept<LossFit>, Refusal>,
+    /// The law of loss that predicts larger runs best.
+    pub loss: Result<AnyKept, Refusal>,
     /// The law of the learning rate.
     pub lr: Result<Kept<LrFit>, Refusal>,
     /// What they rest on.
@@ -27,6 +26,12 @@ pub struct Laws {
 }
 
 impl Laws {
+    /// The law of loss with the name of its fit.
+    pub fn of_loss(&self) -> Option<(&str, &dyn OfLoss)> {
+        let kept = &self.loss.as_ref().ok()?.kept;
+        Some((&kept.fit, kept.law.of_loss()?))
+    }
+
     /// The trials, finished or not.
     pub fn trials(&self) -> &[TrialRow] {
         self.runs.trials.as_deref().unwrap_or_default()
@@ -37,6 +42,6 @@ impl Laws {
 pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<Laws, Failure> {
     let runs = Runs::of_sweeps(context, store, sweeps, &Request::default()).await?;
     let lr = fit_one::<Lr>(context, store, &runs).await?;
-    let loss = fit_one::<Chinchilla>(context, store, &runs).await?;
+    let loss = law_of_loss(context, store, &runs).await?;
     Ok(Laws { loss, lr, runs })
 }

@@ -36,7 +36,7 @@ pub async fn advise(
     refuse(context, sweeps, laws)?;
     let next = next_sweep(sweeps, laws.trials());
     let evidence = Evidence {
-        loss: laws.loss.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
+        loss: laws.of_loss(),
         lr: laws.lr.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
         lr_batch: batch.joint.as_ref().map(|kept| (kept.fit.as_str(), &kept.law.law)),
         equal_loss: batch.equal_loss.as_ref().map(|kept| EqualLoss {
@@ -214,8 +214,8 @@ impl Batch {
         }
         batch.equal_loss = fit_one::<BatchLaw>(context, store, &laws.runs).await?.ok();
         // What was fitted on the way is not what a reader asks `last` for.
-        if let Ok(kept) = &laws.loss {
-            store.touch_fit(&context.now(), &kept.fit).await?;
+        if let Ok(law) = &laws.loss {
+            store.touch_fit(&context.now(), &law.kept.fit).await?;
         }
         Ok(batch)
     }
