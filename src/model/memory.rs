@@ -39,7 +39,7 @@ pub fn worker_bytes(config: &RunConfig) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::config::{Numerics, Optimizer};
     use crate::model::ladder;
@@ -48,8 +48,13 @@ mod tests {
     use crate::units::{Steps, Tokens};
 
     fn nine_million(micro_batch: u64) -> RunConfig {
+        of_rung("9M", micro_batch)
+    }
+
+    /// A run of a rung with a vocabulary of 256.
+    pub(in crate::model) fn of_rung(rung: &str, micro_batch: u64) -> RunConfig {
         RunConfig {
-            shape: ladder::find("9M").expect("on the ladder").shape,
+            shape: ladder::find(rung).expect("on the ladder").shape,
             vocab: 256,
             context: 256,
             parametrization: Parametrization::Mup,

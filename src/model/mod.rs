@@ -5,6 +5,7 @@
 pub mod config;
 pub mod data_info;
 pub mod flops;
+pub mod initial_loss;
 pub mod ladder;
 pub mod memory;
 pub mod mup;

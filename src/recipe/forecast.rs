@@ -2,7 +2,7 @@
 //!
 //! Refuses to know where forecasts and runs are kept.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::recipe::Recipe;
 use crate::units::six_nd;
@@ -28,7 +28,7 @@ pub struct Place {
 }
 
 /// A forecast that was scored.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     pub forecast: String,
     /// When it was registered.

@@ -9,6 +9,7 @@ use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
 use crate::data::manifest::Manifest;
 use crate::model::data_info::DataInfo;
+use crate::model::initial_loss::{initial_loss, uniform_loss};
 use crate::plan::resolve::Machine;
 use crate::plan::tree::{self, PlanError};
 use crate::plan::{self, Known, Plan, Reason};
@@ -101,6 +102,8 @@ pub fn plan_sweep(
         threads: sweep.resources.threads,
     };
     let plan = tree::plan(&sweep, &data, machine, context.trainer, &known).map_err(plan_failure)?;
+    let mut notes = notes;
+    notes.extend(high_beginnings(&plan));
     Ok(Planned {
         sweep,
         text,
@@ -110,6 +113,29 @@ pub fn plan_sweep(
         notes,
         rates,
     })
+}
+
+/// A sentence about models that begin far above ln V, where there are any: a reader would take it for a fault.
+fn high_beginnings(plan: &Plan) -> Option<String> {
+    const NATS: f64 = 1.0;
+    let mut found: BTreeMap<u64, (&str, f64, f64)> = BTreeMap::new();
+    for trial in &plan.trials {
+        let (initial, uniform) = (initial_loss(&trial.config), uniform_loss(&trial.config));
+        if initial > uniform + NATS {
+            let model = trial.spec.settings.model.as_str();
+            found.insert(trial.config.shape.params_non_embedding().0, (model, initial, uniform));
+        }
+    }
+    let each: Vec<String> = found
+        .values()
+        .map(|(model, initial, _)| format!("{model} at about {initial:.0}"))
+        .collect();
+    let (_, _, uniform) = found.values().next()?;
+    Some(format!(
+        "first losses in nats: {} (ln V is {uniform:.1}): below muP's base width logits are scaled up, which a few hundred \
+         steps undo; a smaller `base_width` begins near ln V",
+        each.join(", ")
+    ))
 }
 
 fn plan_failure(error: PlanError) -> Failure {

@@ -158,6 +158,18 @@ impl Store {
         Ok(())
     }
 
+    /// The newest score of a forecast that rests on a sweep, or on several as one study.
+    pub async fn newest_score(&mut self, sweep: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        let row = sqlx::query(
+            "select s.body from scores s join forecasts f using (forecast) join recipes r using (recipe)
+             where r.sweep = ? order by s.scored_at desc limit 1",
+        )
+        .bind(sweep)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        row.as_ref().map(|row| json(row, 0)).transpose()
+    }
+
     /// The fits whose name begins like this.
     pub async fn fits(&mut self, name: &str) -> Result<Vec<FitRow>, StoreError> {
         let rows =
