@@ -12,7 +12,7 @@ use crate::record::{StageRow, TrialRow, count_states};
 use crate::spec::TrialSpec;
 use crate::stage::StageState;
 use crate::store::rows::{
-    IS_OPEN, RunningRow, SELECT_TRIALS, StageAttempt, SweepRow, json, known_stage, rate_key, resume_row, stage_row,
+    IS_OPEN, RunningRow, SELECT_TRIALS, SELECT_TRIALS_ONCE, StageAttempt, SweepRow, json, known_stage, rate_key, resume_row, stage_row,
     trial_row, unsigned,
 };
 use crate::store::{Entry, Store, StoreError, rows};
@@ -44,11 +44,12 @@ impl Store {
         row.map(|row| row.try_get(0).map_err(StoreError::from)).transpose()
     }
 
-    /// The trials of a sweep, or of all, in the order of their files.
+    /// The trials of a sweep, or of all with each once, in the order of their files.
     pub async fn trials(&mut self, sweep: Option<&str>) -> Result<Vec<TrialRow>, StoreError> {
         // Runs of others have less to tell; `imported` reads them.
+        let select = sweep.map_or(SELECT_TRIALS_ONCE, |_| SELECT_TRIALS);
         let rows = sqlx::query(AssertSqlSafe(format!(
-            "{SELECT_TRIALS} and (?1 is null or sweep = ?1) order by sweep, position"
+            "{select} and (?1 is null or sweep = ?1) order by sweep, position"
         )))
         .bind(sweep)
         .fetch_all(&mut self.connection)
@@ -160,7 +161,7 @@ impl Store {
 
     /// How many trials of a sweep are in each state; states without a trial are there with 0.
     pub async fn counts(&mut self, sweep: &str) -> Result<BTreeMap<&'static str, u64>, StoreError> {
-        // The states of `v_trials`, without its wide rows.
+        // The states of `v_sweep_trials`, without its wide rows.
         let rows = sqlx::query(
             "select state, count(*) from (
                select case

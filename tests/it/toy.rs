@@ -466,7 +466,7 @@ fn the_exported_tables_have_the_columns_of_the_contract() {
          bits_per_byte,diverged_at_tokens,device,numerics,code_epoch,code_version,data_hash,config_hash,seconds,\
          tokens_asked,axis.lr,axis.model,axis.tokens"
     );
-    assert_eq!(head("points"), "trial,stage,step,tokens,flops,lr,split,loss,grad_norm");
+    assert_eq!(head("points"), "trial,stage,step,tokens,flops,lr,split,loss,grad_norm,seconds,peak_lr");
     assert_eq!(
         head("stages"),
         "stage,parent,kind,from_tokens,to_tokens,state,attempts,tokens_trained,seconds,trials"
