@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::fit_text::{law_text, tried_text};
 use crate::cli::mapping::MappingArgs;
+use crate::cli::next;
 use crate::cli::output::Output;
 use crate::cli::predict::count;
 use crate::fit::law::{Entry, Needs};
@@ -145,6 +146,9 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
         let texts: Vec<String> = std::iter::once(&fitted.law).chain(below).map(law_text).collect();
         texts.join("\n\n")
     })?;
+    if let Source::Named(sweep) = source {
+        next::recipe(context, &mut store, sweep, output).await;
+    }
     Ok(0)
 }
 

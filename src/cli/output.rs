@@ -55,6 +55,13 @@ impl Output {
         }
     }
 
+    /// Says something that only people need.
+    pub(super) fn aside(self, text: &str) {
+        if !self.json {
+            self.note(text);
+        }
+    }
+
     /// Prints what went wrong.
     pub(super) fn failure(self, failure: &Failure) {
         if self.json {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::next;
 use crate::cli::output::Output;
 use crate::cli::predict::count;
 use crate::cli::recipe_text::recipe_text;
@@ -100,6 +101,7 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
         });
         recipe_text(sweeps.name(), &recipe) + &registered
     })?;
+    next::say(context, output, &format!("report {}", sweeps.name()));
     Ok(0)
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::cluster::ClusterArgs;
+use crate::cli::next;
 use crate::cli::output::Output;
 use crate::cli::progress::Display;
 use crate::protocol::Cause;
@@ -59,6 +60,12 @@ pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> R
     let summary = summary?;
     let ids = vec![summary.sweep.clone()];
     output.result(&summary, &ids, || human(&summary))?;
+    match summary.failed.first() {
+        Some(failed) => next::say(&context, output, &format!("logs {}", failed.trial)),
+        None if summary.stopped_by.is_none() => next::say(&context, output, &format!("fit {}", summary.sweep)),
+        // The last word has said that the same command goes on.
+        None => {}
+    }
     Ok(summary.exit)
 }
 

@@ -19,6 +19,12 @@ use crate::store::{Entry, Store, StoreError, rows};
 use crate::units::{StageId, TrialId};
 
 impl Store {
+    /// The name of the home that the database belongs to, wherever it lies.
+    pub async fn home_id(&mut self) -> Result<String, StoreError> {
+        let row = sqlx::query("select id from home").fetch_one(&mut self.connection).await?;
+        Ok(row.try_get(0)?)
+    }
+
     /// All sweeps, by name.
     pub async fn sweeps(&mut self) -> Result<Vec<SweepRow>, StoreError> {
         let rows = sqlx::query("select sweep, description, target_params, spec from sweeps order by sweep")

@@ -191,6 +191,25 @@ fn a_home_that_was_trained_into_another_database_says_so() {
 }
 
 #[test]
+fn a_home_that_was_copied_or_moved_is_the_same_home() {
+    let world = trained();
+    let run = |home: &str| {
+        let home = world.path(home).display().to_string();
+        world.run(&["run", "toy.yaml", "--toy", "--json", "--home", &home])
+    };
+    let copy = world.path("copy");
+    let copied = std::process::Command::new("cp").arg("-r").arg(world.home()).arg(&copy).status();
+    assert!(copied.expect("cp").success());
+    let again = run("copy");
+    assert_eq!(again.ok()["trained"]["stages"], 0);
+    assert!(!again.stderr.contains("last trained into"), "{}", again.stderr);
+    fs::rename(&copy, world.path("moved")).expect("moved");
+    let moved = run("moved");
+    assert_eq!(moved.ok()["trained"]["stages"], 0);
+    assert!(!moved.stderr.contains("last trained into"), "{}", moved.stderr);
+}
+
+#[test]
 fn a_held_out_set_without_one_window_is_refused_before_anything_is_trained() {
     let world = World::new();
     world.prepare_text();

@@ -227,5 +227,9 @@ fn weights_that_are_kept_are_exported_and_asking_for_them_later_trains_the_last_
                 .len()
                 > 20_000
         );
+        let text = fs::read_to_string(world.path(form).join("tokenizer.json")).expect("written");
+        let tokenizer: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(tokenizer["model"]["vocab"]["A"], 65, "bytes are their own tokens");
+        assert!(world.path(form).join("tokenizer_config.json").exists());
     }
 }
