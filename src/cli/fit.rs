@@ -22,7 +22,7 @@ use crate::run::fit::{self, Request};
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
-    /// A sweep (default: the one that was planned last), a name that was imported, or a table of anybody's runs: .csv, .parquet, .jsonl
+    /// A sweep (default: the one that was run last), a name that was imported, or a table of anybody's runs: .csv, .parquet, .jsonl
     #[arg(value_name = "SWEEP|FILE")]
     target: Option<String>,
     #[command(flatten)]

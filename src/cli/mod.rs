@@ -16,6 +16,7 @@ mod gc;
 mod import;
 mod init;
 mod inspect;
+mod log_text;
 mod mapping;
 mod next;
 mod output;

@@ -39,8 +39,7 @@ pub(super) struct RecipeArgs {
     /// Freeze the recipe as a forecast, with its hash and date: `sandbox score` compares it with what came out
     #[arg(long)]
     register: bool,
-    /// The sweep that it rests on, or several as one study, `lr-transfer+batch-size` (default: the one that was planned
-    /// last)
+    /// The sweep that it rests on, or several as one study, `lr-transfer+batch-size` (default: the one that was run last)
     #[arg(long)]
     sweep: Option<String>,
 }

@@ -42,9 +42,15 @@ impl Store {
             .collect()
     }
 
-    /// The sweep that was planned last.
+    /// The sweep that was run last: of those whose stages were begun last, the one that was announced last.
     pub async fn newest_sweep(&mut self) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query("select sweep from sweeps order by planned_at desc, sweep limit 1")
+        let row = sqlx::query(
+            "select sweep from sweeps w order by max(planned_at, coalesce((
+               select max(a.started_at) from trials t
+               join trial_stages ts on ts.sweep = t.sweep and ts.trial = t.trial
+               join attempts a on a.stage = ts.stage
+               where t.sweep = w.sweep and t.asked = 1), '')) desc, planned_at desc, sweep limit 1",
+        )
             .fetch_optional(&mut self.connection)
             .await?;
         row.map(|row| row.try_get(0).map_err(StoreError::from)).transpose()
