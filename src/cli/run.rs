@@ -54,10 +54,7 @@ pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> R
         workers: args.workers,
         cluster,
     };
-    let mut display = Display::new(*output);
-    let summary = orchestrate::run(&context, &request, &mut |progress| display.show(&progress)).await;
-    display.close();
-    let summary = summary?;
+    let summary = train(&context, &request, output).await?;
     let ids = vec![summary.sweep.clone()];
     output.result(&summary, &ids, || human(&summary))?;
     match summary.failed.first() {
@@ -67,6 +64,14 @@ pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> R
         None => {}
     }
     Ok(summary.exit)
+}
+
+/// Trains what is missing of a sweep, and shows how it goes.
+pub(super) async fn train(context: &Context, request: &Request, output: &Output) -> Result<Summary, Failure> {
+    let mut display = Display::new(*output);
+    let summary = orchestrate::run(context, request, &mut |progress| display.show(&progress)).await;
+    display.close();
+    summary
 }
 
 fn human(summary: &Summary) -> String {
