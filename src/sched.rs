@@ -635,7 +635,10 @@ mod tests {
         tasks[2].path_flops = 21.0;
         let order = order(tasks, 2);
         let place = |name: &str| order.iter().position(|other| other == name);
-        assert!(place("long") < place("a-decay") && place("long") < place("b-decay"), "{order:?}");
+        assert!(
+            place("long") < place("a-decay") && place("long") < place("b-decay"),
+            "{order:?}"
+        );
     }
 
     #[test]

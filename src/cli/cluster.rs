@@ -42,7 +42,11 @@ fn places() -> PossibleValuesParser {
 impl ClusterArgs {
     /// The flags that name the cluster again; empty where it is this machine.
     pub(super) fn typed(&self) -> String {
-        let on = if self.on == LOCAL { String::new() } else { format!(" --on {}", self.on) };
+        let on = if self.on == LOCAL {
+            String::new()
+        } else {
+            format!(" --on {}", self.on)
+        };
         let profile = self.profile.as_ref().map(|file| file.display().to_string());
         on + &profile.map_or_else(String::new, |file| format!(" --profile {}", next::quoted(&file)))
     }

@@ -17,7 +17,10 @@ pub(super) fn logs_text(logs: &[AttemptLog]) -> String {
 fn attempt_text(log: &AttemptLog) -> String {
     let mut text = format!("# stage {} attempt {}\n", log.stage, log.attempt);
     let whole: String = log.lines.iter().map(|line| format!("{line}\n")).collect();
-    match u32::try_from(log.attempt).ok().and_then(|number| read_lines(&whole, number).ok()) {
+    match u32::try_from(log.attempt)
+        .ok()
+        .and_then(|number| read_lines(&whole, number).ok())
+    {
         Some((lines, _)) => text.push_str(&sentences(&lines)),
         // What no worker of this version writes is shown as it is.
         None => text.push_str(&whole),
@@ -62,9 +65,12 @@ fn sentence(line: &Line) -> String {
         } => {
             let begins = match from.0 {
                 0 => "begins".to_owned(),
-                from => format!("goes on after step {from}"),
+                from => format!("begins after step {from}"),
             };
-            let unusable: String = unusable.iter().map(|why| format!("; a state was of no use: {why}")).collect();
+            let unusable: String = unusable
+                .iter()
+                .map(|why| format!("; a state was of no use: {why}"))
+                .collect();
             format!("{begins} on {device} (process {} of {host}){unusable}", process.pid)
         }
         Line::Point(point) => measured(point),
@@ -92,7 +98,10 @@ fn sentence(line: &Line) -> String {
         }
         Line::Failed { cause, message } => format!("failed ({}): {message}", cause.name()),
         Line::Stopped { seconds } => {
-            format!("was asked to stop, and did after {} of training", human_seconds(*seconds))
+            format!(
+                "was asked to stop, and did after {} of training",
+                human_seconds(*seconds)
+            )
         }
     }
 }
@@ -153,7 +162,10 @@ mod tests {
         let text = logs_text(&[log(&lines)]);
         assert!(text.contains("step 1: loss 3.0000, lr 0.01\n"), "{text}");
         assert!(text.contains("step 1000: ") && !text.contains("step 999: "), "{text}");
-        assert!(text.contains("failed (out_of_memory): no room\n(1000 steps in all"), "{text}");
+        assert!(
+            text.contains("failed (out_of_memory): no room\n(1000 steps in all"),
+            "{text}"
+        );
         assert!(text.ends_with("stderr: oh\n\n") && text.lines().count() < 30, "{text}");
     }
 

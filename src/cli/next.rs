@@ -17,12 +17,7 @@ pub(super) fn say(context: &Context, output: &Output, command: &str) {
 }
 
 /// After the laws of sweeps: their recipe. A table of anybody's runs has none.
-pub(super) async fn recipe(
-    context: &Context,
-    store: &mut Store,
-    sweep: Option<&str>,
-    output: &Output,
-) {
+pub(super) async fn recipe(context: &Context, store: &mut Store, sweep: Option<&str>, output: &Output) {
     let Ok(sweeps) = SweepSet::find(store, sweep).await else {
         return;
     };

@@ -205,6 +205,10 @@ mod tests {
         assert_eq!(lines[2], "  final loss 3.2108");
         assert!(lines.iter().all(|line| line.chars().count() <= 40), "{narrow}");
         assert!(narrow.contains("why oh"), "{narrow}");
-        assert_eq!(laid_out(&head[..2], &[rows[0][..2].to_vec()], Some(40)).lines().count(), 2, "it fits");
+        assert_eq!(
+            laid_out(&head[..2], &[rows[0][..2].to_vec()], Some(40)).lines().count(),
+            2,
+            "it fits"
+        );
     }
 }

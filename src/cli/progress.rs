@@ -112,9 +112,7 @@ impl Display {
             reasons.join(", "),
             stages.len()
         ));
-        self.total = self
-            .bars
-            .add(ProgressBar::new(1000).with_style(style("20")));
+        self.total = self.bars.add(ProgressBar::new(1000).with_style(style("20")));
         self.refresh();
     }
 
@@ -241,18 +239,27 @@ fn label(stage: &StagePlan, plan: &Plan) -> String {
     let model = name_of(config.shape).map_or_else(|| format!("w{}", config.shape.width), str::to_owned);
     let mut words = vec![model, format!("lr {}", significant(config.optimizer.lr, 3))];
     let of_stage = plan.trials.iter().find(|trial| trial.stages.contains(&stage.id));
-    words.extend(of_stage.iter().flat_map(|trial| &trial.spec.axes).filter_map(|(path, value)| {
-        let name = path.rsplit('.').next().unwrap_or(path);
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        match path.as_str() {
-            "model" | "lr" | "tokens" => None,
-            "batch_tokens" => Some(format!("batch {}", whole_count(config.batch_tokens.0))),
-            // A trunk is that of many decays.
-            _ if path.starts_with("shape.") || (path.starts_with("schedule.") && stage.kind == StageKind::Trunk) => None,
-            "schedule.name" | "schedule.decay" => Some(text),
-            _ => Some(format!("{name} {text}")),
-        }
-    }));
+    words.extend(
+        of_stage
+            .iter()
+            .flat_map(|trial| &trial.spec.axes)
+            .filter_map(|(path, value)| {
+                let name = path.rsplit('.').next().unwrap_or(path);
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                match path.as_str() {
+                    "model" | "lr" | "tokens" => None,
+                    "batch_tokens" => Some(format!("batch {}", whole_count(config.batch_tokens.0))),
+                    // A trunk is that of many decays.
+                    _ if path.starts_with("shape.")
+                        || (path.starts_with("schedule.") && stage.kind == StageKind::Trunk) =>
+                    {
+                        None
+                    }
+                    "schedule.name" | "schedule.decay" => Some(text),
+                    _ => Some(format!("{name} {text}")),
+                }
+            }),
+    );
     if config.seed != 0 {
         words.push(format!("seed {}", config.seed));
     }

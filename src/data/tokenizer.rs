@@ -214,7 +214,11 @@ fn bytes_as_bpe() -> serde_json::Value {
     let mut others = 256..;
     let vocab: serde_json::Map<String, serde_json::Value> = (0..=255u8)
         .filter_map(|byte| {
-            let stands_for = if is_printed(byte) { u32::from(byte) } else { others.next()? };
+            let stands_for = if is_printed(byte) {
+                u32::from(byte)
+            } else {
+                others.next()?
+            };
             Some((char::from_u32(stands_for)?.to_string(), byte.into()))
         })
         .collect();

@@ -12,8 +12,8 @@ use crate::record::{StageRow, TrialRow, count_states};
 use crate::spec::TrialSpec;
 use crate::stage::StageState;
 use crate::store::rows::{
-    IS_OPEN, RunningRow, SELECT_TRIALS, SELECT_TRIALS_ONCE, StageAttempt, SweepRow, json, known_stage, rate_key, resume_row, stage_row,
-    trial_row, unsigned,
+    IS_OPEN, RunningRow, SELECT_TRIALS, SELECT_TRIALS_ONCE, StageAttempt, SweepRow, json, known_stage, rate_key,
+    resume_row, stage_row, trial_row, unsigned,
 };
 use crate::store::{Entry, Store, StoreError, rows};
 use crate::units::{StageId, TrialId};
@@ -21,7 +21,9 @@ use crate::units::{StageId, TrialId};
 impl Store {
     /// The name of the home that the database belongs to, wherever it lies.
     pub async fn home_id(&mut self) -> Result<String, StoreError> {
-        let row = sqlx::query("select id from home").fetch_one(&mut self.connection).await?;
+        let row = sqlx::query("select id from home")
+            .fetch_one(&mut self.connection)
+            .await?;
         Ok(row.try_get(0)?)
     }
 
@@ -51,8 +53,8 @@ impl Store {
                join attempts a on a.stage = ts.stage
                where t.sweep = w.sweep and t.asked = 1), '')) desc, planned_at desc, sweep limit 1",
         )
-            .fetch_optional(&mut self.connection)
-            .await?;
+        .fetch_optional(&mut self.connection)
+        .await?;
         row.map(|row| row.try_get(0).map_err(StoreError::from)).transpose()
     }
 

@@ -206,7 +206,8 @@ fn setup(settings: &str) -> Result<BTreeMap<String, String>, StoreError> {
 
 pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
     let mut trial = TrialRow::read(|name, kind| cell(row, name, kind))?;
-    trial.axes = serde_json::from_str(row.try_get("axes_json")?).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    trial.axes =
+        serde_json::from_str(row.try_get("axes_json")?).map_err(|error| StoreError::Damaged(error.to_string()))?;
     trial.setup = setup(row.try_get("settings")?)?;
     Ok(trial)
 }

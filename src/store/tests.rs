@@ -329,7 +329,11 @@ fn a_trial_of_two_sweeps_is_one_trial_and_two_pairs_and_the_digest_stays() {
         store.append("t9", &[taken_out]).await.expect("lawful");
         let all = store.trials(None).await.expect("readable");
         let now = all.iter().find(|row| row.trial == shared.trial).expect("still there");
-        assert_eq!((now.sweep.as_str(), all.len()), (rates, 6), "a sweep that wants it comes first");
+        assert_eq!(
+            (now.sweep.as_str(), all.len()),
+            (rates, 6),
+            "a sweep that wants it comes first"
+        );
     });
 }
 
@@ -351,7 +355,10 @@ fn seconds_of_a_point_count_from_the_beginning_of_its_trial() {
         let points = store.points(Some("rates")).await.expect("readable");
         let of_long: Vec<_> = points.iter().filter(|point| point.trial == long.trial).collect();
         let last = of_long.last().expect("points");
-        assert_eq!((last.step, last.seconds, last.peak_lr), (long.steps, Some(stages as f64), long.lr));
+        assert_eq!(
+            (last.step, last.seconds, last.peak_lr),
+            (long.steps, Some(stages as f64), long.lr)
+        );
         let rises = of_long.windows(2).all(|two| two[0].seconds <= two[1].seconds);
         assert!(rises && of_long[0].seconds > Some(0.0));
         let mut alone = Vec::new();

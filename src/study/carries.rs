@@ -28,7 +28,10 @@ pub struct Carried {
 
 /// What each law of the list will find in the trials of a sweep.
 pub fn laws(trials: &[TrialRow]) -> Vec<Carried> {
-    let decaying: Vec<&TrialRow> = trials.iter().filter(|row| row.schedule != ScheduleName::Constant).collect();
+    let decaying: Vec<&TrialRow> = trials
+        .iter()
+        .filter(|row| row.schedule != ScheduleName::Constant)
+        .collect();
     let loss = lack_of_points(&decaying);
     let each = LAWS.iter().map(|law| {
         let lacks = match law.about.needs {
@@ -66,7 +69,10 @@ fn lack_of_points(trials: &[&TrialRow]) -> Option<String> {
         flops: None,
         setup: None,
     });
-    Design::new(rows.collect()).check().err().map(|refusal| refusal.to_string())
+    Design::new(rows.collect())
+        .check()
+        .err()
+        .map(|refusal| refusal.to_string())
 }
 
 fn lack_of_batches(trials: &[&TrialRow]) -> Option<String> {
@@ -97,7 +103,12 @@ fn lack_of_rates(trials: &[TrialRow]) -> Option<String> {
 
 /// A valley over both needs three of each in the same place, and the law three sizes and budgets of such places.
 fn lack_of_grids(trials: &[TrialRow]) -> Option<String> {
-    let alike = |row: &TrialRow| (place(row), Setup::from(row).without([LearningRate, Batch, Seed, Size, Budget]));
+    let alike = |row: &TrialRow| {
+        (
+            place(row),
+            Setup::from(row).without([LearningRate, Batch, Seed, Size, Budget]),
+        )
+    };
     let rates = tried(trials, alike, |row| row.lr.to_bits());
     let batches = tried(trials, alike, |row| row.batch_tokens);
     let is_grid = |(key, rates): &(&((u64, u64), Setup), &BTreeSet<u64>)| {
@@ -168,7 +179,11 @@ mod tests {
     }
 
     fn carried(rows: &[TrialRow]) -> Vec<&'static str> {
-        laws(rows).into_iter().filter(|law| law.carried).map(|law| law.law).collect()
+        laws(rows)
+            .into_iter()
+            .filter(|law| law.carried)
+            .map(|law| law.law)
+            .collect()
     }
 
     fn lacks(rows: &[TrialRow], law: &str) -> String {
@@ -184,7 +199,11 @@ mod tests {
     fn two_budgets_carry_no_law_of_loss_and_three_do() {
         let two = grid(&SIZES, &BUDGETS[..2], &RATES, &[2048]);
         assert!(!carried(&two).contains(&"chinchilla"), "{:?}", laws(&two));
-        assert!(lacks(&two, "chinchilla").contains("three token budgets"), "{:?}", laws(&two));
+        assert!(
+            lacks(&two, "chinchilla").contains("three token budgets"),
+            "{:?}",
+            laws(&two)
+        );
         let three = grid(&SIZES, &BUDGETS, &RATES, &[2048]);
         assert!(carried(&three).contains(&"chinchilla") && carried(&three).contains(&"lr"));
         assert!(!carried(&three).contains(&"lr-batch") && !carried(&three).contains(&"three-term"));

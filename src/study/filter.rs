@@ -38,7 +38,10 @@ impl Filter {
             let called = error.unknown.as_deref().and_then(spec::axis_called_elsewhere);
             let is_known = |called: &&str| names.iter().any(|name| name.name == *called);
             let group = |called: &'static str| called.split('.').next();
-            if let Some(known) = called.filter(is_known).or_else(|| called.and_then(group).filter(is_known)) {
+            if let Some(known) = called
+                .filter(is_known)
+                .or_else(|| called.and_then(group).filter(is_known))
+            {
                 error.suggestion = Some(known.to_owned());
             }
             error

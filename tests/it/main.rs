@@ -18,4 +18,5 @@ mod toy;
 #[cfg(feature = "torch")]
 mod training;
 mod watched;
+mod way;
 mod world;

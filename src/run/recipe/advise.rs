@@ -179,10 +179,14 @@ fn next_sweep<'a>(sweeps: &'a SweepSet, trials: &[TrialRow]) -> NextSweep<'a> {
 
 /// Names the sweeps to run next in a refusal.
 fn hand_over(failure: &mut Failure, next: Vec<NextRun>) {
-    failure.hints.extend(next.iter().map(|next| format!("run next: {}", next.file)));
+    failure
+        .hints
+        .extend(next.iter().map(|next| format!("run next: {}", next.file)));
     if let Some(first) = next.first() {
         let cost = first.cost();
-        failure.hints.push(format!("it costs {cost}; `--run-next` runs it and joins it to the study"));
+        failure.hints.push(format!(
+            "it costs {cost}; `--run-next` runs it and joins it to the study"
+        ));
     }
     failure.next = next.into_iter().map(|next| next.file).collect();
 }

@@ -22,7 +22,10 @@ fn the_first_loss_of_wide_shapes_is_that_of_a_loud_tied_head() {
         let loss = no_grad(|| trainer.model.loss_sum(&batch.inputs, &batch.targets)).double_value(&[]) / 1024.0;
         // Logits have the variance (base · init_std)² / d, so the mean of the exponentials adds half of it.
         let expected = 2048f64.ln() + (base as f64 * 0.1).powi(2) / (2.0 * width as f64);
-        assert!((loss - expected).abs() < 0.15, "{width}, {base}: {loss} against {expected}");
+        assert!(
+            (loss - expected).abs() < 0.15,
+            "{width}, {base}: {loss} against {expected}"
+        );
     }
 }
 
