@@ -179,7 +179,9 @@ impl Scheduler {
             running: 0,
             is_draining: false,
         };
-        ready.into_iter().for_each(|rank| scheduler.make_ready(rank));
+        for rank in ready {
+            scheduler.make_ready(rank);
+        }
         for rank in 0..scheduler.tasks.len() {
             if scheduler.tasks[rank].task.is_running {
                 scheduler.occupy(rank, 0);
@@ -304,8 +306,8 @@ impl Scheduler {
     fn launch_ready(&mut self, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
         while let Some(&longest) = self.ready.first() {
             // What does not fit waits for room; something smaller must not keep it waiting for ever.
-            let first = self.free_decay(longest).into_iter().chain([longest]);
-            let Some((rank, device)) = first.filter_map(|rank| Some((rank, self.place(rank)?))).next() else {
+            let mut first = self.free_decay(longest).into_iter().chain([longest]);
+            let Some((rank, device)) = first.find_map(|rank| Some((rank, self.place(rank)?))) else {
                 break;
             };
             self.take_ready(rank);

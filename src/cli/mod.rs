@@ -290,7 +290,6 @@ fn free_memory() -> Option<u64> {
 }
 
 /// The flags that were given for the home and the trainer; what the environment says holds for the next command too.
-#[expect(clippy::disallowed_methods, reason = "the environment is read in cli")]
 fn flags(global: &Global) -> String {
     let is_of_environment = |name: &str, path: &Path| std::env::var_os(name).is_some_and(|value| path == value);
     let mut flags = String::new();

@@ -148,11 +148,7 @@ fn in_columns(head: &[&str], rows: &[Vec<String>]) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let is_number = |column: usize| {
-        rows.iter().all(|row| {
-            row[column].starts_with(|c: char| c.is_ascii_digit() || "-+–".contains(c)) || row[column].is_empty()
-        })
-    };
+    let is_number = |column: usize| rows.iter().all(|row| reads_as_number(&row[column]));
     let right: Vec<bool> = (0..head.len()).map(is_number).collect();
     let line = |cells: Vec<&str>| {
         let padded: Vec<String> = cells
@@ -178,6 +174,17 @@ fn in_columns(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Whether a cell is a number with a unit, and not a name that begins with a digit: those have words in them.
+fn reads_as_number(cell: &str) -> bool {
+    let begins = cell.starts_with(|c: char| c.is_ascii_digit() || "-+–".contains(c));
+    let mut letters = 0;
+    let has_word = cell.chars().any(|c| {
+        letters = if c.is_alphabetic() { letters + 1 } else { 0 };
+        letters > 2
+    });
+    cell.is_empty() || (begins && !has_word)
+}
+
 /// A number as people read it, or a dash where it is missing.
 pub(super) fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
@@ -198,6 +205,10 @@ mod tests {
         let wide = laid_out(&head, &rows, Some(140));
         assert_eq!(laid_out(&head, &rows, None), wide, "a file has no width");
         assert_eq!(wide.lines().count(), 3);
+        assert!(
+            wide.starts_with("trial  ") && wide.contains("  params  "),
+            "names to the left: {wide}"
+        );
         let narrow = laid_out(&head, &rows, Some(40));
         let lines: Vec<&str> = narrow.lines().collect();
         assert_eq!(lines[0], "trial 6K-lr0.01-tokens200000");
