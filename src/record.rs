@@ -396,6 +396,11 @@ pub struct PointRow {
     pub loss: f64,
     /// Global norm of the gradient before clipping; none for evaluations.
     pub grad_norm: Option<f64>,
+    /// Seconds of training from the trial's own beginning: measured by stage, even within one. None until its stage has
+    /// ended.
+    pub seconds: Option<f64>,
+    /// Peak learning rate of the trial.
+    pub peak_lr: f64,
 }
 
 /// One stage.

@@ -21,6 +21,10 @@ pub struct Task {
     pub bytes: u64,
     /// What it and everything behind it costs; the longest path goes first.
     pub path_flops: f64,
+    /// What it costs itself.
+    pub flops: f64,
+    /// Whether it is the last stage of a trial behind a trunk: its result comes early where that delays nothing.
+    pub is_decay: bool,
     /// Attempts that were made before.
     pub attempts: u32,
     /// How often its micro-batch was halved before, because the memory was full.
@@ -122,6 +126,10 @@ pub struct Scheduler {
     rank: BTreeMap<StageId, usize>,
     /// Ranks of the tasks that could start now.
     ready: BTreeSet<usize>,
+    /// The same of the decays alone.
+    ready_decays: BTreeSet<usize>,
+    /// FLOPs of all that is not on a worker yet and may still get there.
+    waiting_flops: f64,
     /// What is free of each device: slots and bytes.
     free: Vec<Device>,
     running: usize,
@@ -165,13 +173,20 @@ impl Scheduler {
             limits,
             tasks: tasks.into_iter().zip(children).map(tracked).collect(),
             rank,
-            ready,
+            ready: BTreeSet::new(),
+            ready_decays: BTreeSet::new(),
+            waiting_flops: 0.0,
             running: 0,
             is_draining: false,
         };
+        for rank in ready {
+            scheduler.make_ready(rank);
+        }
         for rank in 0..scheduler.tasks.len() {
             if scheduler.tasks[rank].task.is_running {
                 scheduler.occupy(rank, 0);
+            } else {
+                scheduler.waiting_flops += scheduler.tasks[rank].task.flops;
             }
         }
         scheduler
@@ -212,11 +227,13 @@ impl Scheduler {
     fn withdraw(&mut self, stages: &[StageId], effects: &mut Vec<Effect>) {
         for stage in stages {
             let Some(&rank) = self.rank.get(stage) else { continue };
-            self.ready.remove(&rank);
+            self.take_ready(rank);
             let tracked = &mut self.tasks[rank];
-            tracked.is_wanted = false;
+            let was_wanted = std::mem::replace(&mut tracked.is_wanted, false);
             if is_running(tracked.state) {
                 effects.push(Effect::Stop(stage.clone()));
+            } else if was_wanted && tracked.state == begins_as(&tracked.task) {
+                self.waiting_flops -= tracked.task.flops;
             }
         }
     }
@@ -235,11 +252,17 @@ impl Scheduler {
             Outcome::Completed => {
                 self.record(rank, StageEvent::Completed { attempt }, effects)?;
                 let children = self.tasks[rank].children.clone();
-                let wanted = children.into_iter().filter(|child| self.tasks[*child].is_wanted);
-                self.ready.extend(wanted);
+                for child in children {
+                    if self.tasks[child].is_wanted {
+                        self.make_ready(child);
+                    }
+                }
                 Ok(())
             }
-            Outcome::Diverged => self.record(rank, StageEvent::Diverged { attempt }, effects),
+            Outcome::Diverged => {
+                self.waiting_flops -= self.flops_behind(rank);
+                self.record(rank, StageEvent::Diverged { attempt }, effects)
+            }
             Outcome::Faulted(cause) => {
                 self.record(rank, StageEvent::Faulted { attempt }, effects)?;
                 if matches!(cause, Cause::Interrupted | Cause::WorkerLost) && has_moved {
@@ -269,20 +292,26 @@ impl Scheduler {
             return Ok(());
         }
         if !again && !tracked.task.remake {
+            self.waiting_flops -= self.flops_behind(rank);
             self.record(rank, StageEvent::GaveUp, effects)?;
             self.is_draining |= self.limits.fail_fast;
         } else if again && cause != Cause::DamagedCheckpoint {
             // Behind a damaged state waits what has to make it again: that is for a new plan.
-            self.ready.insert(rank);
+            self.waiting_flops += self.tasks[rank].task.flops;
+            self.make_ready(rank);
         }
         Ok(())
     }
 
     fn launch_ready(&mut self, effects: &mut Vec<Effect>) -> Result<(), UnlawfulEvent> {
-        while let Some(&rank) = self.ready.first() {
+        while let Some(&longest) = self.ready.first() {
             // What does not fit waits for room; something smaller must not keep it waiting for ever.
-            let Some(device) = self.place(rank) else { break };
-            self.ready.remove(&rank);
+            let mut first = self.free_decay(longest).into_iter().chain([longest]);
+            let Some((rank, device)) = first.find_map(|rank| Some((rank, self.place(rank)?))) else {
+                break;
+            };
+            self.take_ready(rank);
+            self.waiting_flops -= self.tasks[rank].task.flops;
             self.occupy(rank, device);
             let tracked = &mut self.tasks[rank];
             tracked.task.attempts += 1;
@@ -301,6 +330,42 @@ impl Scheduler {
             });
         }
         Ok(())
+    }
+
+    fn make_ready(&mut self, rank: usize) {
+        self.ready.insert(rank);
+        if self.tasks[rank].task.is_decay {
+            self.ready_decays.insert(rank);
+        }
+    }
+
+    fn take_ready(&mut self, rank: usize) {
+        self.ready.remove(&rank);
+        self.ready_decays.remove(&rank);
+    }
+
+    /// A decay that could start now without delaying the end: what waits keeps every slot at work for longer than the
+    /// longest path takes even if that begins after the decay. Its trial has a result then, long before the last trunk.
+    fn free_decay(&self, longest: usize) -> Option<usize> {
+        /// Sums of the same numbers in another order differ by less.
+        const ROUNDING: f64 = 1e-9;
+        let decay = *self.ready_decays.first()?;
+        let head = &self.tasks[longest].task;
+        let slots: u64 = self.limits.devices.iter().map(|device| device.slots).sum();
+        let workers = (slots / head.slots.max(1)).max(1);
+        let after = self.tasks[decay].task.flops + head.path_flops;
+        (after <= self.waiting_flops / workers as f64 * (1.0 + ROUNDING)).then_some(decay)
+    }
+
+    /// FLOPs of all that would have followed after a stage.
+    fn flops_behind(&self, rank: usize) -> f64 {
+        let children = self.tasks[rank].children.iter();
+        let of_child = |&child: &usize| {
+            let tracked = &self.tasks[child];
+            let own = if tracked.is_wanted { tracked.task.flops } else { 0.0 };
+            own + self.flops_behind(child)
+        };
+        children.map(of_child).sum()
     }
 
     /// The device with the most room that this task fits on now.
@@ -384,6 +449,8 @@ mod tests {
                     parent: (!is_root && index > 0).then(|| name(parent.index(index))),
                     slots: *slots,
                     path_flops: index as f64,
+                    flops: (index % 4) as f64,
+                    is_decay: index % 3 == 0,
                     bytes: index as u64 % 3,
                     ..task("", 0.0)
                 })
@@ -464,6 +531,8 @@ mod tests {
             slots: 1,
             bytes: 0,
             path_flops,
+            flops: path_flops,
+            is_decay: false,
             attempts: 0,
             halvings: 0,
             halvings_max: 1,
@@ -506,6 +575,72 @@ mod tests {
         let mut scheduler = Scheduler::new(vec![task("a", 1.0), task("b", 2.0)], limits(0));
         let effects = scheduler.handle(News::Start).expect("lawful");
         assert_eq!(launched(&effects), [("b", 0)]);
+    }
+
+    /// A trunk and the decay behind it.
+    fn chain(name: &str, trunk: f64, decay: f64) -> [Task; 2] {
+        let before = Task {
+            flops: trunk,
+            ..task(name, trunk + decay)
+        };
+        let after = Task {
+            parent: Some(before.stage.clone()),
+            is_decay: true,
+            ..task(&format!("{name}-decay"), decay)
+        };
+        [before, after]
+    }
+
+    /// The order in which stages begin where `slots` run at once and the one that was started first ends first.
+    fn order(tasks: Vec<Task>, slots: u64) -> Vec<String> {
+        let device = Device { slots, bytes: None };
+        let mut scheduler = Scheduler::new(
+            tasks,
+            Limits {
+                devices: vec![device],
+                ..limits(0)
+            },
+        );
+        let mut begun: Vec<String> = Vec::new();
+        let mut ended = 0;
+        let mut effects = scheduler.handle(News::Start).expect("lawful");
+        loop {
+            begun.extend(launched(&effects).iter().map(|(name, _)| (*name).to_owned()));
+            let Some(stage) = begun.get(ended).cloned() else { break };
+            ended += 1;
+            let news = News::Ended {
+                stage: StageId(stage),
+                outcome: Outcome::Completed,
+                has_moved: true,
+            };
+            effects = scheduler.handle(news).expect("lawful");
+        }
+        begun
+    }
+
+    #[test]
+    fn on_one_slot_a_trial_is_finished_before_the_next_trunk_begins() {
+        let tasks = [chain("a", 9.0, 1.0), chain("b", 8.0, 1.0), chain("c", 7.0, 1.0)].concat();
+        assert_eq!(order(tasks, 1), ["a", "a-decay", "b", "b-decay", "c", "c-decay"]);
+    }
+
+    #[test]
+    fn a_decay_waits_where_the_longest_path_would_end_later_for_it() {
+        // Two slots; behind the short trunk stands a path that takes as long as everything else.
+        let mut tasks = [chain("a", 2.0, 2.0), chain("b", 1.0, 1.0)].concat();
+        let long = Task {
+            parent: Some(StageId("b".to_owned())),
+            ..task("long", 20.0)
+        };
+        tasks.push(long);
+        tasks.push(task("d", 1.0));
+        tasks[2].path_flops = 21.0;
+        let order = order(tasks, 2);
+        let place = |name: &str| order.iter().position(|other| other == name);
+        assert!(
+            place("long") < place("a-decay") && place("long") < place("b-decay"),
+            "{order:?}"
+        );
     }
 
     #[test]

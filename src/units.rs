@@ -238,6 +238,19 @@ pub fn human_count(value: f64) -> String {
     format!("{digits}{suffix}")
 }
 
+/// A whole count, every digit of it: `1,024`. For what people choose, such as a batch, and would not recognise rounded.
+pub fn whole_count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Rounds to so many significant digits.
 pub fn significant(value: f64, digits: i32) -> f64 {
     if value == 0.0 || !value.is_finite() {
@@ -347,6 +360,8 @@ mod tests {
         assert_eq!(human_count(512.0), "512");
         assert_eq!(human_count(4.68e21), "4.68e21");
         assert_eq!(human_seconds(3725.0), "1h02m");
+        let whole = [0, 512, 1024, 131_072, 1_048_576].map(whole_count);
+        assert_eq!(whole, ["0", "512", "1,024", "131,072", "1,048,576"]);
         assert_eq!(human_bytes(1536.0), "1.5 KiB");
     }
 }

@@ -137,6 +137,8 @@ fn scheduler(count: u64, workers: u64) -> Scheduler {
         slots: 1,
         bytes: 0,
         path_flops: (4 - index % 4) as f64,
+        flops: 1.0,
+        is_decay: false,
         attempts: 0,
         halvings: 0,
         halvings_max: 0,

@@ -345,6 +345,8 @@ proptest! {
                     split: "train".to_owned(),
                     loss,
                     grad_norm: None,
+                    seconds: None,
+                    peak_lr: lr,
                 });
             }
         }

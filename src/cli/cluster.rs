@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::Serialize;
 
+use crate::cli::next;
 use crate::exec::pool::Settings;
 use crate::exec::{BATCH_SYSTEMS, batch_system};
 use crate::queue::Site;
@@ -39,6 +40,17 @@ fn places() -> PossibleValuesParser {
 }
 
 impl ClusterArgs {
+    /// The flags that name the cluster again; empty where it is this machine.
+    pub(super) fn typed(&self) -> String {
+        let on = if self.on == LOCAL {
+            String::new()
+        } else {
+            format!(" --on {}", self.on)
+        };
+        let profile = self.profile.as_ref().map(|file| file.display().to_string());
+        on + &profile.map_or_else(String::new, |file| format!(" --profile {}", next::quoted(&file)))
+    }
+
     /// The cluster that is asked for, with the context of a run there; none: this machine.
     pub(super) fn cluster(&self, context: &Context) -> Result<(Option<Cluster>, Context), Failure> {
         match batch_system(&self.on) {

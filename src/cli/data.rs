@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 
+use crate::cli::next;
 use crate::cli::output::{Output, table};
 use crate::data::inspect::{self, Inspection};
 use crate::data::prepare::{self, Outcome, Progress, Request, Summary};
@@ -63,7 +64,11 @@ fn bytes(text: &str) -> Result<u64, String> {
 pub(super) fn data(context: &Context, command: DataCommand, output: &Output) -> Result<u8, Failure> {
     let root = context.workdir.data();
     match command {
-        DataCommand::Prepare(args) => prepare_data(&root, args, output)?,
+        DataCommand::Prepare(args) => {
+            prepare_data(&root, args, output)?;
+            // A sweep names the data; `init` calls it so.
+            next::say(context, output, "plan sweep.yaml");
+        }
         DataCommand::List => list(&root, output)?,
         DataCommand::Inspect { name } => {
             let inspection = inspect::inspect(&root, &name).map_err(data_failure)?;

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::fit_text::{law_text, tried_text};
 use crate::cli::mapping::MappingArgs;
+use crate::cli::next;
 use crate::cli::output::Output;
 use crate::cli::predict::count;
 use crate::fit::law::{Entry, Needs};
@@ -22,7 +23,7 @@ use crate::run::fit::{self, Counts, Request, Which};
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
-    /// A sweep (default: the one that was planned last), a name that was imported, or a table of anybody's runs: .csv,
+    /// A sweep (default: the one that was run last), a name that was imported, or a table of anybody's runs: .csv,
     /// .tsv, .json, .jsonl, .parquet, also packed (.gz, .zst)
     #[arg(value_name = "SWEEP|FILE")]
     target: Option<String>,
@@ -197,6 +198,9 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
         let texts: Vec<String> = std::iter::once(&fitted.law).chain(below).map(law_text).collect();
         texts.join("\n\n")
     })?;
+    if let Source::Named(sweep) = source {
+        next::recipe(context, &mut store, sweep, output).await;
+    }
     Ok(0)
 }
 

@@ -5,10 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use fs_err as fs;
 
+use crate::cli::next;
 use crate::cli::output::Output;
+use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::spec::{self, AxisHelp};
 use crate::workdir::write_atomic;
+
+/// The data that the template names.
+const PREPARE: &str = "data prepare rust-sources --name rust-sources --tokenizer byte";
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -23,7 +28,7 @@ pub(super) struct InitArgs {
     axes: bool,
 }
 
-pub(super) fn init(args: &InitArgs, output: &Output) -> Result<u8, Failure> {
+pub(super) fn init(context: &Context, args: &InitArgs, output: &Output) -> Result<u8, Failure> {
     if args.axes {
         return list(&spec::axes(), output);
     }
@@ -38,8 +43,9 @@ pub(super) fn init(args: &InitArgs, output: &Output) -> Result<u8, Failure> {
     write_atomic(&args.file, spec::TEMPLATE.as_bytes())?;
     let value = serde_json::json!({ "sweep": path });
     output.result(&value, std::slice::from_ref(&path), || {
-        format!("wrote {path}; look at it, then `sandbox plan {path}` and `sandbox run {path}`")
+        format!("wrote {path}; look at it: every key is explained there")
     })?;
+    next::say(context, output, PREPARE);
     Ok(0)
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::log_text::logs_text;
 use crate::cli::output::{Output, number, table};
 use crate::protocol::Spent;
 use crate::record::TrialRow;
@@ -9,7 +10,7 @@ use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::home::status::{TrialStatus, logs_of, trial_status, whole};
 use crate::store::Store;
-use crate::units::human_count;
+use crate::units::{human_count, whole_count};
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
@@ -53,13 +54,17 @@ async fn show_kept(store: &mut Store, name: &str, unknown: Failure, output: &Out
 
 /// The one trial that is meant.
 pub(super) async fn find(store: &mut Store, name: &str) -> Result<TrialRow, Failure> {
-    let mut found: Vec<TrialRow> = store
-        .trials(None)
-        .await?
-        .into_iter()
-        .filter(|row| row.slug == name || (name.len() >= 4 && row.trial.starts_with(name)))
-        .collect();
-    found.dedup_by(|a, b| a.trial == b.trial);
+    let is_meant = |row: &TrialRow| row.slug == name || (name.len() >= 4 && row.trial.starts_with(name));
+    let mut found: Vec<TrialRow> = store.trials(None).await?.into_iter().filter(is_meant).collect();
+    if found.is_empty() {
+        // Each sweep has a name of its own for a trial that several ask for.
+        for sweep in store.sweeps().await? {
+            let trials = store.trials(Some(&sweep.sweep)).await?;
+            found.extend(trials.into_iter().filter(is_meant));
+        }
+        found.sort_by(|a, b| (&a.trial, &a.sweep).cmp(&(&b.trial, &b.sweep)));
+        found.dedup_by(|a, b| a.trial == b.trial);
+    }
     match (found.pop(), found.len()) {
         (Some(row), 0) => Ok(row),
         (None, _) => Err(Failure::invalid(
@@ -89,7 +94,7 @@ fn human(view: &TrialStatus) -> String {
         human_count(row.tokens as f64),
         row.steps,
         row.lr,
-        human_count(row.batch_tokens as f64),
+        whole_count(row.batch_tokens),
         row.schedule.name(),
         row.seed,
         number(row.final_loss, 4),
@@ -164,23 +169,6 @@ pub(super) async fn logs(context: &Context, args: &LogsArgs, output: &Output) ->
     let mut store = context.store().await?;
     let row = find(&mut store, &args.trial).await?;
     let views = logs_of(context, &mut store, &row, whole).await?;
-    output.result(&views, &[], || {
-        views
-            .iter()
-            .map(|view| {
-                let stderr = view
-                    .stderr
-                    .iter()
-                    .map(|line| format!("stderr: {line}\n"))
-                    .collect::<String>();
-                format!(
-                    "# stage {} attempt {}\n{}\n{stderr}",
-                    view.stage,
-                    view.attempt,
-                    view.lines.join("\n")
-                )
-            })
-            .collect()
-    })?;
+    output.result(&views, &[], || logs_text(&views))?;
     Ok(0)
 }

@@ -16,7 +16,9 @@ mod gc;
 mod import;
 mod init;
 mod inspect;
+mod log_text;
 mod mapping;
+mod next;
 mod output;
 mod plan;
 mod predict;
@@ -30,9 +32,10 @@ mod serve;
 mod status;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::card;
@@ -44,6 +47,9 @@ use crate::run::context::{Context, host_name};
 use crate::run::failure::{Failure, exit};
 use crate::workdir::Workdir;
 use crate::worker_mailbox::Call;
+
+/// The home where nothing else is said.
+const HOME: &str = "experiments";
 
 const ABOUT: &str = "Choose the recipe of a big language-model run from hundreds of tiny look-alikes";
 
@@ -81,7 +87,7 @@ struct Global {
         long,
         global = true,
         env = "SANDBOX_HOME",
-        default_value = "experiments",
+        default_value = HOME,
         value_name = "DIR"
     )]
     home: PathBuf,
@@ -175,7 +181,7 @@ pub fn main() -> ExitCode {
     let wants_json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, wants_json),
+        Err(error) => return usage(&with_suggestion(error), wants_json),
     };
     let output = Output::new(cli.global.json, cli.global.quiet);
     match dispatch(cli, &output) {
@@ -185,6 +191,37 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit)
         }
     }
+}
+
+/// What people type who know other programs, and what they mean here.
+const OTHER_WORDS: [(&str, &str); 14] = [
+    ("train", "run"),
+    ("start", "run"),
+    ("resume", "run"),
+    ("launch", "run"),
+    ("sweep", "run"),
+    ("ls", "status"),
+    ("list", "status"),
+    ("ps", "status"),
+    ("top", "status"),
+    ("watch", "serve"),
+    ("dashboard", "serve"),
+    ("stop", "cancel"),
+    ("predictions", "predict"),
+    ("prepare", "data"),
+];
+
+/// The same, where a command is unknown whose meaning is known.
+fn with_suggestion(mut error: clap::Error) -> clap::Error {
+    let typed = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(typed)) => typed.clone(),
+        Some(_) | None => return error,
+    };
+    if let Some((_, meant)) = OTHER_WORDS.iter().find(|(other, _)| *other == typed) {
+        let meant = ContextValue::Strings(vec![(*meant).to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, meant);
+    }
+    error
 }
 
 /// clap's own words on a terminal; our shape where a program listens.
@@ -212,7 +249,7 @@ fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
 fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
     let context = context(&cli.global)?;
     match cli.command {
-        Command::Init(args) => init::init(&args, output),
+        Command::Init(args) => init::init(&context, &args, output),
         Command::Data(command) => data::data(&context, command, output),
         Command::Plan(args) => block_on(plan::plan(&context, &args, output)),
         Command::Run(args) => block_on(run::run(&context, &args, output)),
@@ -252,6 +289,22 @@ fn free_memory() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
+/// The flags that were given for the home and the trainer; what the environment says holds for the next command too.
+fn flags(global: &Global) -> String {
+    let is_of_environment = |name: &str, path: &Path| std::env::var_os(name).is_some_and(|value| path == value);
+    let mut flags = String::new();
+    if global.home != Path::new(HOME) && !is_of_environment("SANDBOX_HOME", &global.home) {
+        flags.push_str(&format!(" --home {}", next::quoted(&global.home.display().to_string())));
+    }
+    if let Some(db) = global.db.as_ref().filter(|db| !is_of_environment("SANDBOX_DB", db)) {
+        flags.push_str(&format!(" --db {}", next::quoted(&db.display().to_string())));
+    }
+    if global.toy {
+        flags.push_str(" --toy");
+    }
+    flags
+}
+
 fn context(global: &Global) -> Result<Context, Failure> {
     let here = std::env::current_exe()?;
     let trainer = if global.toy { Trainer::Toy } else { Trainer::Proxy };
@@ -277,6 +330,7 @@ fn context(global: &Global) -> Result<Context, Failure> {
     Ok(Context {
         memory: free_memory(),
         faults: global.fail.clone().unwrap_or_default(),
+        flags: flags(global),
         workdir: Workdir::new(&global.home, global.db.as_deref()),
         trainer,
         device,

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::cluster::{self, ClusterArgs};
+use crate::cli::next;
 use crate::cli::output::{Output, table};
 use crate::model::config::DeviceKind;
 use crate::plan::{Plan, Reason, StagePlan};
@@ -18,6 +19,7 @@ use crate::run::failure::Failure;
 use crate::run::planning::{self, Planned};
 use crate::run::train::cluster::Cluster;
 use crate::stage::StageState;
+use crate::study::carries::{self, Carried};
 use crate::study::filter::Filter;
 use crate::units::{human_bytes, human_count, human_seconds};
 
@@ -47,6 +49,8 @@ struct PlanView {
     totals: Totals,
     rate_source: &'static str,
     reasons: BTreeMap<&'static str, u64>,
+    /// Which laws its trials will carry, and what the others lack.
+    laws: Vec<Carried>,
     trials: Vec<TrialView>,
     stages: Vec<StageView>,
 }
@@ -100,7 +104,6 @@ pub(super) async fn plan(context: &Context, args: &PlanArgs, output: &Output) ->
     for note in &planned.notes {
         output.note(note);
     }
-    let mut view = view(context, &planned);
     if let Some(note) = idle_cores(context, &planned) {
         output.note(&note);
     }
@@ -110,12 +113,26 @@ pub(super) async fn plan(context: &Context, args: &PlanArgs, output: &Output) ->
         .iter()
         .map(|trial| planned.trial_row(context, trial));
     let rows: Vec<TrialRow> = rows.collect();
+    let mut view = view(context, &planned, &rows);
     let filter = Filter::new(args.condition.as_deref(), &rows)?;
     let mut kept = rows.iter().map(|row| filter.holds(row));
     view.trials.retain(|_| kept.next().unwrap_or(false));
     let ids: Vec<String> = view.trials.iter().map(|trial| trial.trial.clone()).collect();
     output.result(&view, &ids, || human(&view, args.all))?;
+    next::say(context, output, &next_command(args, &view));
     Ok(0)
+}
+
+/// The same sweep with the same changes is run; where nothing is left to train, its laws are fitted.
+fn next_command(args: &PlanArgs, view: &PlanView) -> String {
+    if view.totals.tokens_to_train == 0 {
+        return format!("fit {}", view.sweep);
+    }
+    let mut command = format!("run {}", next::quoted(&args.file.display().to_string()));
+    for set in &args.sets {
+        command.push_str(&format!(" --set {}", next::quoted(set)));
+    }
+    command + &args.cluster.typed()
 }
 
 /// What would be handed to the cluster, where nothing of the sweep was trained since.
@@ -151,7 +168,7 @@ async fn plan_script(
     Ok(0)
 }
 
-fn view(context: &Context, planned: &Planned) -> PlanView {
+fn view(context: &Context, planned: &Planned, rows: &[TrialRow]) -> PlanView {
     let Plan { sweep, trials, stages } = &planned.plan;
     let missing = planned.plan.missing(&planned.known);
     let reasons = planned.plan.reasons(&planned.known);
@@ -184,6 +201,7 @@ fn view(context: &Context, planned: &Planned) -> PlanView {
         totals: totals(context, planned, &missing),
         rate_source: planned.rate_source(),
         reasons: planned.reasons(),
+        laws: carries::laws(rows),
         trials,
         stages: stages
             .iter()
@@ -300,6 +318,7 @@ fn human(view: &PlanView, all: bool) -> String {
         .filter(|(_, count)| **count > 0)
         .map(|(reason, count)| format!("{count} {reason}"))
         .collect();
+    text.push_str(&format!("{}\n", laws_text(&view.laws)));
     text.push_str(&format!("trials: {}\n", reasons.join(", ")));
     let shown = if all {
         view.trials.len()
@@ -337,6 +356,27 @@ fn human(view: &PlanView, all: bool) -> String {
     if all {
         text.push_str("\n\n");
         text.push_str(&tree(view));
+    }
+    text
+}
+
+/// The laws that the sweep will carry; below, what the others lack, those that lack the same together.
+fn laws_text(laws: &[Carried]) -> String {
+    let carried: Vec<&str> = laws.iter().filter(|law| law.carried).map(|law| law.law).collect();
+    let mut text = match carried.as_slice() {
+        [] => "it will carry no law:\n".to_owned(),
+        some => format!("it will carry the laws {}\n", some.join(", ")),
+    };
+    let mut lacking: Vec<(&str, Vec<&str>)> = Vec::new();
+    for law in laws {
+        let Some(lacks) = law.lacks.as_deref() else { continue };
+        match lacking.iter_mut().find(|(other, _)| *other == lacks) {
+            Some((_, names)) => names.push(law.law),
+            None => lacking.push((lacks, vec![law.law])),
+        }
+    }
+    for (lacks, names) in lacking {
+        text.push_str(&format!("  not {}: {lacks}\n", names.join(", ")));
     }
     text
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::output::Output;
-use crate::plan::StagePlan;
+use crate::cli::output::{NARROW, Output, terminal_width};
+use crate::model::ladder::name_of;
+use crate::plan::{Plan, StagePlan};
 use crate::run::train::progress::Progress;
 use crate::sched::Outcome;
-use crate::units::{StageId, human_count, human_seconds, significant};
+use crate::stage::StageKind;
+use crate::units::{StageId, human_count, human_seconds, significant, whole_count};
 
 /// How often a plain line is printed where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -27,6 +29,8 @@ pub(super) struct Display {
     bars: MultiProgress,
     total: ProgressBar,
     running: BTreeMap<StageId, Running>,
+    /// What each stage is, in a few words.
+    labels: BTreeMap<StageId, String>,
     stages_done: u64,
     stages_all: u64,
     diverged: u64,
@@ -57,6 +61,7 @@ impl Display {
             total: ProgressBar::hidden(),
             bars,
             running: BTreeMap::new(),
+            labels: BTreeMap::new(),
             stages_done: 0,
             stages_all: 0,
             diverged: 0,
@@ -85,6 +90,10 @@ impl Display {
         for note in &planned.notes {
             self.line(note);
         }
+        self.labels = stages
+            .iter()
+            .map(|stage| (stage.id.clone(), label(stage, &planned.plan)))
+            .collect();
         self.stages_all = stages.len() as u64;
         self.flops_all = stages.iter().map(StagePlan::flops).sum();
         if stages.is_empty() {
@@ -103,18 +112,16 @@ impl Display {
             reasons.join(", "),
             stages.len()
         ));
-        self.total = self
-            .bars
-            .add(ProgressBar::new(1000).with_style(style("{bar:20} {wide_msg}")));
+        self.total = self.bars.add(ProgressBar::new(1000).with_style(style("20")));
         self.refresh();
     }
 
     fn launched(&mut self, stage: &StagePlan) {
-        let label = label(stage);
+        let label = self.label(stage);
         let bar = (self.output.is_terminal() && self.running.len() < MOST_BARS).then(|| {
             let steps = stage.to.0 - stage.from.0;
             let bar = ProgressBar::new(steps)
-                .with_style(style("  {bar:18} {wide_msg}"))
+                .with_style(style("18"))
                 .with_message(label.clone());
             self.bars.add(bar)
         });
@@ -137,8 +144,9 @@ impl Display {
             if let Some(bar) = &running.bar {
                 let rate = tokens as f64 / running.began.elapsed().as_secs_f64().max(1e-3);
                 bar.set_position(done);
+                // Where the terminal is narrow the end is cut.
                 bar.set_message(format!(
-                    "{}  loss {loss:.3}  {} tok/s",
+                    "loss {loss:.3}  {}  {} tok/s",
                     running.label,
                     human_count(rate)
                 ));
@@ -153,7 +161,7 @@ impl Display {
     }
 
     fn ended(&mut self, stage: &StagePlan, outcome: Outcome, message: Option<&str>) {
-        let label = label(stage);
+        let label = self.label(stage);
         if let Some(running) = self.running.remove(&stage.id)
             && let Some(bar) = running.bar
         {
@@ -180,6 +188,11 @@ impl Display {
         self.refresh();
     }
 
+    fn label(&self, stage: &StagePlan) -> String {
+        let known = self.labels.get(&stage.id).cloned();
+        known.unwrap_or_else(|| stage.kind.name().to_owned())
+    }
+
     fn refresh(&self) {
         let running: f64 = self.running.values().map(|running| running.flops).sum();
         let share = (self.flops_done + running) / self.flops_all.max(1.0);
@@ -201,11 +214,11 @@ impl Display {
             many => format!(" ({many} diverged)"),
         };
         format!(
-            "{}/{} stages{diverged}, {} GFLOP/s, {} so far, {left} left",
+            "{left} left, {}/{} stages{diverged}, {} so far, {} GFLOP/s",
             self.stages_done,
             self.stages_all,
-            human_count(done / spent.max(1e-3) / 1e9),
-            human_seconds(spent)
+            human_seconds(spent),
+            human_count(done / spent.max(1e-3) / 1e9)
         )
     }
 
@@ -220,24 +233,49 @@ impl Display {
     }
 }
 
-/// What a stage is, in a few words.
-fn label(stage: &StagePlan) -> String {
-    let model = crate::model::ladder::name_of(stage.config.shape)
-        .map_or_else(|| format!("w{}", stage.config.shape.width), str::to_owned);
-    let seed = match stage.config.seed {
-        0 => String::new(),
-        seed => format!(" seed {seed}"),
-    };
-    format!(
-        "{model} lr {}{seed} {} {}..{}",
-        significant(stage.config.optimizer.lr, 3),
+/// What a stage is, in a few words: its model and rate, what else the sweep varies, and which part of the run it is.
+fn label(stage: &StagePlan, plan: &Plan) -> String {
+    let config = &stage.config;
+    let model = name_of(config.shape).map_or_else(|| format!("w{}", config.shape.width), str::to_owned);
+    let mut words = vec![model, format!("lr {}", significant(config.optimizer.lr, 3))];
+    let of_stage = plan.trials.iter().find(|trial| trial.stages.contains(&stage.id));
+    words.extend(
+        of_stage
+            .iter()
+            .flat_map(|trial| &trial.spec.axes)
+            .filter_map(|(path, value)| {
+                let name = path.rsplit('.').next().unwrap_or(path);
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                match path.as_str() {
+                    "model" | "lr" | "tokens" => None,
+                    "batch_tokens" => Some(format!("batch {}", whole_count(config.batch_tokens.0))),
+                    // A trunk is that of many decays.
+                    _ if path.starts_with("shape.")
+                        || (path.starts_with("schedule.") && stage.kind == StageKind::Trunk) =>
+                    {
+                        None
+                    }
+                    "schedule.name" | "schedule.decay" => Some(text),
+                    _ => Some(format!("{name} {text}")),
+                }
+            }),
+    );
+    if config.seed != 0 {
+        words.push(format!("seed {}", config.seed));
+    }
+    words.push(format!(
+        "{} {}..{}",
         stage.kind.name(),
-        human_count(stage.config.tokens_at(stage.from).as_f64()),
-        human_count(stage.config.tokens_at(stage.to).as_f64())
-    )
+        human_count(config.tokens_at(stage.from).as_f64()),
+        human_count(config.tokens_at(stage.to).as_f64())
+    ));
+    words.join(" ")
 }
 
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template)
+/// A bar of this width where the terminal is wide, and a short one where it is narrow: words say more.
+fn style(width: &str) -> ProgressStyle {
+    let is_narrow = terminal_width(std::io::stderr()).is_some_and(|width| width < NARROW);
+    let width = if is_narrow { "6" } else { width };
+    ProgressStyle::with_template(&format!("{{bar:{width}}} {{wide_msg}}"))
         .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("━╸ "))
 }

@@ -5,15 +5,22 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::next;
 use crate::cli::output::Output;
 use crate::cli::predict::count;
 use crate::cli::recipe_text::recipe_text;
+use crate::cli::run;
 use crate::recipe::Recipe;
 use crate::recipe::evidence::{Ask, Size};
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::recipe::{advise, files, forecast};
+use crate::run::fit::sweep::Laws;
+use crate::run::recipe::advise::{self, Advice};
+use crate::run::recipe::next_runs::NextRun;
+use crate::run::recipe::{files, forecast};
 use crate::run::sweep_set::SweepSet;
+use crate::run::train::request::Request;
+use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct RecipeArgs {
@@ -41,8 +48,10 @@ pub(super) struct RecipeArgs {
     /// Freeze the recipe as a forecast, with its hash and date: `sandbox score` compares it with what came out
     #[arg(long)]
     register: bool,
-    /// The sweep that it rests on, or several as one study, `lr-transfer+batch-size` (default: the one that was planned
-    /// last)
+    /// First run the sweeps that failing gates ask for, the cheapest first, and join them to the study
+    #[arg(long)]
+    run_next: bool,
+    /// The sweep that it rests on, or several as one study, `lr-transfer+batch-size` (default: the one that was run last)
     #[arg(long)]
     sweep: Option<String>,
 }
@@ -61,19 +70,60 @@ impl RecipeArgs {
     }
 }
 
+/// The recipe of some sweeps, and the laws that it rests on.
+async fn advised(
+    context: &Context,
+    store: &mut Store,
+    args: &RecipeArgs,
+    sweeps: &SweepSet,
+) -> Result<(Laws, Advice), Failure> {
+    let laws = advise::laws(context, store, sweeps).await?;
+    let ask = Ask {
+        params: args.params,
+        size: args.size(),
+    };
+    let batch = advise::Batch::of(context, store, &laws).await?;
+    let advice = advise::advise(context, store, sweeps, &laws, &batch, &ask).await?;
+    Ok((laws, advice))
+}
+
+/// Runs the sweeps that the recipe asks for, or that its refusal does, and gives the study that they make together.
+async fn run_next(
+    context: &Context,
+    store: &mut Store,
+    args: &RecipeArgs,
+    sweeps: SweepSet,
+    output: &Output,
+) -> Result<SweepSet, Failure> {
+    let files: Vec<String> = match advised(context, store, args, &sweeps).await {
+        Ok((_, advice)) => advice.next.into_iter().map(|next| next.file).collect(),
+        Err(failure) if failure.next.is_empty() => return Err(failure),
+        Err(failure) => failure.next,
+    };
+    let mut name = sweeps.name().to_owned();
+    for (place, file) in files.iter().enumerate() {
+        output.note(&format!("running {} of {}: {file}", place + 1, files.len()));
+        let summary = run::train(context, &Request::of_file(file.into()), output).await?;
+        if summary.exit != 0 {
+            let message = format!("`{file}` was not trained to its end");
+            let again = "the same command goes on from here";
+            return Err(Failure::new(summary.exit, "not_finished", message, again));
+        }
+        name = format!("{name}+{}", summary.sweep);
+    }
+    SweepSet::find(store, Some(&name)).await
+}
+
 pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output) -> Result<u8, Failure> {
     if !(1e3..=1e15).contains(&args.params) {
         return Err(Failure::invalid("usage", "--params must lie between 1e3 and 1e15", ""));
     }
     let mut store = context.store().await?;
-    let sweeps = SweepSet::find(&mut store, args.sweep.as_deref()).await?;
-    let laws = advise::laws(context, &mut store, &sweeps).await?;
-    let ask = Ask {
-        params: args.params,
-        size: args.size(),
-    };
-    let batch = advise::Batch::of(context, &mut store, &laws).await?;
-    let recipe = advise::advise(context, &mut store, &sweeps, &laws, &batch, &ask).await?;
+    let mut sweeps = SweepSet::find(&mut store, args.sweep.as_deref()).await?;
+    if args.run_next {
+        sweeps = run_next(context, &mut store, args, sweeps, output).await?;
+    }
+    let (laws, Advice { recipe, next }) = advised(context, &mut store, args, &sweeps).await?;
     if let Some(folder) = &args.out {
         let proxies = advise::settings_of_best(&mut store, &laws).await?;
         for file in files::write(&recipe, &proxies, args.seeds, folder)? {
@@ -93,6 +143,7 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
     let view = RecipeView {
         recipe: &recipe,
         forecast: forecast.as_ref(),
+        next_sweeps: &next,
     };
     output.result(&view, std::slice::from_ref(&recipe.recipe), || {
         let registered = forecast.as_ref().map_or_else(String::new, |it| {
@@ -101,8 +152,9 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
                 it.forecast, it.registered_at, it.hash
             )
         });
-        recipe_text(sweeps.name(), &recipe) + &registered
+        recipe_text(sweeps.name(), &recipe) + &next_text(&next) + &registered
     })?;
+    next::say(context, output, &format!("report {}", sweeps.name()));
     Ok(0)
 }
 
@@ -112,6 +164,18 @@ struct RecipeView<'a> {
     recipe: &'a Recipe,
     #[serde(skip_serializing_if = "Option::is_none")]
     forecast: Option<&'a ForecastView>,
+    /// The sweeps that failing gates ask for, in the order in which to run them, with what they cost.
+    next_sweeps: &'a [NextRun],
+}
+
+/// The sweeps to run next, in order.
+fn next_text(next: &[NextRun]) -> String {
+    if next.is_empty() {
+        return String::new();
+    }
+    let line = |(place, next): (usize, &NextRun)| format!("\n  {}. {}: {}", place + 1, next.file, next.cost());
+    let lines: String = next.iter().enumerate().map(line).collect();
+    format!("\n\nto run next, the cheapest first (`--run-next` runs all and joins them):{lines}")
 }
 
 #[derive(Debug, Serialize)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::cluster::ClusterArgs;
+use crate::cli::next;
 use crate::cli::output::Output;
 use crate::cli::progress::Display;
 use crate::protocol::Cause;
@@ -53,13 +54,24 @@ pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> R
         workers: args.workers,
         cluster,
     };
-    let mut display = Display::new(*output);
-    let summary = orchestrate::run(&context, &request, &mut |progress| display.show(&progress)).await;
-    display.close();
-    let summary = summary?;
+    let summary = train(&context, &request, output).await?;
     let ids = vec![summary.sweep.clone()];
     output.result(&summary, &ids, || human(&summary))?;
+    match summary.failed.first() {
+        Some(failed) => next::say(&context, output, &format!("logs {}", failed.trial)),
+        None if summary.stopped_by.is_none() => next::say(&context, output, &format!("fit {}", summary.sweep)),
+        // The last word has said that the same command goes on.
+        None => {}
+    }
     Ok(summary.exit)
+}
+
+/// Trains what is missing of a sweep, and shows how it goes.
+pub(super) async fn train(context: &Context, request: &Request, output: &Output) -> Result<Summary, Failure> {
+    let mut display = Display::new(*output);
+    let summary = orchestrate::run(context, request, &mut |progress| display.show(&progress)).await;
+    display.close();
+    summary
 }
 
 fn human(summary: &Summary) -> String {

@@ -91,8 +91,7 @@ fn running_table(running: &[RunningStage]) -> String {
         let left = it.tokens_per_second.filter(|rate| *rate > 0.0);
         let left = left.map(|rate| (row.tokens_total - row.tokens.min(row.tokens_total)) as f64 / rate);
         vec![
-            row.trial.clone(),
-            row.stage.clone(),
+            it.slug.clone(),
             row.attempt.to_string(),
             row.pid.map_or_else(String::new, |pid| pid.to_string()),
             // The model of the processor is in `--json`.
@@ -110,7 +109,6 @@ fn running_table(running: &[RunningStage]) -> String {
     };
     let head = [
         "trial",
-        "stage",
         "attempt",
         "pid",
         "device",

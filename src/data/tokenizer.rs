@@ -160,6 +160,18 @@ impl Tokenizer {
         }
     }
 
+    /// The tokenizer as a `tokenizer.json` that `transformers` reads, and the name of the token after a document, where
+    /// text does not use it.
+    pub fn exported(&self) -> (String, Option<String>) {
+        match self {
+            Self::Byte => (bytes_as_bpe().to_string(), None),
+            Self::HuggingFace { inner, json } => {
+                let end = self.end_of_document().and_then(|id| inner.id_to_token(id));
+                (json.clone(), end)
+            }
+        }
+    }
+
     /// The tokens of each text, without the token after it.
     pub fn encode(&self, texts: Vec<&str>) -> Result<Vec<Vec<u32>>, DataError> {
         match self {
@@ -195,6 +207,51 @@ fn byte_level() -> ByteLevel {
     ByteLevel::default().add_prefix_space(false)
 }
 
+/// The byte tokenizer as a byte-level BPE without merges: each byte is the token of its number.
+fn bytes_as_bpe() -> serde_json::Value {
+    // GPT-2's alphabet: bytes that can be printed stand for themselves, the rest for the characters from 256 on.
+    let is_printed = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let mut others = 256..;
+    let vocab: serde_json::Map<String, serde_json::Value> = (0..=255u8)
+        .filter_map(|byte| {
+            let stands_for = if is_printed(byte) {
+                u32::from(byte)
+            } else {
+                others.next()?
+            };
+            Some((char::from_u32(stands_for)?.to_string(), byte.into()))
+        })
+        .collect();
+    let level = serde_json::json!({
+        "type": "ByteLevel",
+        "add_prefix_space": false,
+        "trim_offsets": true,
+        "use_regex": false,
+    });
+    serde_json::json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [],
+        "normalizer": null,
+        "pre_tokenizer": level,
+        "post_processor": null,
+        "decoder": level,
+        "model": {
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": null,
+            "continuing_subword_prefix": null,
+            "end_of_word_suffix": null,
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "ignore_merges": false,
+            "vocab": vocab,
+            "merges": [],
+        },
+    })
+}
+
 fn bad(text: &str, why: String) -> DataError {
     DataError::BadTokenizer {
         text: text.to_owned(),
@@ -219,6 +276,21 @@ mod tests {
         assert_eq!(tokens[0].len(), text.len());
         assert_eq!(Tokenizer::Byte.decode(&tokens[0]).unwrap(), text);
         assert_eq!(Tokenizer::Byte.vocab(), 256);
+    }
+
+    #[test]
+    fn bytes_are_the_same_tokens_in_the_file_for_transformers() {
+        let (json, end) = Tokenizer::Byte.exported();
+        let written = Tokenizer::from_json("byte", json).unwrap();
+        assert_eq!((written.vocab(), end), (256, None));
+        let every: String = (0..=0x24f).filter_map(char::from_u32).collect();
+        let texts = vec![" fn main() {}\r\n\t// 🦀", every.as_str()];
+        assert_eq!(
+            written.encode(texts.clone()).unwrap(),
+            Tokenizer::Byte.encode(texts).unwrap()
+        );
+        let (_, end) = Tokenizer::train(300, &corpus()).unwrap().exported();
+        assert_eq!(end.as_deref(), Some(END_OF_TEXT));
     }
 
     #[test]

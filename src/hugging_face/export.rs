@@ -93,6 +93,29 @@ pub fn export(architecture: &Architecture, form: Form, flat: &[f32]) -> Result<V
     ])
 }
 
+/// The files of a tokenizer beside them: its `tokenizer.json`, and how `transformers` loads it. `end`: the token that
+/// ends a text.
+pub fn tokenizer_files(architecture: &Architecture, json: String, end: Option<&str>) -> [File; 2] {
+    let mut loaded_as = serde_json::json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": architecture.context,
+        "clean_up_tokenization_spaces": false,
+    });
+    if let Some(end) = end {
+        loaded_as["eos_token"] = end.into();
+    }
+    [
+        File {
+            name: "tokenizer.json",
+            bytes: json.into_bytes(),
+        },
+        File {
+            name: "tokenizer_config.json",
+            bytes: text(&loaded_as),
+        },
+    ]
+}
+
 /// Some weights and what they are multiplied by when they are written.
 struct Scaled<'a> {
     size: Vec<usize>,

@@ -8,7 +8,7 @@ mod export;
 mod groups;
 
 pub use config::minicpm_config;
-pub use export::{File, Form, Unexportable, export};
+pub use export::{File, Form, Unexportable, export, tokenizer_files};
 pub use groups::parameter_groups;
 
 use crate::model::config::RunConfig;

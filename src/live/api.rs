@@ -214,21 +214,21 @@ async fn status_now(database: &Database) -> Result<Status, Failure> {
     let mut opened = reader.open(database.context.workdir.database()).await?;
     let store = opened.as_mut().map(|opened| &mut opened.store);
     let status = status::status_of(&database.context, store, None).await?;
-    let mut names = BTreeMap::new();
+    let names: BTreeMap<String, Called> = status
+        .running
+        .iter()
+        .map(|running| {
+            let called = Called {
+                sweep: running.sweep.clone(),
+                slug: running.slug.clone(),
+            };
+            (running.row.trial.clone(), called)
+        })
+        .collect();
     let mut questions = BTreeMap::new();
     if let Some(opened) = opened {
         let sweeps = opened.store.sweeps().await?.into_iter();
         questions.extend(sweeps.filter_map(|row| Some((row.sweep, row.description?))));
-        for running in &status.running {
-            let row = opened.store.trial_named(&running.row.trial, None).await?;
-            names.extend(row.map(|row| {
-                let called = Called {
-                    sweep: row.sweep,
-                    slug: row.slug,
-                };
-                (row.trial, called)
-            }));
-        }
     }
     drop(reader);
     let active: BTreeSet<&str> = names.values().map(|called: &Called| called.sweep.as_str()).collect();

@@ -360,7 +360,7 @@
     ['state', 'state', (row) => badge(row.state), false],
     ['size', 'params', (row) => count(row.params_non_embedding), true],
     ['lr', 'lr', (row) => rate(row.lr), true],
-    ['batch', 'batch_tokens', (row) => count(row.batch_tokens), true],
+    ['batch', 'batch_tokens', (row) => row.batch_tokens.toLocaleString('en'), true],
     ['tokens', 'tokens', (row) => count(row.tokens), true],
     ['schedule', null, (row) => row.schedule, false],
     ['final loss', 'final_loss', (row) => loss(row.final_loss), true],
@@ -492,7 +492,7 @@
       $('back').textContent = `Back to ${row.sweep}`;
       $('trial-title').replaceChildren(row.slug, badge(row.state));
       const facts = [['trial', row.trial], ['model', row.model], ['parameters', `${count(row.params_non_embedding)}, ${count(row.params_total)} with embedding`],
-        ['learning rate', rate(row.lr)], ['batch', `${count(row.batch_tokens)} tokens`], ['tokens', `${count(row.tokens)} in ${row.steps.toLocaleString('en')} steps`],
+        ['learning rate', rate(row.lr)], ['batch', `${row.batch_tokens.toLocaleString('en')} tokens`], ['tokens', `${count(row.tokens)} in ${row.steps.toLocaleString('en')} steps`],
         ['schedule', row.schedule], ['seed', row.seed], ['final loss', loss(row.final_loss)], ['bits per byte', loss(row.bits_per_byte)],
         ...(row.diverged_at_tokens === null ? [] : [['diverged at', `${count(row.diverged_at_tokens)} tokens`]]), ['seconds', row.seconds === null ? '–' : digits(row.seconds, 4)]];
       $('trial-facts').replaceChildren(...facts.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, String(value)))));

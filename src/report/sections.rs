@@ -12,7 +12,7 @@ use crate::report::axes::range;
 use crate::report::study::Study;
 use crate::report::text::{self, number, plural, size_label};
 use crate::report::view::{Cell, Column, Table};
-use crate::units::human_seconds;
+use crate::units::{human_seconds, whole_count};
 
 /// A trial without a final loss.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -148,7 +148,7 @@ fn trial_row(trial: &TrialRow) -> Vec<Cell> {
         count(trial.tokens),
         trial.schedule.name().into(),
         Cell::number(number(trial.lr, 3), trial.lr),
-        count(trial.batch_tokens),
+        Cell::number(whole_count(trial.batch_tokens), trial.batch_tokens as f64),
         trial.seed.to_string().into(),
         some(trial.final_loss, &text::loss),
         some(trial.bits_per_byte, &text::loss),

@@ -3,8 +3,8 @@
 //! Refuses to know what is worth showing.
 
 use crate::record::{TrialRow, TrialState};
-use crate::units::human_count;
 pub use crate::units::printed as number;
+use crate::units::{human_count, whole_count};
 
 /// A loss in nats: `4.213`.
 pub(crate) fn loss(nats: f64) -> String {
@@ -49,7 +49,7 @@ pub(crate) fn trial_hover(trial: &TrialRow) -> String {
         trial.model,
         count(trial.params_non_embedding as f64),
         number(trial.lr, 3),
-        count(trial.batch_tokens as f64),
+        whole_count(trial.batch_tokens),
         trial.schedule.name(),
         count(trial.tokens as f64),
         trial.seed,

@@ -30,6 +30,8 @@ pub struct Context {
     pub host: String,
     /// Faults that are to come on purpose.
     pub faults: Faults,
+    /// The flags that the next command needs to work in the same place: ` --home DIR`; empty where none was given.
+    pub flags: String,
 }
 
 impl Context {

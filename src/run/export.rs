@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use crate::checkpoint::State;
+use crate::data::dataset::Dataset;
 use crate::data::manifest::Manifest;
 use crate::hugging_face::{self, Architecture, Form};
 use crate::model::config::RunConfig;
@@ -20,7 +21,8 @@ use crate::tensorboard;
 use crate::units::StageId;
 use crate::workdir::write_atomic;
 
-/// Writes a finished proxy as a folder that `transformers` loads; gives the files.
+/// Writes a finished proxy as a folder that `transformers` loads, with the tokenizer of its data where that has one and is
+/// still here; gives the files.
 pub async fn model(
     context: &Context,
     store: &mut Store,
@@ -51,9 +53,15 @@ pub async fn model(
     let state = State::read(&bytes).map_err(|error| damaged(&file, &error.to_string()))?;
     let flat = tensors::gather(config.shape, config.vocab, |name, numel| state.floats(name, numel))
         .map_err(|error| damaged(&file, &error.to_string()))?;
-    let architecture = Architecture::of_run(&config, end_of_document(context, &config)?);
-    let files = hugging_face::export(&architecture, form, &flat)
+    let data = data_of(context, &config)?;
+    let architecture = Architecture::of_run(&config, data.as_ref().and_then(|data| data.manifest().end_of_document));
+    let mut files = hugging_face::export(&architecture, form, &flat)
         .map_err(|error| Failure::new(exit::INTERNAL, "export", error.to_string(), "please report this"))?;
+    let tokenizer = data.map(|data| data.tokenizer()).transpose().map_err(data_failure)?;
+    if let Some(tokenizer) = tokenizer.flatten() {
+        let (json, end) = tokenizer.exported();
+        files.extend(hugging_face::tokenizer_files(&architecture, json, end.as_deref()));
+    }
     let mut written = Vec::new();
     for file in files {
         let path = folder.join(file.name);
@@ -68,8 +76,8 @@ fn damaged(file: &Path, why: &str) -> Failure {
     Failure::environment("damaged_checkpoint", message, "run the sweep again: it is made again")
 }
 
-/// The token that ends a document in the data of a run, if the data is still here.
-fn end_of_document(context: &Context, config: &RunConfig) -> Result<Option<u32>, Failure> {
+/// The data of a run, if it is still here.
+fn data_of(context: &Context, config: &RunConfig) -> Result<Option<Dataset>, Failure> {
     let Ok(folders) = fs::read_dir(context.workdir.data()) else {
         return Ok(None);
     };
@@ -78,7 +86,7 @@ fn end_of_document(context: &Context, config: &RunConfig) -> Result<Option<u32>,
         if folder.is_dir() {
             let manifest = Manifest::read(&folder).map_err(data_failure)?;
             if manifest.info().hash == config.data_hash {
-                return Ok(manifest.end_of_document);
+                return Dataset::open(&folder).map(Some).map_err(data_failure);
             }
         }
     }

@@ -73,6 +73,9 @@ pub struct Failure {
     pub hints: Vec<String>,
     /// The mistakes of a file, one by one.
     pub at: Vec<At>,
+    /// Sweep files that would mend it, in the order in which to run them; the hints name them.
+    #[serde(skip)]
+    pub next: Vec<String>,
     #[serde(skip)]
     pub exit: u8,
 }
@@ -90,6 +93,7 @@ impl Failure {
             message: message.into(),
             hints,
             at: Vec::new(),
+            next: Vec::new(),
             exit,
         }
     }

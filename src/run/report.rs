@@ -111,7 +111,8 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
         size: Size::Optimal,
     };
     let batch = Batch::of(context, store, &laws).await?;
-    let recipe = unless_refused(advise::advise(context, store, sweeps, &laws, &batch, &ask).await)?.ok();
+    let advice = unless_refused(advise::advise(context, store, sweeps, &laws, &batch, &ask).await)?;
+    let recipe = advice.ok().map(|advice| advice.recipe);
     Ok(OfSweep {
         laws: Ok(laws),
         batch: batch.equal_loss,

@@ -19,7 +19,7 @@ pub struct SweepSet {
 }
 
 impl SweepSet {
-    /// The sweeps that are named, or the one that was planned last.
+    /// The sweeps that are named, or the one that was run last.
     pub async fn find(store: &mut Store, asked: Option<&str>) -> Result<Self, Failure> {
         let known = store.sweeps().await?;
         let names: Vec<String> = known.iter().map(|row| row.sweep.clone()).collect();

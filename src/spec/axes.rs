@@ -310,11 +310,18 @@ pub(crate) fn find(path: &str) -> Option<usize> {
     AXES.iter().position(|axis| axis.path == path)
 }
 
+/// The axis that other programs call so.
+pub(crate) fn called_elsewhere(path: &str) -> Option<&'static str> {
+    let last = path.rsplit('.').next().unwrap_or(path);
+    let is_called = |axis: &&Axis| axis.also.iter().any(|&other| other == path || other == last);
+    AXES.iter().find(is_called).map(|axis| axis.path)
+}
+
 /// The axis that a wrong path most probably means.
 pub(crate) fn suggest(path: &str) -> Option<&'static str> {
     let last = path.rsplit('.').next().unwrap_or(path);
     let of = |holds: &dyn Fn(&Axis) -> bool| AXES.iter().find(|axis| holds(axis)).map(|axis| axis.path);
-    of(&|axis| axis.also.iter().any(|&other| other == path || other == last))
+    called_elsewhere(path)
         .or_else(|| of(&|axis| axis.last() == last))
         .or_else(|| closest(path, AXES.iter().map(|axis| axis.path)))
         .or_else(|| {

@@ -41,6 +41,11 @@ pub fn axes() -> Vec<AxisHelp> {
     axes::help(&resolve::of_template())
 }
 
+/// The axis that other programs call so: `learning_rate` is `lr`.
+pub fn axis_called_elsewhere(name: &str) -> Option<&'static str> {
+    axes::called_elsewhere(name)
+}
+
 /// The paths of the axes that say how WSD decays.
 pub fn axes_of_decay() -> Vec<&'static str> {
     axes::of_decay(&resolve::of_template())

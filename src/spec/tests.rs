@@ -294,7 +294,7 @@ fn set_overrides_any_key_and_makes_missing_ones() {
 fn the_template_and_the_sweeps_that_ship_are_right() {
     let (sweep, notes) = read(TEMPLATE, "t.yaml", &[]).expect("the template");
     assert!(notes.is_empty(), "{notes:?}");
-    assert_eq!(sweep.trials.len(), 18);
+    assert_eq!(sweep.trials.len(), 27);
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sweeps");
     let mut count = 0;
     for entry in fs_err::read_dir(folder).expect("sweeps") {

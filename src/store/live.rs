@@ -74,10 +74,10 @@ impl Store {
         Ok(row.try_get(0)?)
     }
 
-    /// The trial of that name: in a sweep, or in the first that asks for it.
+    /// The trial of that name: in a sweep, or in the first that asks for it and has not taken it out.
     pub async fn trial_named(&mut self, trial: &str, sweep: Option<&str>) -> Result<Option<TrialRow>, StoreError> {
         let row = sqlx::query(AssertSqlSafe(format!(
-            "{SELECT_TRIALS} and trial = ?1 and (?2 is null or sweep = ?2) order by sweep limit 1"
+            "{SELECT_TRIALS} and trial = ?1 and (?2 is null or sweep = ?2) order by state = 'cancelled', sweep limit 1"
         )))
         .bind(trial)
         .bind(sweep)
@@ -116,7 +116,7 @@ impl Store {
             "select trial, slug, state, model, params_non_embedding, lr, batch_tokens, tokens_asked, final_loss,
                exists (select 1 from trial_stages ts join stages s using (stage)
                  where ts.sweep = v.sweep and ts.trial = v.trial and s.state <> 'pending')
-             from v_trials v where trainer <> 'imported' and sweep = ? order by position",
+             from v_sweep_trials v where trainer <> 'imported' and sweep = ? order by position",
         )
         .bind(sweep)
         .fetch_all(&mut self.connection)

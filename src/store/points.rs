@@ -22,7 +22,7 @@ impl Store {
     /// The same, one by one: there may be more of them than memory.
     pub async fn each_point(&mut self, sweep: Option<&str>, take: &mut dyn FnMut(PointRow)) -> Result<(), StoreError> {
         let mut rows = sqlx::query(
-            "select trial, stage, step, tokens, flops, lr, split, loss, grad_norm from v_points
+            "select trial, stage, step, tokens, flops, lr, split, loss, grad_norm, seconds, peak_lr from v_points
              where ?1 is null or trial in (select trial from trials where sweep = ?1 and asked = 1)
              order by trial, step, split",
         )
@@ -60,11 +60,13 @@ impl Store {
             // Not from `v_points`: that looks through every trial for each one.
             let mut rows = sqlx::query(
                 "select t.trial, p.stage, p.step, p.step * t.batch_tokens, p.step * t.batch_tokens * t.flops_per_token,
-                   p.lr, p.split, p.loss, p.grad_norm
-                 from trials t
-                 join trial_stages ts on ts.sweep = t.sweep and ts.trial = t.trial
-                 join points p on p.stage = ts.stage
-                 where t.sweep = ?1 and t.trial = ?2 and t.asked = 1
+                   p.lr, p.split, p.loss, p.grad_norm,
+                   path.seconds_before
+                     + path.seconds * (p.step - path.from_steps) / (path.end_steps - path.from_steps), t.lr
+                 from v_paths path
+                 join trials t on t.sweep = ?1 and t.trial = ?2 and t.asked = 1
+                 join points p on p.stage = path.stage
+                 where path.sweep = ?1 and path.trial = ?2
                  order by p.step, p.split",
             )
             .bind(sweep)
@@ -104,5 +106,7 @@ fn point_row(row: &SqliteRow) -> Result<PointRow, StoreError> {
         split: row.try_get(6)?,
         loss: row.try_get(7)?,
         grad_norm: row.try_get(8)?,
+        seconds: row.try_get(9)?,
+        peak_lr: row.try_get(10)?,
     })
 }

@@ -12,13 +12,21 @@ use crate::record::{StageRow, TrialRow, count_states};
 use crate::spec::TrialSpec;
 use crate::stage::StageState;
 use crate::store::rows::{
-    IS_OPEN, RunningRow, SELECT_TRIALS, StageAttempt, SweepRow, json, known_stage, rate_key, resume_row, stage_row,
-    trial_row, unsigned,
+    IS_OPEN, RunningRow, SELECT_TRIALS, SELECT_TRIALS_ONCE, StageAttempt, SweepRow, json, known_stage, rate_key,
+    resume_row, stage_row, trial_row, unsigned,
 };
 use crate::store::{Entry, Store, StoreError, rows};
 use crate::units::{StageId, TrialId};
 
 impl Store {
+    /// The name of the home that the database belongs to, wherever it lies.
+    pub async fn home_id(&mut self) -> Result<String, StoreError> {
+        let row = sqlx::query("select id from home")
+            .fetch_one(&mut self.connection)
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
     /// All sweeps, by name.
     pub async fn sweeps(&mut self) -> Result<Vec<SweepRow>, StoreError> {
         let rows = sqlx::query("select sweep, description, target_params, spec from sweeps order by sweep")
@@ -36,19 +44,26 @@ impl Store {
             .collect()
     }
 
-    /// The sweep that was planned last.
+    /// The sweep that was run last: of those whose stages were begun last, the one that was announced last.
     pub async fn newest_sweep(&mut self) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query("select sweep from sweeps order by planned_at desc, sweep limit 1")
-            .fetch_optional(&mut self.connection)
-            .await?;
+        let row = sqlx::query(
+            "select sweep from sweeps w order by max(planned_at, coalesce((
+               select max(a.started_at) from trials t
+               join trial_stages ts on ts.sweep = t.sweep and ts.trial = t.trial
+               join attempts a on a.stage = ts.stage
+               where t.sweep = w.sweep and t.asked = 1), '')) desc, planned_at desc, sweep limit 1",
+        )
+        .fetch_optional(&mut self.connection)
+        .await?;
         row.map(|row| row.try_get(0).map_err(StoreError::from)).transpose()
     }
 
-    /// The trials of a sweep, or of all, in the order of their files.
+    /// The trials of a sweep, or of all with each once, in the order of their files.
     pub async fn trials(&mut self, sweep: Option<&str>) -> Result<Vec<TrialRow>, StoreError> {
         // Runs of others have less to tell; `imported` reads them.
+        let select = sweep.map_or(SELECT_TRIALS_ONCE, |_| SELECT_TRIALS);
         let rows = sqlx::query(AssertSqlSafe(format!(
-            "{SELECT_TRIALS} and (?1 is null or sweep = ?1) order by sweep, position"
+            "{select} and (?1 is null or sweep = ?1) order by sweep, position"
         )))
         .bind(sweep)
         .fetch_all(&mut self.connection)
@@ -160,7 +175,7 @@ impl Store {
 
     /// How many trials of a sweep are in each state; states without a trial are there with 0.
     pub async fn counts(&mut self, sweep: &str) -> Result<BTreeMap<&'static str, u64>, StoreError> {
-        // The states of `v_trials`, without its wide rows.
+        // The states of `v_sweep_trials`, without its wide rows.
         let rows = sqlx::query(
             "select state, count(*) from (
                select case

@@ -25,13 +25,14 @@ const DERIVED: [(&str, &str); 6] = [
 const LIVE: (&str, &str) = ("attempts", "steps");
 
 /// What every part of the result is, but for what a disturbance may change: times, attempts, places. A column that came
-/// later and follows from the others (`tokens_asked`) stays out, so that older digests can be compared.
+/// later and follows from the others (`tokens_asked`) stays out, so that older digests can be compared; a trial counts
+/// for each of its sweeps.
 const RESULTS: [&str; 3] = [
     "select 'trial', trial, sweep, slug, state, trainer, model, params_non_embedding, params_total, width, layers, heads,
        vocab, context, parametrization, lr, batch_tokens, schedule, warmup_tokens, decay_fraction, tokens, steps, seed,
        flops, final_loss, bits_per_byte, diverged_at_tokens, device, numerics, code_epoch, code_version, data_hash,
-       config_hash, axes
-     from v_trials where trainer <> 'imported' order by sweep, trial",
+       config_hash, axes_json as axes
+     from v_sweep_trials where trainer <> 'imported' order by sweep, trial",
     "select 'stage', stage, parent, kind, from_tokens, to_tokens, state, trials
      from v_stages where trials > 0 order by stage",
     "select 'point', stage, step, split, loss, lr, grad_norm, bits_per_byte

@@ -181,9 +181,22 @@ pub(super) fn stage_row(row: &SqliteRow) -> Result<StageRow, StoreError> {
     })
 }
 
-/// The rows that [`trial_row`] reads, before any condition.
-pub(super) const SELECT_TRIALS: &str = "select *, (select settings from trials t where t.sweep = v.sweep and \
-     t.trial = v.trial) settings from v_trials v where trainer <> 'imported'";
+/// The rows of a view of trials, with what was asked of each in full.
+macro_rules! select_trials {
+    ($view:literal) => {
+        concat!(
+            "select *, (select settings from trials t where t.sweep = v.sweep and t.trial = v.trial) settings from ",
+            $view,
+            " v where trainer <> 'imported'"
+        )
+    };
+}
+
+/// The rows that [`trial_row`] reads, before any condition: each trial for each of its sweeps.
+pub(super) const SELECT_TRIALS: &str = select_trials!("v_sweep_trials");
+
+/// The same with each trial once.
+pub(super) const SELECT_TRIALS_ONCE: &str = select_trials!("v_trials");
 
 /// What was asked for a trial beside what laws vary, by path of the axis, as JSON.
 fn setup(settings: &str) -> Result<BTreeMap<String, String>, StoreError> {
@@ -193,7 +206,8 @@ fn setup(settings: &str) -> Result<BTreeMap<String, String>, StoreError> {
 
 pub(super) fn trial_row(row: &SqliteRow) -> Result<TrialRow, StoreError> {
     let mut trial = TrialRow::read(|name, kind| cell(row, name, kind))?;
-    trial.axes = serde_json::from_str(row.try_get("axes")?).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    trial.axes =
+        serde_json::from_str(row.try_get("axes_json")?).map_err(|error| StoreError::Damaged(error.to_string()))?;
     trial.setup = setup(row.try_get("settings")?)?;
     Ok(trial)
 }

@@ -299,6 +299,76 @@ fn a_database_of_every_schema_opens_and_is_sound() {
     });
 }
 
+/// The digest of `tests/databases/7.db`, as the program of that schema printed it.
+const DIGEST_OF_7: &str = "00004466c4e38b3862fe01b33fcf30c03c18cbd992eca869effa49941904447e";
+
+#[test]
+fn a_trial_of_two_sweeps_is_one_trial_and_two_pairs_and_the_digest_stays() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sandbox.db");
+        fs_err::copy("tests/databases/7.db", &path).expect("copied");
+        let mut store = Store::open(&path).await.expect("migrated");
+        assert_eq!(store.digest().await.expect("a digest"), DIGEST_OF_7);
+        let all = store.trials(None).await.expect("readable");
+        let names: std::collections::BTreeSet<&str> = all.iter().map(|row| row.trial.as_str()).collect();
+        assert_eq!((all.len(), names.len()), (6, 6), "each once");
+        let [rates, again] = ["rates", "again"];
+        for sweep in [rates, again] {
+            let trials = store.trials(Some(sweep)).await.expect("readable");
+            assert_eq!(trials.len(), 4, "{sweep} keeps its own");
+            assert!(trials.iter().all(|row| row.sweep == sweep));
+        }
+        let shared = all.iter().find(|row| row.slug == "6K-wsd-tokens8000").expect("shared");
+        assert_eq!(shared.sweep, again, "the first of its sweeps");
+        let taken_out = Entry::Cancelled {
+            sweep: again.to_owned(),
+            trials: vec![shared.trial.clone()],
+            undo: false,
+        };
+        store.append("t9", &[taken_out]).await.expect("lawful");
+        let all = store.trials(None).await.expect("readable");
+        let now = all.iter().find(|row| row.trial == shared.trial).expect("still there");
+        assert_eq!(
+            (now.sweep.as_str(), all.len()),
+            (rates, 6),
+            "a sweep that wants it comes first"
+        );
+    });
+}
+
+#[test]
+fn seconds_of_a_point_count_from_the_beginning_of_its_trial() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sandbox.db");
+        fs_err::copy("tests/databases/7.db", &path).expect("copied");
+        let mut store = Store::open(&path).await.expect("migrated");
+        // Each stage of the trials of 16,000 tokens took a second: two trunks and the decay.
+        sqlx::query("update stages set seconds = 1.0")
+            .execute(&mut store.connection)
+            .await
+            .expect("changed");
+        let trials = store.trials(Some("rates")).await.expect("readable");
+        let long = trials.iter().find(|row| row.tokens == 16_000).expect("a long trial");
+        let stages = store.path("rates", &long.trial).await.expect("readable").len();
+        let points = store.points(Some("rates")).await.expect("readable");
+        let of_long: Vec<_> = points.iter().filter(|point| point.trial == long.trial).collect();
+        let last = of_long.last().expect("points");
+        assert_eq!(
+            (last.step, last.seconds, last.peak_lr),
+            (long.steps, Some(stages as f64), long.lr)
+        );
+        let rises = of_long.windows(2).all(|two| two[0].seconds <= two[1].seconds);
+        assert!(rises && of_long[0].seconds > Some(0.0));
+        let mut alone = Vec::new();
+        let names = [long.trial.clone()];
+        let take = &mut |point| alone.push(point);
+        store.each_point_of("rates", &names, take).await.expect("readable");
+        assert!(alone.iter().eq(of_long), "one by one they are the same");
+    });
+}
+
 #[test]
 fn the_budget_of_an_older_home_comes_from_what_its_log_keeps_of_the_settings() {
     run(async {

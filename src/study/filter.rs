@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::record::{self, TrialRow};
+use crate::spec;
 use crate::spec::syntax::expressions::{Expr, ExprError, Kind, Name, Value};
 
 /// The N of `20N`, as in sweep files.
@@ -32,7 +33,20 @@ impl Filter {
         }));
         kinds.insert(PARAMS, Kind::Number);
         let names: Vec<Name<'_>> = kinds.into_iter().map(|(name, kind)| Name { name, kind }).collect();
-        Ok(Self(Some(Expr::parse(text, &names)?)))
+        let expr = Expr::parse(text, &names).map_err(|mut error| {
+            // Columns are called as the axes are, or as the group of axes: `schedule` for `schedule.name`.
+            let called = error.unknown.as_deref().and_then(spec::axis_called_elsewhere);
+            let is_known = |called: &&str| names.iter().any(|name| name.name == *called);
+            let group = |called: &'static str| called.split('.').next();
+            if let Some(known) = called
+                .filter(is_known)
+                .or_else(|| called.and_then(group).filter(is_known))
+            {
+                error.suggestion = Some(known.to_owned());
+            }
+            error
+        })?;
+        Ok(Self(Some(expr)))
     }
 
     /// Whether a trial is meant.

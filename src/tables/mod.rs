@@ -129,6 +129,8 @@ pub fn points(rows: &[PointRow]) -> Result<DataFrame, TableError> {
         split = |row| row.split.as_str(),
         loss = |row| row.loss,
         grad_norm = |row| row.grad_norm,
+        seconds = |row| row.seconds,
+        peak_lr = |row| row.peak_lr,
     );
     Ok(DataFrame::new(rows.len(), columns)?)
 }

@@ -19,4 +19,5 @@ mod toy;
 #[cfg(feature = "torch")]
 mod training;
 mod watched;
+mod way;
 mod world;

@@ -68,8 +68,15 @@ impl World {
         path
     }
 
-    /// The program, in this world, with nothing of the user's environment that it listens to.
+    /// The program, in this world and its home.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.command_typed(args);
+        command.arg("--home").arg(self.home());
+        command
+    }
+
+    /// The program in this world, asked for nothing but this, with nothing of the user's environment that it listens to.
+    fn command_typed(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox"));
         command
             .current_dir(self.folder.path())
@@ -77,8 +84,13 @@ impl World {
             .env_remove("SANDBOX_HOME")
             .env_remove("SANDBOX_DB")
             .env_remove("SANDBOX_TOKEN");
-        command.env("COLUMNS", "100").arg("--home").arg(self.home());
+        command.env("COLUMNS", "100");
         command
+    }
+
+    /// Runs the program with these arguments alone.
+    pub(crate) fn run_typed(&self, args: &[&str]) -> Ran {
+        ran(&self.command_typed(args).output().expect("the program starts"))
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {

@@ -90,6 +90,8 @@ impl Planted {
                 split: "train".to_owned(),
                 loss,
                 grad_norm: Some(1.0),
+                seconds: None,
+                peak_lr: trial.lr,
             });
         }
     }

@@ -32,7 +32,7 @@ pub enum Source<'a> {
     Table(&'a Path, &'a Mapping),
     /// A folder of tables with the columns step, lr and loss.
     Folder(&'a Path),
-    /// A sweep, several, or an import; none: the sweep that was planned last.
+    /// A sweep, several, or an import; none: the sweep that was run last.
     Named(Option<&'a str>),
 }
 

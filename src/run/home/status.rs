@@ -52,6 +52,9 @@ pub struct RunningStage {
     /// What is recorded of it.
     #[serde(flatten)]
     pub row: RunningRow,
+    /// What its trial is called, and the sweep that calls it so.
+    pub slug: String,
+    pub sweep: String,
     /// The mean since the attempt began.
     pub tokens_per_second: Option<f64>,
 }
@@ -118,7 +121,10 @@ pub async fn status_of(
         stages = store.stage_bytes().await?;
         // Without an orchestrator nothing runs, whatever a crash left in the table.
         if orchestrator.is_some() {
-            running = store.running().await?.into_iter().map(running_stage).collect();
+            for row in store.running().await? {
+                let trial = store.trial_named(&row.trial, None).await?;
+                running.push(running_stage(row, trial.as_ref()));
+            }
         }
     }
     Ok(HomeStatus {
@@ -152,13 +158,18 @@ async fn sweep_status(
     })
 }
 
-fn running_stage(row: RunningRow) -> RunningStage {
+fn running_stage(row: RunningRow, trial: Option<&TrialRow>) -> RunningStage {
     let since: Option<jiff::Timestamp> = row.since.parse().ok();
     let seconds = since.map(|since| (jiff::Timestamp::now().as_millisecond() - since.as_millisecond()) as f64 / 1000.0);
     let tokens_per_second = seconds
         .filter(|seconds| *seconds > 0.5)
         .map(|seconds| row.tokens_made as f64 / seconds);
-    RunningStage { row, tokens_per_second }
+    RunningStage {
+        slug: trial.map_or_else(|| row.trial.clone(), |trial| trial.slug.clone()),
+        sweep: trial.map_or_else(String::new, |trial| trial.sweep.clone()),
+        row,
+        tokens_per_second,
+    }
 }
 
 /// One trial with its stages and attempts.

@@ -17,12 +17,19 @@ use crate::run::failure::{Failure, exit};
 use crate::run::fit::sweep::{self, Laws};
 use crate::run::fit::{fit_one, refused};
 use crate::run::recipe::coordinates;
+use crate::run::recipe::next_runs::{self, NextRun};
 use crate::run::sweep_set::SweepSet;
 use crate::spec::Settings;
 use crate::store::Store;
-use crate::study::next_sweep::{NextSweep, SweepFile, beyond_the_best, for_a_law_of_loss};
+use crate::study::next_sweep::{NextSweep, beyond_the_best, for_a_law_of_loss};
 use crate::study::proxies::{self, Best};
-use crate::workdir::write_atomic;
+
+/// A recipe, and the sweeps that its failing gates ask for, in the order in which to run them.
+#[derive(Debug)]
+pub struct Advice {
+    pub recipe: Recipe,
+    pub next: Vec<NextRun>,
+}
 
 /// Writes the recipe that the laws of a sweep carry; refused where they carry none.
 pub async fn advise(
@@ -32,8 +39,8 @@ pub async fn advise(
     laws: &Laws,
     batch: &Batch,
     ask: &Ask,
-) -> Result<Recipe, Failure> {
-    refuse(context, sweeps, laws)?;
+) -> Result<Advice, Failure> {
+    refuse(context, store, sweeps, laws).await?;
     let next = next_sweep(sweeps, laws.trials());
     let evidence = Evidence {
         loss: laws.of_loss(),
@@ -51,17 +58,22 @@ pub async fn advise(
     };
     let (mut recipe, widenings) = build::build(ask, &evidence);
     check_budget(&recipe, ask)?;
+    let mut files = Vec::new();
     for (gate, widening) in recipe.gates.iter_mut().zip(widenings) {
         if let Some(widening) = widening {
             let why = format!("The gate `{}` of the recipe failed: {}", gate.name, gate.why);
-            gate.next = write(context, next.file(&[widening], &why))?;
+            let file = next.file(&[widening], &why);
+            let path = file.as_ref().map(|file| context.workdir.next_sweep(&file.name));
+            gate.next = path.map(|path| path.display().to_string());
+            files.extend(file);
         }
     }
+    let next = next_runs::write(context, store, files).await?;
     let body = serde_json::to_value(&recipe).map_err(std::io::Error::other)?;
     store
         .add_recipe(&context.now(), &recipe.recipe, Some(sweeps.name()), &body)
         .await?;
-    Ok(recipe)
+    Ok(Advice { recipe, next })
 }
 
 fn best(laws: &Laws) -> Result<Best<'_>, Failure> {
@@ -129,13 +141,13 @@ pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Re
         };
         let why = "Every trial diverged: lower learning rates.";
         let file = next_sweep(sweeps, &trials).file(&[lower], why);
-        failure.hints.extend(write(context, file)?.map(|path| run_next(&path)));
+        hand_over(&mut failure, next_runs::write(context, store, file).await?);
     }
     Err(failure)
 }
 
 /// No law of loss, or no learning rate between two worse ones: no recipe, but the sweep to run next.
-fn refuse(context: &Context, sweeps: &SweepSet, laws: &Laws) -> Result<(), Failure> {
+async fn refuse(context: &Context, store: &mut Store, sweeps: &SweepSet, laws: &Laws) -> Result<(), Failure> {
     let (refusal, mut widenings) = match (&laws.lr, &laws.loss) {
         (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![beyond_the_best(laws.trials())]),
         (_, Err(loss)) => (loss, Vec::new()),
@@ -158,7 +170,7 @@ fn refuse(context: &Context, sweeps: &SweepSet, laws: &Laws) -> Result<(), Failu
     }
     let why = format!("The recipe was refused: {refusal}");
     let file = next_sweep(sweeps, laws.trials()).file(&widenings, &why);
-    failure.hints.extend(write(context, file)?.map(|path| run_next(&path)));
+    hand_over(&mut failure, next_runs::write(context, store, file).await?);
     Err(failure)
 }
 
@@ -170,18 +182,18 @@ fn next_sweep<'a>(sweeps: &'a SweepSet, trials: &[TrialRow]) -> NextSweep<'a> {
     NextSweep::new(files, trials)
 }
 
-/// Writes the sweep to run next, where there is one, and gives its path.
-fn write(context: &Context, file: Option<SweepFile>) -> Result<Option<String>, Failure> {
-    let Some(SweepFile { name, text }) = file else {
-        return Ok(None);
-    };
-    let path = context.workdir.next_sweep(&name);
-    write_atomic(&path, text.as_bytes())?;
-    Ok(Some(path.display().to_string()))
-}
-
-fn run_next(path: &str) -> String {
-    format!("run next: {path}")
+/// Names the sweeps to run next in a refusal.
+fn hand_over(failure: &mut Failure, next: Vec<NextRun>) {
+    failure
+        .hints
+        .extend(next.iter().map(|next| format!("run next: {}", next.file)));
+    if let Some(first) = next.first() {
+        let cost = first.cost();
+        failure.hints.push(format!(
+            "it costs {cost}; `--run-next` runs it and joins it to the study"
+        ));
+    }
+    failure.next = next.into_iter().map(|next| next.file).collect();
 }
 
 /// What the trials say of the batch.

@@ -6,3 +6,4 @@ pub mod advise;
 pub mod coordinates;
 pub mod files;
 pub mod forecast;
+pub mod next_runs;

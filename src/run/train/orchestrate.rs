@@ -69,8 +69,8 @@ pub async fn run(
     )?;
     planning::verify_data(context, &unknown)?;
     let _lock = context.workdir.lock(&context.holder())?;
-    let store = Store::open(context.workdir.database()).await?;
-    if let Some(warning) = databases::note(context)? {
+    let mut store = Store::open(context.workdir.database()).await?;
+    if let Some(warning) = databases::note(context, &mut store).await? {
         observe(Progress::Word(&warning));
     }
     let mut equipment = equipment(context, request, &sweep, &text, store, observe).await?;

@@ -22,3 +22,17 @@ pub struct Request {
     /// The cluster whose nodes train; none: this machine does.
     pub cluster: Option<Cluster>,
 }
+
+impl Request {
+    /// A sweep file as it is, on this machine.
+    pub fn of_file(file: PathBuf) -> Self {
+        Self {
+            file,
+            sets: Vec::new(),
+            fail_fast: false,
+            retry: BTreeMap::new(),
+            workers: None,
+            cluster: None,
+        }
+    }
+}

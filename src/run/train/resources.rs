@@ -16,7 +16,7 @@ use crate::run::train::attempt::Attempt;
 use crate::run::train::request::Request;
 use crate::sched::{Device, Limits, Task};
 use crate::spec::{DEFAULT_RETRIES, Sweep};
-use crate::stage::StageState;
+use crate::stage::{StageKind, StageState};
 use crate::store::rate_key;
 use crate::units::StageId;
 
@@ -160,6 +160,8 @@ pub(super) fn tasks(
                 .copied()
                 .unwrap_or_else(|| memory::worker_bytes(&stage.config)),
             path_flops: longest[&stage.id],
+            flops: stage.flops(),
+            is_decay: stage.kind == StageKind::Decay,
             attempts: running.unwrap_or(attempts),
             halvings,
             halvings_max: numerics.micro_batch.ilog2(),

@@ -352,7 +352,10 @@ impl<'a> Reader<'a> {
                 .clone()
                 .find(|name| name.rsplit('.').next() == Some(blamed.text.as_str()))
         });
-        error(blamed.column, format!("there is no `{}` here", blamed.text), suggestion)
+        ExprError {
+            unknown: Some(blamed.text.clone()),
+            ..error(blamed.column, format!("there is no `{}` here", blamed.text), suggestion)
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub struct ExprError {
     pub column: usize,
     /// What was probably meant.
     pub suggestion: Option<String>,
+    /// The name that is not known, where that is what is wrong.
+    pub unknown: Option<String>,
 }
 
 /// One side of a comparison.
@@ -47,6 +49,7 @@ pub(crate) fn error(column: usize, message: impl Into<String>, suggestion: Optio
         message: message.into(),
         column,
         suggestion: suggestion.map(str::to_owned),
+        unknown: None,
     }
 }
 
