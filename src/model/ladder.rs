@@ -34,7 +34,6 @@ const fn rung(name: &'static str, width: u64, layers: u64, head_dim: u64) -> Run
 /// All named shapes, the smallest first.
 pub const LADDER: &[Rung] = &[
     // CPU rungs, named by their parameters without the embedding.
-    rung("3K", 16, 1, 8),
     rung("6K", 16, 2, 8),
     rung("13K", 24, 2, 8),
     rung("24K", 32, 2, 16),
@@ -109,7 +108,6 @@ mod tests {
         ("0.5B", 498_548_736, 498_614_592),
         ("1.2B", 1_247_281_152, 1_247_442_432),
         ("2.4B", 2_441_871_360, 2_442_057_984),
-        ("3K", 2_944, 2_992),
         ("6K", 5_888, 5_968),
         ("13K", 13_248, 13_368),
         ("24K", 23_552, 23_712),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::fit::design::{Design, VALUES_MIN, distinct};
+use crate::fit::design::{CONFIGURATIONS_MIN, Design, VALUES_MIN, distinct};
 use crate::fit::law::Needs;
 use crate::fit::laws::LAWS;
 use crate::fit::observation::Observation;
@@ -70,7 +70,7 @@ fn lack_of_points(trials: &[&TrialRow]) -> Option<String> {
         setup: None,
     });
     Design::new(rows.collect())
-        .check()
+        .check(VALUES_MIN, CONFIGURATIONS_MIN)
         .err()
         .map(|refusal| refusal.to_string())
 }
