@@ -26,6 +26,7 @@ fn view_of(trials: &[TrialRow], points: &[PointRow]) -> ReportView {
         batch: None,
         laws: &[],
         recipe: None,
+        forecast: None,
     })
 }
 
@@ -182,6 +183,7 @@ fn names_from_outside_are_never_markup() {
         batch: None,
         laws: &[],
         recipe: None,
+        forecast: None,
     });
     let drawn = figures(&view).expect("figures");
     let html = page(&view, &drawn);

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::draw;
+use crate::fit::Estimate;
 use crate::fit::law::{About, AnyKept, Kept, Law as _, Place, reasons};
 use crate::fit::laws::{BatchFit, Chinchilla, lr_formula};
 use crate::fit::rate::learning_rate::LrFit;
@@ -17,7 +18,7 @@ use crate::record::TrialRow;
 use crate::report;
 use crate::report::curves::Curves;
 use crate::report::figures::lr_sweeps::bowls_of;
-use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict};
+use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict, Spread};
 use crate::report::sections::LeftOut;
 use crate::report::study::{BatchMinimum, BatchRule, RateLaw, Study, Transfer};
 use crate::run::context::Context;
@@ -124,14 +125,15 @@ pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<W
     let any = kept::loss_law(store, fit).await?;
     let kept = &any.kept;
     let parts = LossParts::new(&any, &[]);
-    let predict = |params: f64, tokens: f64| {
+    let spread = |params: f64, tokens: f64| {
         let place = Place {
             params,
             tokens,
             batch_tokens: None,
         };
-        Some(kept.law.at(place)?.loss?.mean)
+        kept.law.at(place)?.loss
     };
+    let predict = |params: f64, tokens: f64| spread(params, tokens).map(|loss| loss.mean);
     let source = kept.source.clone().unwrap_or_default();
     let mut view = report::build(&Study {
         sweep: &Path::new(&source).file_name().unwrap_or_default().to_string_lossy(),
@@ -141,8 +143,9 @@ pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<W
         bowls: &[],
         rates: None,
         batch: None,
-        laws: &[parts.input(&predict)],
+        laws: &[parts.input(&predict, &spread)],
         recipe: None,
+        forecast: None,
     });
     view.left_out = kept
         .left_out
@@ -206,8 +209,9 @@ fn view(
     };
     let of_loss = laws.as_ref().ok().and_then(Laws::of_loss);
     let predict = |params: f64, tokens: f64| of_loss.map(|(_, law)| law.loss(params, tokens));
+    let spread = |params: f64, tokens: f64| of_loss.map(|(_, law)| law.predict(params, tokens));
     let law = match &parts {
-        Ok(parts) => parts.input(&predict),
+        Ok(parts) => parts.input(&predict, &spread),
         Err(why) => LawInput {
             refused: Some(why),
             ..NO_LAW
@@ -215,7 +219,11 @@ fn view(
     };
     let lr = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
     let best_rate = |params: f64, tokens: f64| lr.map_or(f64::NAN, |kept| kept.law.predict(params, tokens).lr.value);
-    let rates = lr.map(|kept| rate_law(&kept.law, &best_rate));
+    let rate_interval = |params: f64, tokens: f64| lr.and_then(|kept| kept.law.predict(params, tokens).lr.ci95);
+    let rates = lr.map(|kept| RateLaw {
+        interval: Some(&rate_interval),
+        ..rate_law(&kept.law, &best_rate)
+    });
     let batch = fitted.batch.as_ref();
     let best_batch = |tokens: f64| batch.map_or(f64::NAN, |kept| kept.law.law.by_tokens.at(tokens).value);
     let batch = batch.map(|kept| batch_rule(&kept.law, &best_batch));
@@ -229,6 +237,7 @@ fn view(
         batch: batch.as_ref(),
         laws: &[law],
         recipe: fitted.recipe.as_ref(),
+        forecast: None,
     })
 }
 
@@ -245,6 +254,8 @@ const NO_LAW: LawInput<'static> = LawInput {
     points: &[],
     held: &[],
     predict: None,
+    spread: None,
+    size_exponent: None,
 };
 
 /// What a page says of a law of loss.
@@ -256,6 +267,7 @@ struct LossParts<'a> {
     held: Vec<HeldOut>,
     warnings: Vec<String>,
     points: Vec<LawPoint>,
+    size_exponent: Option<Estimate>,
 }
 
 impl<'a> LossParts<'a> {
@@ -289,6 +301,7 @@ impl<'a> LossParts<'a> {
             ci95: run.ci95,
         });
         let (points, held) = (points.collect(), held.collect());
+        let exponent = any.body.pointer("/allocation/a").cloned();
         let of_runs = [
             ("runs", format!("{} entered", view.rests_on)),
             ("left out", reasons(&any.kept.left_out)),
@@ -303,10 +316,11 @@ impl<'a> LossParts<'a> {
             held,
             warnings: law.warnings().iter().map(warned).collect(),
             points,
+            size_exponent: exponent.and_then(|it| serde_json::from_value(it).ok()),
         }
     }
 
-    fn input<'b>(&'b self, predict: Predict<'b>) -> LawInput<'b> {
+    fn input<'b>(&'b self, predict: Predict<'b>, spread: Spread<'b>) -> LawInput<'b> {
         LawInput {
             law: self.about.name,
             fit: Some(self.fit),
@@ -319,6 +333,8 @@ impl<'a> LossParts<'a> {
             points: &self.points,
             held: &self.held,
             predict: Some(predict),
+            spread: Some(spread),
+            size_exponent: self.size_exponent,
         }
     }
 }
@@ -343,6 +359,7 @@ fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64) -> RateLaw<'a> {
         formula: lr_formula(law),
         is_constant: law.is_constant(),
         at,
+        interval: None,
         transfer,
     }
 }

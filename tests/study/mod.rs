@@ -129,6 +129,7 @@ impl Planted {
                 lr: BEST_RATE,
                 ci95: Some([BEST_RATE / 1.5, BEST_RATE * 1.6]),
                 loss: best - 0.004,
+                curvature: Some(0.04),
             });
         }
         bowls
@@ -322,6 +323,8 @@ pub(crate) fn whole() -> ReportView {
         points: &law_points,
         held: &held,
         predict: Some(&predict),
+        spread: None,
+        size_exponent: None,
     };
     let bowls = planted.bowls();
     let best_rate = |_: f64, _: f64| BEST_RATE;
@@ -329,6 +332,7 @@ pub(crate) fn whole() -> ReportView {
         formula: format!("a constant {BEST_RATE} (95 % interval 0.0101 to 0.012)"),
         is_constant: true,
         at: &best_rate,
+        interval: None,
         transfer: Some(Transfer {
             verdict: "verified".to_owned(),
             widths: [64.0, 192.0],
@@ -350,6 +354,7 @@ pub(crate) fn whole() -> ReportView {
         batch: None,
         laws: &[law],
         recipe: Some(&recipe),
+        forecast: None,
     })
 }
 
@@ -369,6 +374,8 @@ pub(crate) fn refused() -> ReportView {
         points: &[],
         held: &[],
         predict: None,
+        spread: None,
+        size_exponent: None,
     };
     build(&Study {
         sweep: "quickstart",
@@ -380,6 +387,7 @@ pub(crate) fn refused() -> ReportView {
         batch: None,
         laws: &[refused],
         recipe: None,
+        forecast: None,
     })
 }
 
@@ -433,6 +441,8 @@ pub(crate) fn many() -> ReportView {
         points: &law_points,
         held: &[],
         predict: Some(&predict),
+        spread: None,
+        size_exponent: None,
     };
     build(&Study {
         sweep: "many",
@@ -444,6 +454,7 @@ pub(crate) fn many() -> ReportView {
         batch: None,
         laws: &[law],
         recipe: None,
+        forecast: None,
     })
 }
 
@@ -486,6 +497,7 @@ pub(crate) fn batches() -> ReportView {
         batch: Some(&rule),
         laws: &[],
         recipe: None,
+        forecast: None,
     })
 }
 
@@ -506,6 +518,8 @@ pub(crate) fn law_alone() -> ReportView {
         points: &points,
         held: &[],
         predict: Some(&predict),
+        spread: None,
+        size_exponent: None,
     };
     build(&Study {
         sweep: "theirs.csv",
@@ -517,6 +531,7 @@ pub(crate) fn law_alone() -> ReportView {
         batch: None,
         laws: &[law],
         recipe: None,
+        forecast: None,
     })
 }
 
