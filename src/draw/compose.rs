@@ -2,6 +2,8 @@
 //!
 //! Refuses to know how a panel is drawn and on what.
 
+use std::collections::BTreeSet;
+
 use crate::draw::DrawError;
 use crate::draw::canvas::{Canvas, Drawn, Rect, Surface, Words};
 use crate::draw::palette::Role;
@@ -15,8 +17,8 @@ const WIDE: f64 = 1080.0;
 const NARROW: f64 = 358.0;
 /// Width and height of a panel with little in it.
 const SMALL_PANEL: [f64; 2] = [560.0, 270.0];
-/// So many dots are few.
-const DOTS_FEW: usize = 8;
+/// Dots at so many places are few.
+const PLACES_FEW: usize = 4;
 const GAP: f64 = 28.0;
 const MARGIN: f64 = 24.0;
 /// Size of small words, and the height of their lines.
@@ -120,18 +122,18 @@ impl Plan {
     }
 }
 
-/// Whether there is so little to see that a whole width would be empty: one panel of a few dots.
+/// Whether there is so little to see that a whole width would be empty: one panel of dots at a few places.
 fn is_small(figure: &FigureView) -> bool {
     let [panel] = figure.panels() else {
         return false;
     };
     let is_line = |mark: &Mark| matches!(mark, Mark::Line { .. } | Mark::Area { .. } | Mark::Field { .. });
-    let dots = panel
-        .marks
-        .iter()
-        .filter(|mark| matches!(mark, Mark::Dot { .. }))
-        .count();
-    dots <= DOTS_FEW && !panel.marks.iter().any(is_line)
+    let place = |mark: &Mark| match mark {
+        Mark::Dot { at, .. } => Some(at[0].to_bits()),
+        _ => None,
+    };
+    let places: BTreeSet<u64> = panel.marks.iter().filter_map(place).collect();
+    places.len() <= PLACES_FEW && !panel.marks.iter().any(is_line)
 }
 
 fn columns(panels: usize) -> usize {

@@ -20,6 +20,8 @@ const CONTOURS: u32 = 7;
 
 /// A best split whose exponent has a wider interval is no crisp line.
 const CRISP: f64 = 0.3;
+/// An exponent with a narrower interval is set by the form of the law.
+const FIXED: f64 = 1e-3;
 
 /// Equal-loss lines over parameters and tokens, with the compute-optimal line.
 pub(crate) fn allocation(study: &Study<'_>) -> FigureView {
@@ -49,9 +51,13 @@ fn caption(study: &Study<'_>, drawn: Option<&Drawable<'_>>) -> String {
             .to_owned();
     let exponent = drawn.and_then(|drawn| drawn.law.size_exponent);
     match exponent.and_then(|it| Some((it.value, it.ci95?))) {
+        Some((value, [low, high])) if high - low < FIXED => caption.push_str(&format!(
+            " The strong line is the best split of compute, N as C^{} by the form of the law.",
+            number(value, 2)
+        )),
         Some((value, [low, high])) => {
             caption.push_str(&format!(
-                " The best split of compute takes N \u{221d} C^{}; the band is what its 95 % interval, {} to {}, leaves \
+                " The best split of compute takes N as C^{}; the band is what its 95 % interval, {} to {}, leaves \
                  open about the middle of the data.",
                 number(value, 2),
                 number(low, 2),
@@ -188,6 +194,9 @@ fn compute(params: f64, tokens: f64) -> f64 {
 /// What the interval of the exponent leaves open: the best sizes at each compute, about that of the middle of the data.
 fn open_split(drawn: &Drawable<'_>, x: &Axis, y: &Axis) -> Option<Mark> {
     let [low, high] = drawn.law.size_exponent?.ci95?;
+    if high - low < FIXED {
+        return None;
+    }
     let data = positive_range(drawn.law.points.iter().map(|point| compute(point.params, point.tokens)))?;
     let middle = (data[0] * data[1]).sqrt();
     let (params, _) = best_params(drawn.predict, middle, [x.from / 100.0, x.to * 100.0])?;
@@ -205,7 +214,7 @@ fn open_split(drawn: &Drawable<'_>, x: &Axis, y: &Axis) -> Option<Mark> {
     Some(Mark::Area {
         corners: small.chain(corners).collect(),
         ink: Ink::Plain,
-        hover: Some(format!("N \u{221d} C^{} to C^{}", number(low, 2), number(high, 2))),
+        hover: Some(format!("N as C^{} to C^{}", number(low, 2), number(high, 2))),
     })
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn frontier(study: &Study<'_>) -> (Vec<Mark>, String) {
     }
     let law = law_line(study, [*first, *last]);
     let mut sentence = format!(
-        " The uncoloured line is the envelope of what was measured, from finished schedule to finished schedule: {}.",
+        "The uncoloured line is the envelope of the final losses, the best that so much compute bought here: {}.",
         holders(&hull)
     );
     if law.is_some() {
@@ -34,6 +34,7 @@ pub(crate) fn frontier(study: &Study<'_>) -> (Vec<Mark>, String) {
         label: Some("envelope".to_owned()),
         hover: Some("the lowest final losses at each compute".to_owned()),
     };
+    sentence.push(' ');
     (law.into_iter().chain([envelope]).collect(), sentence)
 }
 

@@ -68,8 +68,8 @@ fn errors(held: &[HeldOut]) -> String {
     };
     let direction = if bias > 0.0 { "too low" } else { "too high" };
     format!(
-        " Measured less predicted is {bias:+.2} % of the loss on average{single}: the law's predictions are {direction}, \
-         and off by {size:.2} % in size."
+        " Measured less predicted is {bias:+.2} % of the loss on average{single}, which is the bias: predictions are \
+         {direction}. The error is {size:.2} % on average, whatever its sign."
     )
     .replace('-', "\u{2212}")
 }

@@ -20,8 +20,8 @@ pub(crate) const THINNING: &str = "Each curve is the mean of the training losses
     always the best of each size, and of each batch where batches were tried. Figures of laws and pairs have at most \
     600 dots, an even choice of all runs. sandbox export writes every recorded point.";
 
-/// Most runs that are drawn with their recorded losses as well; the largest sizes.
-const RAW_MAX: usize = 6;
+/// Most runs that are drawn with their recorded losses as well, the largest sizes: the hair of more hides the curves.
+const RAW_MAX: usize = 1;
 
 /// How far the axis of losses reaches above the worst of the best losses: in spans of the best losses, and at least
 /// so many nats. Nine tenths of the height would else show how runs begin.
@@ -101,7 +101,7 @@ pub(crate) fn loss_curves(study: &Study<'_>, along: Along) -> (FigureView, u64) 
         Along::Compute => envelope::frontier(study),
         Along::Tokens | Along::Steps => (Vec::new(), String::new()),
     };
-    let caption = caption(&drawing, cut, along) + &of_frontier;
+    let caption = of_frontier + &caption(&drawing, cut, along);
     let figure = FigureView {
         name,
         title: title.to_owned(),
@@ -118,7 +118,7 @@ fn caption(drawing: &Drawing, cut: Option<Cut>, along: Along) -> String {
     let raw = if drawing.raw.is_empty() {
         ""
     } else {
-        ", before its recorded losses (runs of one seed see the data in one order, so their spikes coincide)"
+        "; the hair behind one of them is its recorded losses"
     };
     let begin = cut.map_or_else(String::new, |cut| {
         format!(
@@ -134,7 +134,8 @@ fn caption(drawing: &Drawing, cut: Option<Cut>, along: Along) -> String {
     format!(
         "One thin line a run, smoothed; strong, the best run of each size at its largest budget{raw}. Dots are losses on \
          the held-out set at the end of a finished schedule. Above the panel, crosses are runs whose loss was no longer \
-         finite, triangles runs that ended above the axis.{begin}{along}"
+         finite, triangles runs that ended above the axis. Runs of one seed see the data in one order, so they spike \
+         together.{begin}{along}"
     )
 }
 
