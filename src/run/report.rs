@@ -11,7 +11,7 @@ use crate::fit::law::{About, AnyKept, Kept, Law as _, Place, reasons};
 use crate::fit::laws::{BatchFit, Chinchilla, lr_formula};
 use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::transfer::{TOLERANCE, Verdict};
-use crate::fit::view::{View, warned};
+use crate::fit::view::View;
 use crate::recipe::Recipe;
 use crate::recipe::evidence::{Ask, Size};
 use crate::record::TrialRow;
@@ -204,8 +204,8 @@ fn view(
     let bowls = bowls.unwrap_or_default();
     let parts = match laws {
         Ok(Laws { loss: Ok(any), .. }) => Ok(LossParts::new(any, trials)),
-        Ok(Laws { loss: Err(refusal), .. }) => Err(format!("{}: {refusal}", refusal.code())),
-        Err(failure) => Err(format!("{}: {}", failure.code, failure.message)),
+        Ok(Laws { loss: Err(refusal), .. }) => Err(sentence(&refusal.to_string(), refusal.code())),
+        Err(failure) => Err(sentence(&failure.message, failure.code)),
     };
     let of_loss = laws.as_ref().ok().and_then(Laws::of_loss);
     let predict = |params: f64, tokens: f64| of_loss.map(|(_, law)| law.loss(params, tokens));
@@ -257,6 +257,11 @@ const NO_LAW: LawInput<'static> = LawInput {
     spread: None,
     size_exponent: None,
 };
+
+/// What is meant, then the word by which README explains it.
+fn sentence(text: &str, code: &str) -> String {
+    format!("{text} ({code})")
+}
 
 /// What a page says of a law of loss.
 struct LossParts<'a> {
@@ -314,7 +319,7 @@ impl<'a> LossParts<'a> {
             params_are: any.convention(),
             view,
             held,
-            warnings: law.warnings().iter().map(warned).collect(),
+            warnings: law.warnings().iter().map(|it| sentence(&it.text, &it.code)).collect(),
             points,
             size_exponent: exponent.and_then(|it| serde_json::from_value(it).ok()),
         }

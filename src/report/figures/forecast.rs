@@ -11,20 +11,20 @@ use crate::report::text;
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Panel, Shape};
 
 /// How far the measured runs stand from the forecast, as a share of the axis, so that neither hides the other.
-const APART: f64 = 0.02;
+const APART: f64 = 0.03;
 
 /// Forecast against measured, out of the runs that the law rests on.
 pub(crate) fn forecast(study: &Study<'_>, score: &Score) -> FigureView {
     let drawn = drawable(study);
-    let panel = panel(study, score);
+    let panels = panels(study, score);
     FigureView {
         name: "forecast",
         title: "Forecast against measured".to_owned(),
         caption: caption(score),
         key: vec![(Ink::Plain, "forecast".to_owned()), (MEASURED, "measured".to_owned())],
-        content: panel.map_or_else(
+        content: panels.map_or_else(
             || Content::Missing("The forecast names no tokens: it has no place on an axis of compute.".to_owned()),
-            |panel| Content::Panels(vec![panel]),
+            Content::Panels,
         ),
         omitted: drawn.as_ref().and_then(thinned).into_iter().collect(),
     }
@@ -50,8 +50,8 @@ fn caption(score: &Score) -> String {
         )
     });
     let came = match score.runs {
-        1 => format!("came {}", text::loss(score.actual)),
-        runs => format!("came {} on average of {runs} runs", text::loss(score.actual)),
+        1 => format!("it came out at {}", text::loss(score.actual)),
+        runs => format!("it came out at {}, the mean of {runs} runs", text::loss(score.actual)),
     };
     let held = match score.covered {
         Some(true) => "the interval held it",
@@ -61,7 +61,7 @@ fn caption(score: &Score) -> String {
     let too = if score.error > 0.0 { "too low" } else { "too high" };
     format!(
         "Forecast for {} parameters{tokens}{far}: {}{} nats per token; {came}. The forecast was {too} by {:.2} % ({} \
-         nats), and {held}. Small dots are the runs that the law was fitted on; the diamond is the forecast with its 95 % \
+         nats), and {held}. Dots and rings on the left are the runs that the law was fitted on; the diamond is the forecast with its 95 % \
          interval, the dots beside it are the measured runs, the bar their mean.",
         text::count(score.params as f64),
         text::loss(score.predicted),
@@ -71,40 +71,59 @@ fn caption(score: &Score) -> String {
     )
 }
 
-fn panel(study: &Study<'_>, score: &Score) -> Option<Panel> {
+/// All runs, then the target alone: the interval is small beside the way to it.
+fn panels(study: &Study<'_>, score: &Score) -> Option<Vec<Panel>> {
     let sizes = Roster::of_study(study);
     let compute = |params: f64, tokens: f64| FLOPS_PER_PARAM_TOKEN * params * tokens;
     let target = compute(score.params as f64, score.tokens?);
     let drawn = drawable(study);
     let fitted = drawn.iter().flat_map(|drawn| drawn.dots.iter());
-    let mut marks: Vec<Mark> = fitted
+    let fitted: Vec<Mark> = fitted
         .map(|point| dot(point, [compute(point.params, point.tokens), point.loss], &sizes))
         .collect();
-    let [low, high] = positive_range(marks.iter().flat_map(|mark| mark.along(0)).chain([target]))?;
-    let aside = |steps: f64| target * (high / low).max(2.0).powf(APART * steps);
-    let hover = format!(
+    let [low, high] = positive_range(fitted.iter().flat_map(|mark| mark.along(0)).chain([target]))?;
+    let panel = |title: &str, [from, to]: [f64; 2], fitted: Vec<Mark>| {
+        let step = (to / from).max(1.5).powf(APART);
+        let mut marks = fitted;
+        marks.extend(of_target(score, target, step));
+        let losses = range_of_marks(&marks, 1)?;
+        Some(Panel {
+            title: title.to_owned(),
+            x: log_axis(
+                "compute 6ND (FLOP)",
+                Numbers::Plain,
+                [from, to.max(target * step.powi(2))],
+            ),
+            y: loss_axis("loss (nats per token)", losses),
+            marks,
+        })
+    };
+    let near = panel("At the target", [target / 1.6, target * 1.6], Vec::new())?;
+    if fitted.is_empty() {
+        return Some(vec![near]);
+    }
+    Some(vec![panel("Out of the runs of the fit", [low, high], fitted)?, near])
+}
+
+/// The forecast, and beside it what came.
+fn of_target(score: &Score, target: f64, step: f64) -> Vec<Mark> {
+    let forecast = format!(
         "forecast {}, registered {}",
         text::loss(score.predicted),
         score.registered_at
     );
-    marks.extend(on_interval([target, score.predicted], score.ci95, Ink::Plain, &hover));
+    let mut marks = on_interval([target, score.predicted], score.ci95, Ink::Plain, &forecast);
     marks.extend(score.losses.iter().map(|&loss| Mark::Dot {
-        at: [aside(1.0), loss],
+        at: [target * step, loss],
         ink: MEASURED,
         shape: Shape::Disc,
         hover: Some(format!("measured {}", text::loss(loss))),
     }));
     marks.push(Mark::Span {
-        from: [aside(0.5), score.actual],
-        to: [aside(1.5), score.actual],
+        from: [target * step.sqrt(), score.actual],
+        to: [target * step.powf(1.5), score.actual],
         ink: MEASURED,
         hover: Some(format!("mean of the measured runs {}", text::loss(score.actual))),
     });
-    let losses = range_of_marks(&marks, 1)?;
-    Some(Panel {
-        title: String::new(),
-        x: log_axis("compute 6ND (FLOP)", Numbers::Plain, [low, aside(2.0).max(high)]),
-        y: loss_axis("loss (nats per token)", losses),
-        marks,
-    })
+    marks
 }

@@ -44,7 +44,7 @@ pub(crate) fn rate_batch(study: &Study<'_>) -> Option<FigureView> {
     let key = SHADES
         .iter()
         .enumerate()
-        .map(|(at, from)| (shade(at), format!("{}% and more above", number(100.0 * from, 2))));
+        .map(|(at, from)| (shade(at), format!("{} % and more above", number(100.0 * from, 2))));
     (!panels.is_empty()).then(|| FigureView {
         name: "rate-batch",
         title: "Final loss over learning rate and batch".to_owned(),
@@ -52,7 +52,7 @@ pub(crate) fn rate_batch(study: &Study<'_>) -> Option<FigureView> {
             above the lowest of its panel; the diamond is the lowest. Fields that are missing were not run or diverged. \
             Where the diamond lies at a side, the best may lie beyond."
             .to_owned(),
-        key: [(best, "up to 0.5% above the lowest".to_owned())].into_iter().chain(key.skip(1)).collect(),
+        key: [(best, "up to 0.5 % above the lowest".to_owned())].into_iter().chain(key.skip(1)).collect(),
         content: Content::Panels(panels),
         omitted: omitted(study.trials, &shown, "of another schedule, or without a grid of rates and batches"),
     })
