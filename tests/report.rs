@@ -26,6 +26,7 @@ fn view_of(trials: &[TrialRow], points: &[PointRow]) -> ReportView {
         batch: None,
         laws: &[],
         recipe: None,
+        forecast: None,
     })
 }
 
@@ -37,8 +38,8 @@ fn a_whole_study_shows_every_figure() {
     assert_eq!(
         names,
         [
+            "forecast",
             "loss-curves",
-            "loss-steps",
             "loss-compute",
             "lr-bowls",
             "best-lr",
@@ -113,7 +114,7 @@ fn a_report_of_ten_thousand_trials_is_light_and_says_what_it_leaves_out() {
     assert!(html.len() < 10_000_000, "{} bytes", html.len());
     assert!(html.contains("of 10000000 recorded points are drawn"));
     assert!(html.contains("more trials are not listed here"));
-    assert!(html.contains("only the lowest, the middle and the highest loss"));
+    assert!(html.contains("bars run from the lowest to the highest seed"));
     let law = view
         .figures
         .iter()
@@ -182,6 +183,7 @@ fn names_from_outside_are_never_markup() {
         batch: None,
         laws: &[],
         recipe: None,
+        forecast: None,
     });
     let drawn = figures(&view).expect("figures");
     let html = page(&view, &drawn);
@@ -237,7 +239,7 @@ fn a_study_of_one_trial_is_drawn_without_an_empty_axis() {
     let view = view_of(&trials, &planted.points);
     let drawn = figures(&view).expect("figures");
     let names: Vec<&str> = drawn.iter().map(|figure| figure.name.as_str()).collect();
-    assert_eq!(names, ["loss-curves", "loss-steps", "loss-compute", "law", "schedules"]);
+    assert_eq!(names, ["loss-curves", "loss-compute", "law", "schedules"]);
 }
 
 #[test]

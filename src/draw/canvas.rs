@@ -18,17 +18,21 @@ pub(crate) trait Surface: DrawingBackend {
 /// What a surface answers.
 pub(crate) type Drawn<S> = Result<(), DrawingErrorKind<<S as DrawingBackend>::ErrorType>>;
 
+/// How much a veil covers.
+const VEIL: f64 = 0.15;
+
 /// A colour and a width, in the units of the surface.
 #[derive(Clone, Copy)]
 pub(crate) struct Pen {
     role: Role,
     width: u32,
+    alpha: f64,
 }
 
 impl BackendStyle for Pen {
     fn color(&self) -> BackendColor {
         BackendColor {
-            alpha: 1.0,
+            alpha: self.alpha,
             rgb: self.role.light(),
         }
     }
@@ -107,7 +111,23 @@ impl<S: Surface> Canvas<S> {
 
     pub(crate) fn fill(&mut self, corners: &[[f64; 2]], role: Role) -> Drawn<S> {
         let corners: Vec<BackendCoord> = corners.iter().map(|&corner| self.at(corner)).collect();
+        if corners.len() < 3 {
+            return Ok(());
+        }
         let pen = self.pen(role, 1.0);
+        self.surface.fill_polygon(corners, &pen)
+    }
+
+    /// A ground through which what lies below is seen.
+    pub(crate) fn veil(&mut self, corners: &[[f64; 2]], role: Role) -> Drawn<S> {
+        let corners: Vec<BackendCoord> = corners.iter().map(|&corner| self.at(corner)).collect();
+        if corners.len() < 3 {
+            return Ok(());
+        }
+        let pen = Pen {
+            alpha: VEIL,
+            ..self.pen(role, 1.0)
+        };
         self.surface.fill_polygon(corners, &pen)
     }
 
@@ -142,6 +162,7 @@ impl<S: Surface> Canvas<S> {
         Pen {
             role,
             width: ((width * self.scale).round() as u32).max(1),
+            alpha: 1.0,
         }
     }
 }

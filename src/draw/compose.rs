@@ -2,17 +2,23 @@
 //!
 //! Refuses to know how a panel is drawn and on what.
 
+use std::collections::BTreeSet;
+
 use crate::draw::DrawError;
 use crate::draw::canvas::{Canvas, Drawn, Rect, Surface, Words};
 use crate::draw::palette::Role;
 use crate::draw::panel;
 use crate::draw::typeface::{Weight, width, wrap};
-use crate::report::view::{FigureView, Ink};
+use crate::report::view::{FigureView, Ink, Mark};
 
 /// Width of a wide figure.
 const WIDE: f64 = 1080.0;
 /// Width of a narrow figure: a phone's page of 390 without its margins.
 const NARROW: f64 = 358.0;
+/// Width and height of a panel with little in it.
+const SMALL_PANEL: [f64; 2] = [560.0, 270.0];
+/// Dots at so many places are few.
+const PLACES_FEW: usize = 4;
 const GAP: f64 = 28.0;
 const MARGIN: f64 = 24.0;
 /// Size of small words, and the height of their lines.
@@ -57,9 +63,14 @@ impl Plan {
             Layout::Narrow => (NARROW, 0.0, 1),
             Layout::File { .. } => (WIDE, MARGIN, columns(panels)),
         };
-        let panel_width = (inner - GAP * (columns - 1) as f64) / columns as f64;
+        let panel_width = if is_small(figure) {
+            inner.min(SMALL_PANEL[0])
+        } else {
+            (inner - GAP * (columns - 1) as f64) / columns as f64
+        };
         let panel_height = match (layout, columns) {
             (Layout::Narrow, _) => 300.0,
+            (Layout::Wide | Layout::File { .. }, _) if is_small(figure) => SMALL_PANEL[1],
             (Layout::Wide | Layout::File { .. }, 1) => 480.0,
             (Layout::Wide | Layout::File { .. }, 2) => 380.0,
             (Layout::Wide | Layout::File { .. }, _) => 330.0,
@@ -109,6 +120,20 @@ impl Plan {
             bottom: top + self.panel_height,
         }
     }
+}
+
+/// Whether there is so little to see that a whole width would be empty: one panel of dots at a few places.
+fn is_small(figure: &FigureView) -> bool {
+    let [panel] = figure.panels() else {
+        return false;
+    };
+    let is_line = |mark: &Mark| matches!(mark, Mark::Line { .. } | Mark::Area { .. } | Mark::Field { .. });
+    let place = |mark: &Mark| match mark {
+        Mark::Dot { at, .. } => Some(at[0].to_bits()),
+        _ => None,
+    };
+    let places: BTreeSet<u64> = panel.marks.iter().filter_map(place).collect();
+    places.len() <= PLACES_FEW && !panel.marks.iter().any(is_line)
 }
 
 fn columns(panels: usize) -> usize {

@@ -43,6 +43,32 @@ pub(crate) fn clip(points: &[[f64; 2]], plot: Rect) -> Vec<Vec<[f64; 2]>> {
     parts
 }
 
+/// The part of a polygon inside a rectangle (Sutherland and Hodgman 1974, side by side).
+pub(crate) fn clip_ground(corners: &[[f64; 2]], plot: Rect) -> Vec<[f64; 2]> {
+    // How far inside a corner lies, for each side.
+    let sides: [&dyn Fn([f64; 2]) -> f64; 4] = [
+        &|[x, _]| x - plot.left,
+        &|[x, _]| plot.right - x,
+        &|[_, y]| y - plot.top,
+        &|[_, y]| plot.bottom - y,
+    ];
+    sides.into_iter().fold(corners.to_vec(), |corners, inside| {
+        let mut kept = Vec::with_capacity(corners.len() + 4);
+        let before = corners.iter().cycle().skip(corners.len().saturating_sub(1));
+        for (&from, &to) in before.zip(&corners) {
+            let (start, end) = (inside(from), inside(to));
+            if (start < 0.0) != (end < 0.0) {
+                let share = start / (start - end);
+                kept.push([from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1])]);
+            }
+            if end >= 0.0 {
+                kept.push(to);
+            }
+        }
+        kept
+    })
+}
+
 /// Moves sorted values apart until no two are nearer than `gap`, all within `from..=to`, as little as possible.
 pub(crate) fn spread(wanted: &[f64], gap: f64, from: f64, to: f64) -> Vec<f64> {
     // Groups of neighbours that touch: the sum of where their first members want to be, and how many they are.
@@ -94,6 +120,16 @@ mod tests {
             vec![vec![[1.0, 5.0], [2.0, 0.0]], vec![[4.0, 0.0], [5.0, 5.0], [10.0, 5.0]]]
         );
         assert!(clip(&[[-5.0, -1.0], [20.0, -1.0]], PLOT).is_empty());
+    }
+
+    #[test]
+    fn a_ground_that_reaches_out_is_cut_at_the_sides() {
+        let square = [[-5.0, 2.0], [5.0, 2.0], [5.0, 12.0], [-5.0, 12.0]];
+        let mut cut = clip_ground(&square, PLOT);
+        cut.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
+        assert_eq!(cut, vec![[0.0, 2.0], [0.0, 10.0], [5.0, 2.0], [5.0, 10.0]]);
+        assert!(clip_ground(&[[20.0, 1.0], [30.0, 1.0], [30.0, 2.0]], PLOT).is_empty());
+        assert!(clip_ground(&[], PLOT).is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod page;
 mod palette;
 mod panel;
 mod raster;
+mod shapes;
 mod svg;
 mod ticks;
 mod typeface;

@@ -1,7 +1,8 @@
 //! Every colour of the figures: a role, its colour on paper, its colour on a dark screen, its name in a style sheet.
 //!
 //! Sizes run along plasma (Smith and van der Walt 2015), kinds along Okabe and Ito 2008: both are told apart by
-//! colour-blind readers, and a larger size always stands out more from the ground. Refuses to know what is drawn.
+//! colour-blind readers. A size has one hue on both grounds, and a larger one always stands out more. Refuses to know
+//! what is drawn.
 
 use std::fmt::Write;
 
@@ -102,8 +103,8 @@ impl Role {
             Self::Muted => (158, 167, 178),
             Self::Axis => (96, 104, 115),
             Self::Grid => (42, 47, 54),
-            // The smallest is magenta, the largest yellow.
-            Self::Size(step) => plasma(0.40 + 0.56 * share(step)),
+            // The hues of paper, lightened: the smallest is coral, the largest pale blue.
+            Self::Size(step) => mix(Self::Size(step).light(), (255, 255, 255), 0.05 + 0.62 * share(step)),
             Self::SizeTint(step) => mix(Self::Size(step).dark(), Self::Paper.dark(), 0.5),
             Self::Kind(kind) => KINDS[kind].1,
             Self::Quiet => (104, 112, 123),

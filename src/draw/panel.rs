@@ -3,11 +3,12 @@
 //! Refuses to know what the numbers mean.
 
 use crate::draw::canvas::{Canvas, Drawn, Rect, Surface, Words};
-use crate::draw::geometry::{clip, spread};
+use crate::draw::geometry::{clip, clip_ground, spread};
 use crate::draw::palette::Role;
+use crate::draw::shapes::{beyond, dot, line};
 use crate::draw::ticks::{Tick, minor, share, ticks};
 use crate::draw::typeface::{Align, Weight, width};
-use crate::report::view::{Axis, Beyond, Ink, Mark, Panel, Scale, Shape, Stroke};
+use crate::report::view::{Axis, Beyond, Ink, Mark, Panel, Scale};
 
 const TITLE: f64 = 13.5;
 const SMALL: f64 = 12.0;
@@ -125,6 +126,16 @@ impl<'a> Frame<'a> {
         clip(&placed, self.plot)
     }
 
+    /// The part of a ground inside the plot.
+    fn cut_out(&self, corners: &[[f64; 2]]) -> Vec<[f64; 2]> {
+        let placed: Vec<[f64; 2]> = corners
+            .iter()
+            .filter(|[x, y]| placeable(&self.panel.x, *x) && placeable(&self.panel.y, *y))
+            .map(|&[x, y]| [self.x_of(x), self.y_of(y)])
+            .collect();
+        clip_ground(&placed, self.plot)
+    }
+
     /// The end of each labelled line, its label beside it, moved apart where two would touch.
     fn placed_labels(&self) -> Vec<Label> {
         let mut labels: Vec<Label> = self
@@ -149,6 +160,8 @@ impl<'a> Frame<'a> {
                 Mark::Line { label: None, .. }
                 | Mark::Dot { .. }
                 | Mark::Span { .. }
+                | Mark::Area { .. }
+                | Mark::Field { .. }
                 | Mark::Off { .. }
                 | Mark::Level { .. } => None,
             })
@@ -247,6 +260,14 @@ impl<'a> Frame<'a> {
                     .iter()
                     .try_for_each(|part| canvas.line(part, Role::of(*ink), 2.0))
             }),
+            Mark::Area { corners, ink, hover } => {
+                let corners = self.cut_out(corners);
+                canvas.hover(hover.as_deref(), |canvas| canvas.veil(&corners, Role::of(*ink)))
+            }
+            Mark::Field { from, to, ink, hover } => {
+                let corners = self.cut_out(&[*from, [to[0], from[1]], *to, [from[0], to[1]]]);
+                canvas.hover(hover.as_deref(), |canvas| canvas.fill(&corners, Role::of(*ink)))
+            }
             Mark::Off { x, why, ink, hover } => {
                 if !placeable(&self.panel.x, *x) {
                     return Ok(());
@@ -312,6 +333,8 @@ fn label_room(panel: &Panel) -> f64 {
             Mark::Line { label: None, .. }
             | Mark::Dot { .. }
             | Mark::Span { .. }
+            | Mark::Area { .. }
+            | Mark::Field { .. }
             | Mark::Off { .. }
             | Mark::Level { .. } => None,
         })
@@ -349,53 +372,4 @@ fn placeable(axis: &Axis, value: f64) -> bool {
 
 fn holds(plot: Rect, [x, y]: [f64; 2]) -> bool {
     (plot.left - 0.5..=plot.right + 0.5).contains(&x) && (plot.top - 0.5..=plot.bottom + 0.5).contains(&y)
-}
-
-fn line<S: Surface>(canvas: &mut Canvas<S>, points: &[[f64; 2]], ink: Ink, stroke: Stroke) -> Drawn<S> {
-    match stroke {
-        Stroke::Thin => canvas.line(points, Role::tint_of(ink), 1.1),
-        Stroke::Raw => canvas.line(points, Role::tint_of(ink), 0.7),
-        Stroke::Strong => canvas.line(points, Role::of(ink), 2.0),
-        Stroke::Law => canvas.line(points, Role::of(ink), 1.8),
-        Stroke::Beyond => canvas.dashes(points, Role::of(ink), 1.6, [6.0, 4.0]),
-    }
-}
-
-fn dot<S: Surface>(canvas: &mut Canvas<S>, at: [f64; 2], radius: f64, ink: Ink, shape: Shape) -> Drawn<S> {
-    let role = Role::of(ink);
-    match shape {
-        Shape::Disc => {
-            canvas.disc(at, radius + 1.0, Role::Paper)?;
-            canvas.disc(at, radius, role)
-        }
-        Shape::Ring => {
-            canvas.disc(at, radius, role)?;
-            canvas.disc(at, radius - 1.2, Role::Paper)
-        }
-        Shape::Diamond => {
-            canvas.fill(&diamond(at, radius + 4.6), Role::Paper)?;
-            canvas.fill(&diamond(at, radius + 3.2), role)?;
-            canvas.fill(&diamond(at, radius + 0.8), Role::Paper)
-        }
-    }
-}
-
-fn diamond([x, y]: [f64; 2], reach: f64) -> [[f64; 2]; 4] {
-    [[x, y - reach], [x + reach, y], [x, y + reach], [x - reach, y]]
-}
-
-fn beyond<S: Surface>(canvas: &mut Canvas<S>, [x, y]: [f64; 2], role: Role, why: Beyond) -> Drawn<S> {
-    const REACH: f64 = 3.4;
-    match why {
-        Beyond::Diverged => {
-            let falling = [[x - REACH, y - REACH], [x + REACH, y + REACH]];
-            let rising = [[x - REACH, y + REACH], [x + REACH, y - REACH]];
-            canvas.line(&falling, role, 1.8)?;
-            canvas.line(&rising, role, 1.8)
-        }
-        Beyond::Above => {
-            let corners = [[x, y - 4.0], [x + 4.2, y + 3.2], [x - 4.2, y + 3.2]];
-            canvas.fill(&corners, role)
-        }
-    }
 }

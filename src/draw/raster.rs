@@ -115,6 +115,40 @@ impl<'a> DrawingBackend for Raster<'a> {
         }
         Ok(())
     }
+
+    /// Row by row, every pixel once: plotters' own filling paints some twice, which shows where a ground is a veil.
+    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        corners: I,
+        style: &S,
+    ) -> Drawn<'a> {
+        let corners: Vec<BackendCoord> = corners.into_iter().collect();
+        let rows = corners.iter().map(|corner| corner.1);
+        let (Some(top), Some(bottom)) = (rows.clone().min(), rows.max()) else {
+            return Ok(());
+        };
+        for y in top..bottom {
+            for edges in crossings(&corners, f64::from(y) + 0.5).chunks_exact(2) {
+                for x in edges[0].round() as i32..edges[1].round() as i32 {
+                    self.0.draw_pixel((x, y), style.color())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a horizontal line crosses the sides of a polygon, from left to right.
+fn crossings(corners: &[BackendCoord], y: f64) -> Vec<f64> {
+    let before = corners.iter().cycle().skip(corners.len().saturating_sub(1));
+    let mut crossings: Vec<f64> = before
+        .zip(corners)
+        .map(|(&from, &to)| (from.0.into(), from.1.into(), to.0.into(), to.1.into()))
+        .filter(|&(_, from, _, to): &(f64, f64, f64, f64)| (from < y) != (to < y))
+        .map(|(from_x, from_y, to_x, to_y)| from_x + (y - from_y) / (to_y - from_y) * (to_x - from_x))
+        .collect();
+    crossings.sort_by(f64::total_cmp);
+    crossings
 }
 
 impl Surface for Raster<'_> {

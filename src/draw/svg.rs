@@ -83,17 +83,22 @@ impl Svg {
 
     /// The attributes of a line or a filled shape.
     fn look(&self, colour: BackendColor, stroke: Option<u32>) -> String {
+        let veil = if colour.alpha < 1.0 {
+            format!(" fill-opacity=\"{}\"", colour.alpha)
+        } else {
+            String::new()
+        };
         match (&self.paint, stroke) {
             (Paint::Plain, Some(width)) => format!(
                 "fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\" stroke-linejoin=\"round\"",
                 hex(colour.rgb)
             ),
-            (Paint::Plain, None) => format!("fill=\"{}\"", hex(colour.rgb)),
+            (Paint::Plain, None) => format!("fill=\"{}\"{veil}", hex(colour.rgb)),
             (Paint::Classes(classes), Some(width)) => {
                 format!("class=\"l {}\" stroke-width=\"{width}\"", class_of(classes, colour.rgb))
             }
             (Paint::Classes(classes), None) => {
-                format!("class=\"f {}\"", class_of(classes, colour.rgb))
+                format!("class=\"f {}\"{veil}", class_of(classes, colour.rgb))
             }
         }
     }

@@ -166,13 +166,13 @@ fn share_of_limit(law: &LawInput<'_>, predict: Predict<'_>, study: &Study<'_>) -
     let loss = predict(params, tokens).filter(|loss| *loss > 0.0)?;
     let moved = constant.estimate.ci95.map_or_else(String::new, |[low, high]| {
         format!(
-            "; its interval alone is {:.1} % of that loss wide",
-            100.0 * (high - low) / loss
+            "; its interval alone is {} of that loss wide",
+            text::share((high - low) / loss)
         )
     });
     Some(format!(
-        "{:.0} % of the loss predicted at {place}{moved}",
-        100.0 * constant.estimate.value / loss
+        "{} of the loss predicted at {place}{moved}",
+        text::share(constant.estimate.value / loss)
     ))
 }
 

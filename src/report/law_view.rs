@@ -4,12 +4,17 @@
 
 use serde::Serialize;
 
+use crate::fit::Estimate;
+use crate::fit::loss::loss_fit::Prediction;
 use crate::fit::view::Constant;
 use crate::report::text::number;
 use crate::report::view::{Column, Table};
 
 /// A law's loss at parameters and tokens; none where the law does not speak.
 pub type Predict<'a> = &'a dyn Fn(f64, f64) -> Option<f64>;
+
+/// A law's loss with its intervals, at parameters and tokens.
+pub type Spread<'a> = &'a dyn Fn(f64, f64) -> Option<Prediction>;
 
 /// A law, or why there is none.
 #[derive(Clone, Copy)]
@@ -35,6 +40,10 @@ pub struct LawInput<'a> {
     pub held: &'a [HeldOut],
     /// Its loss at N parameters and D tokens.
     pub predict: Option<Predict<'a>>,
+    /// The same with intervals.
+    pub spread: Option<Spread<'a>>,
+    /// a of the best size at so much compute, `N ∝ C^a`; none where the law has no such power.
+    pub size_exponent: Option<Estimate>,
 }
 
 /// One observation of a law.

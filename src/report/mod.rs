@@ -57,18 +57,30 @@ pub struct ReportView {
     pub thinning: String,
 }
 
+/// Whether a warning of the recipe stands below a law already, with or without its key before it.
+fn is_told(warning: &str, laws: &[LawView]) -> bool {
+    let text = warning.split_once(": ").map_or(warning, |(_, text)| text);
+    let mut told = laws.iter().flat_map(|law| &law.warnings);
+    told.any(|of_law| of_law == warning || of_law.starts_with(text))
+}
+
 /// Decides what to show of a study.
 pub fn build(study: &Study<'_>) -> ReportView {
     let (figures, points_shown) = figures::all(study);
     let (trials, trials_unlisted) = sections::trials(study.trials);
+    let laws: Vec<LawView> = study.laws.iter().map(law_view::law).collect();
+    let mut recipe = study.recipe.map(RecipeView::new);
+    if let Some(recipe) = &mut recipe {
+        recipe.warnings.retain(|warning| !is_told(warning, &laws));
+    }
     ReportView {
         is_law_alone: study.is_law_alone(),
         sweep: study.sweep.to_owned(),
         question: study.question.map(str::to_owned),
         summary: sections::summary(study.trials),
         notices: sections::notices(study),
-        recipe: study.recipe.map(RecipeView::new),
-        laws: study.laws.iter().map(law_view::law).collect(),
+        recipe,
+        laws,
         figures,
         checklist: checklist::checklist(study),
         trials,

@@ -3,6 +3,7 @@
 //! Refuses to know where rows come from, and what is shown of them.
 
 use crate::recipe::Recipe;
+use crate::recipe::forecast::Score;
 use crate::record::TrialRow;
 use crate::report::curves::Curves;
 use crate::report::law_view::LawInput;
@@ -28,6 +29,8 @@ pub struct Study<'a> {
     pub laws: &'a [LawInput<'a>],
     /// The recipe of the big run.
     pub recipe: Option<&'a Recipe>,
+    /// What was forecast of a run before it was trained, and what came.
+    pub forecast: Option<&'a Score>,
 }
 
 impl Study<'_> {
@@ -46,6 +49,8 @@ pub struct LrBowl {
     pub params: u64,
     /// Tokens of every run.
     pub tokens: u64,
+    /// Tokens of a batch.
+    pub batch_tokens: u64,
     /// The runs; the loss of a diverged one is none.
     pub points: Vec<LrPoint>,
     /// The best learning rate; none when it is not bracketed.
@@ -70,6 +75,8 @@ pub struct BestLr {
     pub ci95: Option<[f64; 2]>,
     /// The loss there, nats per token.
     pub loss: f64,
+    /// Nats for a factor e off the best: what the parabola about it rises by.
+    pub curvature: Option<f64>,
 }
 
 /// The law of the best learning rate.
@@ -81,6 +88,8 @@ pub struct RateLaw<'a> {
     pub is_constant: bool,
     /// The best rate at N parameters and D tokens.
     pub at: &'a dyn Fn(f64, f64) -> f64,
+    /// Its 95 % interval there.
+    pub interval: Option<&'a dyn Fn(f64, f64) -> Option<[f64; 2]>>,
     /// Whether the rate of narrow models serves wide ones.
     pub transfer: Option<Transfer>,
 }

@@ -56,6 +56,15 @@ pub(crate) fn trial_hover(trial: &TrialRow) -> String {
     )
 }
 
+/// A share as people say it: `4.2 %`, and from twice the whole on `3.1 times`.
+pub(crate) fn share(value: f64) -> String {
+    if value.abs() < 2.0 {
+        format!("{} %", number(100.0 * value, 2))
+    } else {
+        format!("{} times", number(value, 2))
+    }
+}
+
 /// `1 trial`, `2 trials`.
 pub(crate) fn plural(count: usize, word: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
@@ -65,6 +74,12 @@ pub(crate) fn plural(count: usize, word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_shares_are_no_percentages() {
+        assert_eq!(share(0.042), "4.2 %");
+        assert_eq!(share(41.73), "42 times");
+    }
 
     #[test]
     fn small_counts_are_exact() {

@@ -87,6 +87,23 @@ pub enum Mark {
         /// Text under the pointer.
         hover: Option<String>,
     },
+    /// A ground with so many corners, through which what lies below is seen: bands laid over each other are darker.
+    Area {
+        corners: Vec<[f64; 2]>,
+        ink: Ink,
+        /// Text under the pointer.
+        hover: Option<String>,
+    },
+    /// A field of a map, which hides what lies below.
+    Field {
+        /// Its lower left corner.
+        from: [f64; 2],
+        /// Its upper right corner.
+        to: [f64; 2],
+        ink: Ink,
+        /// Text under the pointer.
+        hover: Option<String>,
+    },
     /// A value that has no place on the y axis, in the strip above the panel.
     Off {
         /// Where on the x axis.
@@ -99,6 +116,29 @@ pub enum Mark {
     },
     /// A horizontal line through the whole panel.
     Level { y: f64 },
+}
+
+impl Mark {
+    /// Where it stands along an axis: 0 is x, 1 is y. Grounds, strips and levels do not stretch an axis.
+    pub(crate) fn along(&self, axis: usize) -> Vec<f64> {
+        match self {
+            Self::Line { points, .. } => points.iter().map(|point| point[axis]).collect(),
+            Self::Dot { at, .. } => vec![at[axis]],
+            Self::Span { from, to, .. } => vec![from[axis], to[axis]],
+            Self::Area { .. } | Self::Field { .. } | Self::Off { .. } | Self::Level { .. } => Vec::new(),
+        }
+    }
+
+    /// The ground between two lines, from `[x, low, high]`.
+    pub(crate) fn band(edges: &[[f64; 3]], ink: Ink, hover: Option<String>) -> Self {
+        let low = edges.iter().map(|&[x, low, _]| [x, low]);
+        let high = edges.iter().rev().map(|&[x, _, high]| [x, high]);
+        Self::Area {
+            corners: low.chain(high).collect(),
+            ink,
+            hover,
+        }
+    }
 }
 
 /// How an axis runs.

@@ -6,18 +6,19 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::draw;
+use crate::fit::Estimate;
 use crate::fit::law::{About, AnyKept, Kept, Law as _, Place, reasons};
 use crate::fit::laws::{BatchFit, Chinchilla, lr_formula};
 use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::transfer::{TOLERANCE, Verdict};
-use crate::fit::view::{View, warned};
+use crate::fit::view::View;
 use crate::recipe::Recipe;
 use crate::recipe::evidence::{Ask, Size};
 use crate::record::TrialRow;
 use crate::report;
 use crate::report::curves::Curves;
 use crate::report::figures::lr_sweeps::bowls_of;
-use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict};
+use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict, Spread};
 use crate::report::sections::LeftOut;
 use crate::report::study::{BatchMinimum, BatchRule, RateLaw, Study, Transfer};
 use crate::run::context::Context;
@@ -125,14 +126,15 @@ pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<W
     let any = kept::loss_law(store, fit).await?;
     let kept = &any.kept;
     let parts = LossParts::new(&any, &[]);
-    let predict = |params: f64, tokens: f64| {
+    let spread = |params: f64, tokens: f64| {
         let place = Place {
             params,
             tokens,
             batch_tokens: None,
         };
-        Some(kept.law.at(place)?.loss?.mean)
+        kept.law.at(place)?.loss
     };
+    let predict = |params: f64, tokens: f64| spread(params, tokens).map(|loss| loss.mean);
     let source = kept.source.clone().unwrap_or_default();
     let mut view = report::build(&Study {
         sweep: &Path::new(&source).file_name().unwrap_or_default().to_string_lossy(),
@@ -142,8 +144,9 @@ pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<W
         bowls: &[],
         rates: None,
         batch: None,
-        laws: &[parts.input(&predict)],
+        laws: &[parts.input(&predict, &spread)],
         recipe: None,
+        forecast: None,
     });
     view.left_out = kept
         .left_out
@@ -202,13 +205,14 @@ fn view(
     let bowls = bowls.unwrap_or_default();
     let parts = match laws {
         Ok(Laws { loss: Ok(any), .. }) => Ok(LossParts::new(any, trials)),
-        Ok(Laws { loss: Err(refusal), .. }) => Err(format!("{}: {refusal}", refusal.code())),
-        Err(failure) => Err(format!("{}: {}", failure.code, failure.message)),
+        Ok(Laws { loss: Err(refusal), .. }) => Err(sentence(&refusal.to_string(), refusal.code())),
+        Err(failure) => Err(sentence(&failure.message, failure.code)),
     };
     let of_loss = laws.as_ref().ok().and_then(Laws::of_loss);
     let predict = |params: f64, tokens: f64| of_loss.map(|(_, law)| law.loss(params, tokens));
+    let spread = |params: f64, tokens: f64| of_loss.map(|(_, law)| law.predict(params, tokens));
     let law = match &parts {
-        Ok(parts) => parts.input(&predict),
+        Ok(parts) => parts.input(&predict, &spread),
         Err(why) => LawInput {
             refused: Some(why),
             ..NO_LAW
@@ -216,7 +220,11 @@ fn view(
     };
     let lr = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
     let best_rate = |params: f64, tokens: f64| lr.map_or(f64::NAN, |kept| kept.law.predict(params, tokens).lr.value);
-    let rates = lr.map(|kept| rate_law(&kept.law, &best_rate));
+    let rate_interval = |params: f64, tokens: f64| lr.and_then(|kept| kept.law.predict(params, tokens).lr.ci95);
+    let rates = lr.map(|kept| RateLaw {
+        interval: Some(&rate_interval),
+        ..rate_law(&kept.law, &best_rate)
+    });
     let batch = fitted.batch.as_ref();
     let best_batch = |tokens: f64| batch.map_or(f64::NAN, |kept| kept.law.law.by_tokens.at(tokens).value);
     let batch = batch.map(|kept| batch_rule(&kept.law, &best_batch));
@@ -230,6 +238,7 @@ fn view(
         batch: batch.as_ref(),
         laws: &[law],
         recipe: fitted.recipe.as_ref(),
+        forecast: None,
     })
 }
 
@@ -246,7 +255,14 @@ const NO_LAW: LawInput<'static> = LawInput {
     points: &[],
     held: &[],
     predict: None,
+    spread: None,
+    size_exponent: None,
 };
+
+/// What is meant, then the word by which README explains it.
+fn sentence(text: &str, code: &str) -> String {
+    format!("{text} ({code})")
+}
 
 /// What a page says of a law of loss.
 struct LossParts<'a> {
@@ -257,6 +273,7 @@ struct LossParts<'a> {
     held: Vec<HeldOut>,
     warnings: Vec<String>,
     points: Vec<LawPoint>,
+    size_exponent: Option<Estimate>,
 }
 
 impl<'a> LossParts<'a> {
@@ -290,6 +307,7 @@ impl<'a> LossParts<'a> {
             ci95: run.ci95,
         });
         let (points, held) = (points.collect(), held.collect());
+        let exponent = any.body.pointer("/allocation/a").cloned();
         let of_runs = [
             ("runs", format!("{} entered", view.rests_on)),
             ("left out", reasons(&any.kept.left_out)),
@@ -302,12 +320,13 @@ impl<'a> LossParts<'a> {
             params_are: any.convention(),
             view,
             held,
-            warnings: law.warnings().iter().map(warned).collect(),
+            warnings: law.warnings().iter().map(|it| sentence(&it.text, &it.code)).collect(),
             points,
+            size_exponent: exponent.and_then(|it| serde_json::from_value(it).ok()),
         }
     }
 
-    fn input<'b>(&'b self, predict: Predict<'b>) -> LawInput<'b> {
+    fn input<'b>(&'b self, predict: Predict<'b>, spread: Spread<'b>) -> LawInput<'b> {
         LawInput {
             law: self.about.name,
             fit: Some(self.fit),
@@ -320,6 +339,8 @@ impl<'a> LossParts<'a> {
             points: &self.points,
             held: &self.held,
             predict: Some(predict),
+            spread: Some(spread),
+            size_exponent: self.size_exponent,
         }
     }
 }
@@ -344,6 +365,7 @@ fn rate_law<'a>(law: &LrFit, at: &'a dyn Fn(f64, f64) -> f64) -> RateLaw<'a> {
         formula: lr_formula(law),
         is_constant: law.is_constant(),
         at,
+        interval: None,
         transfer,
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use sandbox::fit::loss::loss_fit::Prediction;
 use sandbox::fit::view::Constant;
 use sandbox::fit::{Estimate, Warning};
 use sandbox::model::mup::Parametrization;
 use sandbox::protocol::Trainer;
+use sandbox::recipe::forecast::Score;
 use sandbox::recipe::{
     Alternative, Gate, ImportedLaw, Item, Mup, OptimizerItem, PublishedItem, Reach, Recipe, ShapeItem, Source, Verdict,
 };
@@ -131,6 +133,7 @@ impl Planted {
                 lr: BEST_RATE,
                 ci95: Some([BEST_RATE / 1.5, BEST_RATE * 1.6]),
                 loss: best - 0.004,
+                curvature: Some(0.04),
             });
         }
         bowls
@@ -288,6 +291,36 @@ impl Planted {
             warnings: vec![Warning::new("no_batch_law", "the batch is MiniCPM's")],
         }
     }
+
+    /// A forecast for 4.5M parameters, and three runs that came out a little worse.
+    pub(crate) fn score(predicted: f64) -> Score {
+        let losses: Vec<f64> = [0.01, 0.016, 0.022].map(|worse| predicted + worse).into();
+        let actual = losses.iter().sum::<f64>() / 3.0;
+        Score {
+            forecast: "0f0e0d0c".to_owned(),
+            registered_at: "2026-11-20T10:00:00Z".to_owned(),
+            hash: "4be1".to_owned(),
+            recipe: "0a1b2c3d4e5f".to_owned(),
+            trained_at: Some("2026-11-21T10:00:00Z".to_owned()),
+            registered_first: Some(true),
+            params: 4_500_000,
+            tokens: Some(9e7),
+            params_ratio: Some(4.0),
+            compute_ratio: Some(16.0),
+            predicted,
+            ci95: Some([predicted - 0.06, predicted + 0.05]),
+            ci95_new_run: Some([predicted - 0.07, predicted + 0.06]),
+            actual,
+            runs: 3,
+            losses,
+            trials: Vec::new(),
+            error: actual - predicted,
+            relative_error: (actual - predicted) / actual,
+            covered: Some(true),
+            inside: Some(true),
+            seconds: None,
+        }
+    }
 }
 
 /// The whole study with its law and recipe.
@@ -299,6 +332,16 @@ pub(crate) fn whole() -> ReportView {
     let warnings = vec!["the target lies 2.1e4\u{d7} beyond the data in compute".to_owned()];
     let constants = Planted::constants();
     let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
+    let around = |mean: f64, share: f64| Some([mean * (1.0 - share), mean * (1.0 + share)]);
+    let spread = |params: f64, tokens: f64| {
+        let mean = chinchilla(params, tokens);
+        let share = 0.01 + 0.01 * (tokens / 1e6).ln().abs();
+        Some(Prediction {
+            ci50: around(mean, 0.35 * share),
+            ci95_new_run: around(mean, share),
+            ..Prediction::bare(mean)
+        })
+    };
     let held: Vec<HeldOut> = law_points
         .iter()
         .filter(|point| point.held_out)
@@ -324,13 +367,21 @@ pub(crate) fn whole() -> ReportView {
         points: &law_points,
         held: &held,
         predict: Some(&predict),
+        spread: Some(&spread),
+        size_exponent: Some(Estimate {
+            value: 0.57,
+            se: Some(0.1),
+            ci95: Some([0.37, 0.77]),
+        }),
     };
     let bowls = planted.bowls();
     let best_rate = |_: f64, _: f64| BEST_RATE;
+    let rate_interval = |params: f64, _: f64| around(BEST_RATE, 0.1 + 0.02 * (params / 5e4).ln());
     let rates = RateLaw {
         formula: format!("a constant {BEST_RATE} (95 % interval 0.0101 to 0.012)"),
         is_constant: true,
         at: &best_rate,
+        interval: Some(&rate_interval),
         transfer: Some(Transfer {
             verdict: "verified".to_owned(),
             widths: [64.0, 192.0],
@@ -342,6 +393,7 @@ pub(crate) fn whole() -> ReportView {
         }),
     };
     let recipe = Planted::recipe();
+    let score = Planted::score(chinchilla(4.5e6, 9e7));
     build(&Study {
         sweep: "quickstart",
         question: Some("Does the best learning rate stay where it is when the model grows?"),
@@ -352,6 +404,7 @@ pub(crate) fn whole() -> ReportView {
         batch: None,
         laws: &[law],
         recipe: Some(&recipe),
+        forecast: Some(&score),
     })
 }
 
@@ -371,6 +424,8 @@ pub(crate) fn refused() -> ReportView {
         points: &[],
         held: &[],
         predict: None,
+        spread: None,
+        size_exponent: None,
     };
     build(&Study {
         sweep: "quickstart",
@@ -382,6 +437,7 @@ pub(crate) fn refused() -> ReportView {
         batch: None,
         laws: &[refused],
         recipe: None,
+        forecast: None,
     })
 }
 
@@ -435,6 +491,8 @@ pub(crate) fn many() -> ReportView {
         points: &law_points,
         held: &[],
         predict: Some(&predict),
+        spread: None,
+        size_exponent: None,
     };
     build(&Study {
         sweep: "many",
@@ -446,6 +504,7 @@ pub(crate) fn many() -> ReportView {
         batch: None,
         laws: &[law],
         recipe: None,
+        forecast: None,
     })
 }
 
@@ -488,6 +547,7 @@ pub(crate) fn batches() -> ReportView {
         batch: Some(&rule),
         laws: &[],
         recipe: None,
+        forecast: None,
     })
 }
 
@@ -508,6 +568,8 @@ pub(crate) fn law_alone() -> ReportView {
         points: &points,
         held: &[],
         predict: Some(&predict),
+        spread: None,
+        size_exponent: None,
     };
     build(&Study {
         sweep: "theirs.csv",
@@ -519,6 +581,7 @@ pub(crate) fn law_alone() -> ReportView {
         batch: None,
         laws: &[law],
         recipe: None,
+        forecast: None,
     })
 }
 

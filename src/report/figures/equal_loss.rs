@@ -96,7 +96,12 @@ fn panel(runs: &[Run<'_>], sizes: &Roster<'_>, rule: Option<&BatchRule<'_>>) -> 
     }
     let tokens = positive_range(marks.iter().flat_map(|mark| match mark {
         Mark::Dot { at, .. } => vec![at[1]],
-        Mark::Line { .. } | Mark::Span { .. } | Mark::Off { .. } | Mark::Level { .. } => Vec::new(),
+        Mark::Line { .. }
+        | Mark::Span { .. }
+        | Mark::Area { .. }
+        | Mark::Field { .. }
+        | Mark::Off { .. }
+        | Mark::Level { .. } => Vec::new(),
     }))?;
     let batches = positive_range(runs.iter().map(|run| run.trial.batch_tokens as f64))?;
     let first = runs.first()?.trial;

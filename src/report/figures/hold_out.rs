@@ -10,6 +10,9 @@ use crate::report::study::Study;
 use crate::report::text;
 use crate::report::view::{Content, FigureView, Ink, Mark, Numbers, Omitted, Panel, Shape};
 
+/// So many runs are told one by one.
+const FEW: usize = 4;
+
 /// Measured losses of the runs held out, in the intervals that a second fit gave them.
 pub(crate) fn hold_out(study: &Study<'_>) -> FigureView {
     let (mut caption, mut content) = (String::new(), Content::Missing(no_law(study)));
@@ -33,7 +36,7 @@ pub(crate) fn hold_out(study: &Study<'_>) -> FigureView {
                 "; {inside} of {} rings lie inside",
                 held.len()
             ))
-        );
+        ) + &errors(held);
     }
     FigureView {
         name: "hold-out",
@@ -43,6 +46,32 @@ pub(crate) fn hold_out(study: &Study<'_>) -> FigureView {
         content,
         omitted,
     }
+}
+
+/// What came out less what was predicted: of each run where they are few, and on average.
+fn errors(held: &[HeldOut]) -> String {
+    let each: Vec<f64> = held
+        .iter()
+        .map(|run| 100.0 * (run.loss / run.predicted - 1.0))
+        .collect();
+    if each.is_empty() || each.iter().any(|error| !error.is_finite()) {
+        return String::new();
+    }
+    let mean = |errors: &mut dyn Iterator<Item = f64>| errors.sum::<f64>() / held.len() as f64;
+    let bias = mean(&mut each.iter().copied());
+    let size = mean(&mut each.iter().map(|error| error.abs()));
+    let single = if each.len() <= FEW {
+        let words: Vec<String> = each.iter().map(|error| format!("{error:+.2}")).collect();
+        format!(" ({} %)", words.join(", "))
+    } else {
+        String::new()
+    };
+    let direction = if bias > 0.0 { "too low" } else { "too high" };
+    format!(
+        " Measured less predicted is {bias:+.2} % of the loss on average{single}, which is the bias: predictions are \
+         {direction}. The error is {size:.2} % on average, whatever its sign."
+    )
+    .replace('-', "\u{2212}")
 }
 
 /// The sizes that were held out, where they are several.

@@ -8,7 +8,9 @@ use crate::recipe::Recipe;
 use crate::record::TrialRow;
 use crate::report::axes::{Roster, evenly, log_axis, loss_axis, omitted, positive_range};
 use crate::report::figures::compute::{FLOPS_PER_PARAM_TOKEN, best_params};
-use crate::report::figures::law_marks::{Drawable, curve, dot, drawable, no_law, not_in_law, range_of_marks, rings};
+use crate::report::figures::law_marks::{
+    Drawable, band_edges, curve, dot, drawable, no_law, not_in_law, on_interval, range_of_marks, rings,
+};
 use crate::report::law_view::LawPoint;
 use crate::report::recipe_view::{item, recipe_tokens};
 use crate::report::study::Study;
@@ -21,6 +23,13 @@ const CURVES_MAX: usize = 9;
 /// How far curves reach beyond the data in tokens: enough to see where they go.
 const LOOK_AHEAD: f64 = 2.5;
 
+/// A recipe of more than so many times the compute of the largest run is not drawn: the data would be a dot in a corner,
+/// and what a law says there is no picture of it.
+pub(crate) const FARTHEST: f64 = 1e5;
+
+/// How far the law is drawn beyond the data in compute where no recipe asks for more.
+const AHEAD_OF_DATA: f64 = 10.0;
+
 /// Final loss against tokens with the fitted curves; without a law the measurements alone.
 pub(crate) fn law(study: &Study<'_>) -> FigureView {
     let sizes = Roster::of_study(study);
@@ -32,18 +41,8 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
     let (content, caption, omitted) = match drawn {
         Some(drawn) => {
             let mut panels = vec![law_panel(&drawn, &sizes)];
-            panels.extend(study.recipe.and_then(|recipe| compute_panel(&drawn, recipe, &sizes)));
-            let out = if panels.len() > 1 {
-                " Right: the same law at its best split of compute; the diamond is the recipe with its 95 % interval."
-            } else {
-                ""
-            };
-            let caption = format!(
-                "Dots are measured losses at the end of finished schedules{}. Curves are {}, dashed beyond the \
-                 tokens of their data.{out}",
-                rings(drawn.law),
-                drawn.law.formula
-            );
+            panels.extend(compute_panel(&drawn, study.recipe, &sizes));
+            let caption = caption(study, &drawn, panels.len() > 1);
             (Content::Panels(panels), caption, not_in_law(study.trials, &drawn))
         }
         None => measured(study, &sizes),
@@ -56,6 +55,47 @@ pub(crate) fn law(study: &Study<'_>) -> FigureView {
         content,
         omitted,
     }
+}
+
+/// How to read the two panels.
+fn caption(study: &Study<'_>, drawn: &Drawable<'_>, has_compute: bool) -> String {
+    let mut caption = format!(
+        "Dots are measured losses at the end of finished schedules{}. Curves are {}, dashed beyond the tokens of their \
+         data.",
+        rings(drawn.law),
+        drawn.law.formula
+    );
+    let has_bands = drawn.law.spread.is_some();
+    if has_bands {
+        caption.push_str(" Bands are where one new run would lie: 95 %");
+        caption.push_str(if has_compute { ", on the right also 50 %." } else { "." });
+    }
+    if !has_compute {
+        return caption;
+    }
+    caption.push_str(" Right: the same law at its best split of compute");
+    let beyond = study.recipe.and_then(|recipe| Some(beyond(drawn, recipe)?.1));
+    caption.push_str(&match beyond {
+        None => ".".to_owned(),
+        Some(factor) if factor <= FARTHEST => "; the diamond is the recipe with its 95 % interval.".to_owned(),
+        Some(factor) => format!(
+            ". The recipe takes {} times the compute of the largest run, too far beyond the data to be drawn.",
+            human_factor(factor)
+        ),
+    });
+    caption
+}
+
+/// The compute of the recipe, 6ND, and how many times that of the run with the most it is.
+fn beyond(drawn: &Drawable<'_>, recipe: &Recipe) -> Option<(f64, f64)> {
+    let target = FLOPS_PER_PARAM_TOKEN * recipe.params as f64 * recipe_tokens(recipe)?;
+    let most = drawn.law.points.iter().map(compute).reduce(f64::max)?;
+    Some((target, target / most))
+}
+
+/// 6ND of a run.
+fn compute(point: &LawPoint) -> f64 {
+    FLOPS_PER_PARAM_TOKEN * point.params * point.tokens
 }
 
 /// Points of each size, in the order of sizes.
@@ -90,6 +130,11 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Panel {
         };
         let curve = |from: f64, to: f64| curve(from, to, |tokens| (drawn.predict)(first.params, tokens));
         let hover = format!("{} at {label} parameters", drawn.law.law);
+        let interval = |tokens: f64| (drawn.law.spread?)(first.params, tokens)?.ci95_new_run;
+        let edges = band_edges(from, end, interval);
+        if edges.len() > 1 {
+            marks.push(Mark::band(&edges, ink, None));
+        }
         marks.push(Mark::Line {
             points: curve(from, to),
             ink,
@@ -120,56 +165,58 @@ fn law_panel(drawn: &Drawable<'_>, sizes: &Roster<'_>) -> Panel {
     }
 }
 
-/// Loss against compute, out to the recipe, with the law at its best allocation.
-fn compute_panel(drawn: &Drawable<'_>, recipe: &Recipe, sizes: &Roster<'_>) -> Option<Panel> {
-    let (loss, interval) = item(recipe, "loss")?;
-    let target = FLOPS_PER_PARAM_TOKEN * recipe.params as f64 * recipe_tokens(recipe)?;
-    let compute = |point: &LawPoint| FLOPS_PER_PARAM_TOKEN * point.params * point.tokens;
+/// Loss against compute, out to the recipe where that is near enough, with the law at its best allocation.
+fn compute_panel(drawn: &Drawable<'_>, recipe: Option<&Recipe>, sizes: &Roster<'_>) -> Option<Panel> {
     let [low, high] = positive_range(drawn.law.points.iter().map(compute))?;
     let params = positive_range(drawn.law.points.iter().map(|point| point.params))?;
-    let params = [params[0] / 30.0, recipe.params as f64 * 30.0];
-    let best = |flops: f64| best_params(drawn.predict, flops, params).map(|(_, loss)| loss);
-    let line = |from: f64, to: f64, stroke: Stroke, label: Option<&str>| Mark::Line {
-        points: curve(from, to, best),
+    let target = recipe.and_then(|recipe| {
+        let (at, factor) = beyond(drawn, recipe)?;
+        let (loss, interval) = item(recipe, "loss")?;
+        (factor <= FARTHEST).then_some((recipe.params as f64, at, loss, interval))
+    });
+    let farthest = target.map_or(params[1], |(params_of_target, ..)| params[1].max(params_of_target));
+    let reach = [params[0] / 30.0, farthest * 30.0];
+    let best = |flops: f64| best_params(drawn.predict, flops, reach);
+    let line = |from: f64, to: f64, stroke: Stroke| Mark::Line {
+        points: curve(from, to, |flops| Some(best(flops)?.1)),
         ink: Ink::Plain,
         stroke,
-        label: label.map(str::to_owned),
+        label: None,
         hover: Some("the law at its best split of compute between parameters and tokens".to_owned()),
     };
-    let end = target.max(high) * 1.5;
-    let mut marks = vec![
-        line(low, high, Stroke::Law, None),
-        line(high, end, Stroke::Beyond, None),
+    let end = target.map_or(high * AHEAD_OF_DATA, |(_, at, ..)| high.max(at) * 1.5);
+    let at_best = |flops: f64| {
+        let (params, _) = best(flops)?;
+        (drawn.law.spread?)(params, flops / (FLOPS_PER_PARAM_TOKEN * params))
+    };
+    let bands = [
+        band_edges(low, end, |flops| at_best(flops)?.ci95_new_run),
+        band_edges(low, end, |flops| at_best(flops)?.ci50),
     ];
-    marks.extend(
-        drawn
-            .dots
-            .iter()
-            .map(|point| dot(point, [compute(point), point.loss], sizes)),
-    );
-    let hover = format!("the recipe: loss {}", text::loss(loss));
-    marks.extend(interval.map(|[from, to]| Mark::Span {
-        from: [target, from],
-        to: [target, to],
-        ink: Ink::Plain,
-        hover: Some(format!(
-            "{hover}, 95 % interval {} to {}",
-            text::loss(from),
-            text::loss(to)
-        )),
+    let bands = bands.iter().filter(|edges| edges.len() > 1);
+    let mut marks: Vec<Mark> = bands.map(|edges| Mark::band(edges, Ink::Plain, None)).collect();
+    marks.extend([line(low, high, Stroke::Law), line(high, end, Stroke::Beyond)]);
+    let dots = drawn.dots.iter();
+    marks.extend(dots.map(|point| dot(point, [compute(point), point.loss], sizes)));
+    marks.extend(target.into_iter().flat_map(|(_, at, loss, interval)| {
+        let words = interval.map_or_else(String::new, |[from, to]| {
+            format!(", 95 % interval {} to {}", text::loss(from), text::loss(to))
+        });
+        let hover = format!("the recipe: loss {}{words}", text::loss(loss));
+        on_interval([at, loss], interval, Ink::Plain, &hover)
     }));
-    marks.push(Mark::Dot {
-        at: [target, loss],
-        ink: Ink::Plain,
-        shape: Shape::Diamond,
-        hover: Some(hover),
-    });
     let losses = range_of_marks(&marks, 1)?;
+    let title = match target {
+        Some((_, at, ..)) if at > high => {
+            format!(
+                "By compute, out to the recipe ({}\u{d7} beyond the data)",
+                human_factor(at / high)
+            )
+        }
+        Some(_) | None => "By compute".to_owned(),
+    };
     Some(Panel {
-        title: format!(
-            "By compute, out to the recipe ({}\u{d7} beyond the data)",
-            human_factor(target / high)
-        ),
+        title,
         x: log_axis("compute 6ND (FLOP)", Numbers::Plain, [low, end]),
         y: loss_axis("loss (nats per token)", losses),
         marks,

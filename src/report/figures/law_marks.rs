@@ -8,10 +8,13 @@ use crate::record::TrialRow;
 use crate::report::axes::{Roster, evenly, omitted, range};
 use crate::report::law_view::{LawInput, LawPoint, Predict};
 use crate::report::study::Study;
-use crate::report::view::{Mark, Omitted, Shape};
+use crate::report::view::{Ink, Mark, Omitted, Shape};
 
 /// Points of a drawn curve.
 pub(crate) const CURVE_POINTS: u32 = 96;
+
+/// Points along a band: intervals take longer to work out than values, and bend less.
+const BAND_POINTS: u32 = 24;
 
 /// A law that can be drawn.
 pub(crate) struct Drawable<'a> {
@@ -82,6 +85,23 @@ pub(crate) fn dot(point: &LawPoint, at: [f64; 2], sizes: &Roster<'_>) -> Mark {
     }
 }
 
+/// A diamond on its interval.
+pub(crate) fn on_interval(at: [f64; 2], ci95: Option<[f64; 2]>, ink: Ink, hover: &str) -> Vec<Mark> {
+    let span = ci95.map(|[low, high]| Mark::Span {
+        from: [at[0], low],
+        to: [at[0], high],
+        ink,
+        hover: Some(hover.to_owned()),
+    });
+    let diamond = Mark::Dot {
+        at,
+        ink,
+        shape: Shape::Diamond,
+        hover: Some(hover.to_owned()),
+    };
+    span.into_iter().chain([diamond]).collect()
+}
+
 /// A curve at equal factors of x; where the law does not speak there is no point.
 pub(crate) fn curve(from: f64, to: f64, y: impl Fn(f64) -> Option<f64>) -> Vec<[f64; 2]> {
     (0..=CURVE_POINTS)
@@ -90,11 +110,16 @@ pub(crate) fn curve(from: f64, to: f64, y: impl Fn(f64) -> Option<f64>) -> Vec<[
         .collect()
 }
 
+/// `[x, low, high]` of an interval at equal factors of x, where there is one.
+pub(crate) fn band_edges(from: f64, to: f64, interval: impl Fn(f64) -> Option<[f64; 2]>) -> Vec<[f64; 3]> {
+    (0..=BAND_POINTS)
+        .map(|at| from * (to / from).powf(f64::from(at) / f64::from(BAND_POINTS)))
+        .filter_map(|x| Some((x, interval(x)?)))
+        .filter(|(_, [low, high])| low.is_finite() && high.is_finite())
+        .map(|(x, [low, high])| [x, low, high])
+        .collect()
+}
+
 pub(crate) fn range_of_marks(marks: &[Mark], axis: usize) -> Option<[f64; 2]> {
-    range(marks.iter().flat_map(|mark| match mark {
-        Mark::Line { points, .. } => points.iter().map(|point| point[axis]).collect(),
-        Mark::Dot { at, .. } => vec![at[axis]],
-        Mark::Span { from, to, .. } => vec![from[axis], to[axis]],
-        Mark::Off { .. } | Mark::Level { .. } => Vec::new(),
-    }))
+    range(marks.iter().flat_map(|mark| mark.along(axis)))
 }
