@@ -31,6 +31,8 @@ pub struct Ask {
     pub params: f64,
     /// How long it is.
     pub size: Size,
+    /// Whether numbers beyond what the study vouches for are asked for all the same.
+    pub beyond: bool,
 }
 
 /// The batch by curves of equal loss, and what it rests on.

@@ -100,6 +100,13 @@ fn check_budget(recipe: &Recipe, ask: &Ask) -> Result<(), Failure> {
     const TOKENS_MAX: f64 = 1e17;
     let number = |item: &str| recipe.items.get(item).and_then(|item| item.value.as_f64());
     let batch = number("batch_tokens").unwrap_or(0.0);
+    if recipe
+        .items
+        .get("tokens")
+        .is_some_and(|tokens| tokens.withheld.is_some())
+    {
+        return Ok(());
+    }
     let tokens = number("tokens").filter(|tokens| (batch.max(1.0)..=TOKENS_MAX).contains(tokens));
     if tokens.is_some() {
         return Ok(());
