@@ -83,6 +83,7 @@ fn warnings(evidence: &Evidence<'_>, is_beyond: bool) -> Vec<Warning> {
     warnings.extend(evidence.loss.iter().flat_map(|(_, law)| law.warnings().to_vec()));
     warnings.extend(evidence.lr.iter().flat_map(|(_, law)| law.warnings.clone()));
     warnings.extend(evidence.lr_batch.iter().flat_map(|(_, law)| law.warnings.clone()));
+    warnings.extend(evidence.selected.iter().cloned());
     warnings.extend(of_proxies(&evidence.proxies));
     let text =
         "the predicted loss is in nats per token of the proxies' tokenizer and text; with others it is another number";

@@ -2,6 +2,7 @@
 //!
 //! Refuses to know how a number is read off a law, and which trials count.
 
+use crate::fit::Warning;
 use crate::fit::batch::optimal_batch::BatchLaw;
 use crate::fit::law::OfLoss;
 use crate::fit::rate::learning_rate::LrFit;
@@ -60,6 +61,8 @@ pub struct Evidence<'a> {
     pub batches: usize,
     /// What the proxies were trained with.
     pub proxies: Proxies,
+    /// Which runs entered and which did not, where they differ in more than laws vary.
+    pub selected: Vec<Warning>,
     /// What the coordinate check of this build has found, if it was run.
     pub coordinates: Option<Coordinates>,
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::fit::law::Kept;
+use crate::fit::law::{Kept, LeftOut};
 use crate::fit::laws::{Batch as BatchLaw, BatchFit, LrBatch, LrBatchFit};
 use crate::fit::refusal::Refusal;
 use crate::recipe::Recipe;
@@ -46,6 +46,7 @@ pub async fn advise(
         }),
         batch_refused: batch.refused.clone(),
         batches: batch.sizes,
+        selected: laws.selected(),
         proxies: proxies(store, laws).await?,
         coordinates: coordinates::newest(store).await?,
     };
@@ -64,9 +65,13 @@ pub async fn advise(
     Ok(recipe)
 }
 
+/// What did not enter the law of the learning rate.
+fn left_out(laws: &Laws) -> &[LeftOut] {
+    laws.lr.as_ref().map_or(&[][..], |kept| &kept.left_out)
+}
+
 fn best(laws: &Laws) -> Result<Best<'_>, Failure> {
-    let left_out = laws.lr.as_ref().map_or(&[][..], |kept| &kept.left_out);
-    proxies::best(laws.trials(), left_out).map_err(|left_out| refused(&Refusal::NotFinished { left_out }))
+    proxies::best(laws.trials(), left_out(laws)).map_err(|left_out| refused(&Refusal::NotFinished { left_out }))
 }
 
 /// What the best trial of the largest size was trained with.
@@ -87,6 +92,7 @@ async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, Failure> {
         &of_best,
         decaying.as_ref(),
         laws.trials(),
+        left_out(laws),
     ))
 }
 
