@@ -11,6 +11,17 @@ use crate::model::mup::{Multipliers, Parametrization};
 use crate::model::schedule::Decay;
 use crate::recipe::{Coordinates, OptimizerItem};
 
+/// Where the best batches lie among those that were tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchEdges {
+    /// At the smallest, or nothing is known.
+    pub below: bool,
+    /// At the largest, or nothing is known.
+    pub above: bool,
+    /// Half of the smallest would be less than a sequence.
+    pub is_one_sequence: bool,
+}
+
 /// How long the big run is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Size {
@@ -59,6 +70,7 @@ pub struct Evidence<'a> {
     pub batch_refused: Option<String>,
     /// Different batch sizes among the trials.
     pub batches: usize,
+    pub batch_edges: BatchEdges,
     /// What the proxies were trained with.
     pub proxies: Proxies,
     /// Which runs entered and which did not, where they differ in more than laws vary.

@@ -9,7 +9,7 @@ use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::lr_parabola::Edge;
 use crate::fit::rate::transfer::{TOLERANCE, Verdict as Transfers};
 use crate::model::mup::Parametrization;
-use crate::recipe::evidence::Evidence;
+use crate::recipe::evidence::{BatchEdges, Evidence};
 use crate::recipe::next::Widening;
 use crate::recipe::reach::{Reach, RunSize};
 use crate::recipe::{Gate, Verdict};
@@ -46,6 +46,12 @@ pub(super) fn gates(
         ),
         _ => (false, "no law of loss was fitted".to_owned()),
     };
+    let BatchEdges { below, above, .. } = evidence.batch_edges;
+    // Of a grid whose best batches lie inside, both sides say more.
+    let batches = Widening::Batches {
+        below: below || !above,
+        above: above || !below,
+    };
     let sizes = spanned(|it| it.params, |it| it.params, "largest parameters");
     let budgets = match spanned(|it| it.tokens, |it| it.tokens, "most tokens") {
         (false, why) => (
@@ -69,7 +75,7 @@ pub(super) fn gates(
         gate("lr_bracketed", bracketed(lr), Some(edges(lr))),
         gate("lr_transfers", transfers(lr, is_mup), Some(more_widths(lr))),
         gate("coordinate_check", coordinates(evidence), None),
-        gate("batch_law", batch_law(evidence), Some(Widening::Batches)),
+        gate("batch_law", batch_law(evidence), Some(batches)),
         gate("hold_out", held_out(loss), Some(Widening::Sizes)),
     ]
 }
@@ -197,7 +203,16 @@ fn batch_law(evidence: &Evidence<'_>) -> (bool, String) {
         1 => "1 batch size was".to_owned(),
         more => format!("{more} batch sizes were"),
     };
-    (false, format!("{tried} tried, the batch is published: {why}"))
+    let edges = evidence.batch_edges;
+    let shorter = if edges.below && edges.is_one_sequence {
+        "; no smaller batch is whole sequences: shorten the context to try one"
+    } else {
+        ""
+    };
+    (
+        false,
+        format!("{tried} tried, the law of the batch was refused: {why}{shorter}"),
+    )
 }
 
 fn held_out(loss: Option<&dyn OfLoss>) -> (bool, String) {

@@ -101,7 +101,7 @@ fn notes(recipe: &Recipe) -> Vec<String> {
     notes.extend(
         withheld
             .into_iter()
-            .map(|(why, names)| format!("withheld: {} ({why})", names.join(", "))),
+            .map(|(why, names)| format!("withheld: {} ({why})", names.join("; "))),
     );
     if is_any {
         notes.push("`sandbox recipe --beyond` prints what is withheld, each number marked".to_owned());

@@ -20,7 +20,7 @@ use crate::run::recipe::coordinates;
 use crate::run::sweep_set::SweepSet;
 use crate::spec::Settings;
 use crate::store::Store;
-use crate::study::next_sweep::{NextSweep, SweepFile, beyond_the_best, for_a_law_of_loss};
+use crate::study::next_sweep::{NextSweep, SweepFile, batch_edges, beyond_the_best, for_a_law_of_loss};
 use crate::study::proxies::{self, Best};
 use crate::workdir::write_atomic;
 
@@ -46,6 +46,7 @@ pub async fn advise(
         }),
         batch_refused: batch.refused.clone(),
         batches: batch.sizes,
+        batch_edges: batch_edges(laws.trials()),
         selected: laws.selected(),
         proxies: proxies(store, laws).await?,
         coordinates: coordinates::newest(store).await?,
