@@ -24,9 +24,9 @@ use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct RecipeArgs {
-    /// Parameters of the big run, without the embedding: 2.4B
+    /// Parameters of the big run, without the embedding: 2.4B (default: the sweep's target)
     #[arg(long, value_parser = count)]
-    params: f64,
+    params: Option<f64>,
     /// Its tokens (default: as many as are compute-optimal)
     #[arg(long, value_parser = count, conflicts_with = "flops")]
     tokens: Option<f64>,
@@ -39,6 +39,9 @@ pub(super) struct RecipeArgs {
     /// Hours on that machine
     #[arg(long, value_name = "H", value_parser = count, requires = "tokens_per_second")]
     hours: Option<f64>,
+    /// Also print the numbers that lie beyond the largest run for which the study vouches, each marked
+    #[arg(long)]
+    beyond: bool,
     /// Also write recipe.yaml, config.json (MiniCPM's keys), parameter_groups.json and sweep.yaml into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -79,8 +82,9 @@ async fn advised(
 ) -> Result<(Laws, Advice), Failure> {
     let laws = advise::laws(context, store, sweeps).await?;
     let ask = Ask {
-        params: args.params,
+        params: args.params.unwrap_or_else(|| sweeps.target_params()),
         size: args.size(),
+        beyond: args.beyond,
     };
     let batch = advise::Batch::of(context, store, &laws).await?;
     let advice = advise::advise(context, store, sweeps, &laws, &batch, &ask).await?;
@@ -115,7 +119,7 @@ async fn run_next(
 }
 
 pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output) -> Result<u8, Failure> {
-    if !(1e3..=1e15).contains(&args.params) {
+    if args.params.is_some_and(|params| !(1e3..=1e15).contains(&params)) {
         return Err(Failure::invalid("usage", "--params must lie between 1e3 and 1e15", ""));
     }
     let mut store = context.store().await?;

@@ -2,6 +2,8 @@
 //!
 //! Refuses to write one.
 
+use std::collections::BTreeMap;
+
 use crate::cli::output::table;
 use crate::model::mup::Parametrization;
 use crate::recipe::{Gate, Recipe};
@@ -38,6 +40,10 @@ pub(super) fn recipe_text(sweep: &str, recipe: &Recipe) -> String {
     let view = RecipeView::new(recipe);
     // A terminal is narrower than a page: units stand with the page's numbers, reach in the JSON.
     text.push_str(&columns(&view.items, &[0, 1, 3, 4, 5, 6]));
+    for note in &view.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    text.push('\n');
     if !view.imported.rows.is_empty() {
         text.push_str(&columns(&view.imported, &[0, 1, 2, 3, 4, 5]));
     }
@@ -46,6 +52,7 @@ pub(super) fn recipe_text(sweep: &str, recipe: &Recipe) -> String {
     }
     let gates: Vec<Vec<String>> = view.gates.iter().map(gate).collect();
     text.push_str(&table(&["gate", "", ""], &gates));
+    text.push_str(&run_next(&view.gates));
     for warning in &view.warnings {
         text.push_str(&format!("\nwarning {warning}"));
     }
@@ -61,10 +68,18 @@ fn columns(of_page: &Table, shown: &[usize]) -> String {
 }
 
 fn gate(gate: &Gate) -> Vec<String> {
-    let next = gate
-        .next
-        .as_ref()
-        .map_or_else(String::new, |next| format!(" — run next: {next}"));
     let passed = if gate.passed { "pass" } else { "FAIL" };
-    vec![passed.to_owned(), gate.name.clone(), format!("{}{next}", gate.why)]
+    vec![passed.to_owned(), gate.name.clone(), gate.why.clone()]
+}
+
+/// The sweeps that the failing gates name, each once.
+fn run_next(gates: &[Gate]) -> String {
+    let mut files: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for gate in gates {
+        if let Some(next) = &gate.next {
+            files.entry(next).or_default().push(&gate.name);
+        }
+    }
+    let line = |(file, gates): (&str, Vec<&str>)| format!("\nrun next: {file} (for {})", gates.join(", "));
+    files.into_iter().map(line).collect()
 }

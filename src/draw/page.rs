@@ -152,6 +152,9 @@ fn recipe(page: &mut String, recipe: Option<&RecipeView>) -> fmt::Result {
         badge(&recipe.verdict)
     )?;
     table(page, &recipe.items, "stack")?;
+    for note in &recipe.notes {
+        writeln!(page, "<p>{}</p>", prose(note))?;
+    }
     if !recipe.imported.rows.is_empty() {
         table(page, &recipe.imported, "stack")?;
     }

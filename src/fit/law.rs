@@ -170,6 +170,9 @@ pub trait OfLoss: Fitted {
     /// The lowest loss of so many FLOPs, 6ND.
     fn compute_optimal(&self, flops: f64) -> Option<ComputeOptimal>;
 
+    /// What was minimised.
+    fn objective(&self) -> Objective;
+
     /// How a fit of the other runs predicted those that it had not seen.
     fn hold_out(&self) -> Option<&HoldOutReport>;
 

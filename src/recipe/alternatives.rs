@@ -13,8 +13,16 @@ const INFERENCE: f64 = 2.0;
 /// Sizes and tokens nearer than this, in logarithms, are the same run.
 const SAME: f64 = 0.01;
 
-/// The run as it is asked, and three beside it.
-pub(super) fn alternatives(law: &dyn OfLoss, params: f64, tokens: f64) -> Vec<Alternative> {
+/// The run as it is asked, and three beside it, where the law speaks of them; `holds`: whether it does of a size and tokens.
+pub(super) fn alternatives(
+    law: &dyn OfLoss,
+    params: f64,
+    tokens: f64,
+    holds: impl Fn(f64, f64) -> bool,
+) -> Vec<Alternative> {
+    if !holds(params, tokens) {
+        return Vec::new();
+    }
     let flops = six_nd(params, tokens);
     let loss = law.loss(params, tokens);
     let row = |name: &str, params: f64, tokens: f64| {
@@ -42,6 +50,7 @@ pub(super) fn alternatives(law: &dyn OfLoss, params: f64, tokens: f64) -> Vec<Al
         [row.params, row.tokens, row.loss]
             .iter()
             .all(|number| number.is_finite())
+            && holds(row.params, row.tokens)
     });
     // A run that is the one that is asked for tells nothing.
     let differs = |row: &Alternative| (row.params / params).ln().abs().max((row.tokens / tokens).ln().abs()) > SAME;

@@ -2,11 +2,15 @@
 //!
 //! Refuses to know how numbers are read off laws (`items`), what must hold (`gates`), and where fits are kept.
 
+use std::collections::BTreeMap;
+
 use crate::fit::Warning;
 use crate::model::mup::Parametrization;
+use crate::recipe::by_loss::ByLoss;
 use crate::recipe::evidence::{Ask, Evidence, Proxies};
 use crate::recipe::next::Widening;
-use crate::recipe::{Mup, Recipe, ShapeItem, alternatives, gates, imported, items, published};
+use crate::recipe::reach::{Reach, RunSize};
+use crate::recipe::{Item, Mup, PublishedItem, Recipe, ShapeItem, alternatives, gates, imported, items, published};
 
 /// Writes the recipe; also says for each gate in order which experiment would answer it, where it fails.
 pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening>>) {
@@ -14,10 +18,26 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
     let params = shape.params_non_embedding();
     // Only a released model has a vocabulary of its own; for every other size it is that of the proxies.
     let text = published::text(&model).unwrap_or(evidence.proxies.text);
-    let items = items::items(ask, evidence, shape, text);
-    let tokens = items["tokens"].value.as_f64().unwrap_or_default();
+    let reach = evidence.loss.and_then(|(_, law)| Reach::of(law));
+    let by_loss = ByLoss {
+        evidence,
+        reach: reach.as_ref(),
+        beyond: ask.beyond,
+    };
+    let items = items::items(ask, by_loss, shape, text);
+    let tokens = items["tokens"].value.as_f64();
     let loss = items.get("loss").and_then(|loss| loss.value.as_f64());
-    let (gates, widenings): (Vec<_>, Vec<_>) = gates::gates(evidence, params.as_f64(), tokens).into_iter().unzip();
+    let target = RunSize::new(
+        params.as_f64(),
+        tokens.unwrap_or(published::TOKENS_PER_PARAM * params.as_f64()),
+    );
+    let mut warnings = warnings(evidence, is_beyond(&items));
+    warnings.extend(outside(&model, &items));
+    let to_reach = reach
+        .filter(|reach| !reach.largest.holds(target))
+        .map(|reach| reach.needed(target));
+    let gates = gates::gates(evidence, [target.params, target.tokens], reach.as_ref(), to_reach);
+    let (gates, widenings): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
     let mut recipe = Recipe {
         recipe: String::new(),
         params: params.0,
@@ -33,30 +53,69 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
         },
         optimizer: evidence.proxies.optimizer,
         items,
+        reach: reach.map(|reach| reach.largest),
+        to_reach,
         alternatives: evidence
             .loss
-            .map(|(_, law)| alternatives::alternatives(law, params.as_f64(), tokens))
+            .zip(tokens)
+            .map(|((_, law), tokens)| {
+                let holds = |params, tokens| ask.beyond || by_loss.holds(params, tokens);
+                alternatives::alternatives(law, params.as_f64(), tokens, holds)
+            })
             .unwrap_or_default(),
         imported: imported::imported(shape, text, tokens, loss, evidence.proxies.parametrization),
         published: published::minicpm(),
         gates,
-        warnings: warnings(evidence),
+        warnings,
     };
     let text = serde_json::to_string(&recipe).unwrap_or_default();
     recipe.recipe = blake3::hash(text.as_bytes()).to_hex().chars().take(12).collect();
     (recipe, widenings)
 }
 
-fn warnings(evidence: &Evidence<'_>) -> Vec<Warning> {
+fn warnings(evidence: &Evidence<'_>, is_beyond: bool) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
+    if is_beyond {
+        let text = "numbers that are marked lie beyond the largest run for which this study vouches: nothing here says \
+                    that they hold";
+        warnings.push(Warning::new("beyond_reach", text));
+    }
     warnings.extend(evidence.loss.iter().flat_map(|(_, law)| law.warnings().to_vec()));
     warnings.extend(evidence.lr.iter().flat_map(|(_, law)| law.warnings.clone()));
     warnings.extend(evidence.lr_batch.iter().flat_map(|(_, law)| law.warnings.clone()));
+    warnings.extend(evidence.selected.iter().cloned());
     warnings.extend(of_proxies(&evidence.proxies));
     let text =
         "the predicted loss is in nats per token of the proxies' tokenizer and text; with others it is another number";
     warnings.push(Warning::new("loss_of_the_proxies_data", text));
     warnings
+}
+
+fn is_beyond(items: &BTreeMap<String, Item>) -> bool {
+    items.values().any(|item| item.beyond)
+}
+
+/// Where what `MiniCPM-2.4B` was trained with lies outside an interval: its learning rate, which is one for all sizes; for
+/// that size all of it.
+fn outside(model: &str, items: &BTreeMap<String, Item>) -> Option<Warning> {
+    let is_outside = |it: &PublishedItem| {
+        let of_all = it.item == "lr" || model == "2.4B";
+        let ends = items.get(&it.item).and_then(|item| item.ci95).filter(|_| of_all);
+        let value = it.value.as_f64();
+        value
+            .zip(ends)
+            .is_some_and(|(value, [low, high])| value < low || value > high)
+    };
+    let found: Vec<String> = published::minicpm()
+        .into_iter()
+        .filter(is_outside)
+        .map(|it| format!("{} ({}; {})", it.item, it.value, it.source))
+        .collect();
+    let text = format!(
+        "MiniCPM's value lies outside the interval of this study: {}",
+        found.join(", ")
+    );
+    (!found.is_empty()).then(|| Warning::new("published_outside", text))
 }
 
 /// What the proxies leave open.

@@ -2,6 +2,7 @@
 //!
 //! Refuses to know how a number is read off a law, and which trials count.
 
+use crate::fit::Warning;
 use crate::fit::batch::optimal_batch::BatchLaw;
 use crate::fit::law::OfLoss;
 use crate::fit::rate::learning_rate::LrFit;
@@ -9,6 +10,17 @@ use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::model::mup::{Multipliers, Parametrization};
 use crate::model::schedule::Decay;
 use crate::recipe::{Coordinates, OptimizerItem};
+
+/// Where the best batches lie among those that were tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchEdges {
+    /// At the smallest, or nothing is known.
+    pub below: bool,
+    /// At the largest, or nothing is known.
+    pub above: bool,
+    /// Half of the smallest would be less than a sequence.
+    pub is_one_sequence: bool,
+}
 
 /// How long the big run is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +43,8 @@ pub struct Ask {
     pub params: f64,
     /// How long it is.
     pub size: Size,
+    /// Whether numbers beyond what the study vouches for are asked for all the same.
+    pub beyond: bool,
 }
 
 /// The batch by curves of equal loss, and what it rests on.
@@ -56,8 +70,11 @@ pub struct Evidence<'a> {
     pub batch_refused: Option<String>,
     /// Different batch sizes among the trials.
     pub batches: usize,
+    pub batch_edges: BatchEdges,
     /// What the proxies were trained with.
     pub proxies: Proxies,
+    /// Which runs entered and which did not, where they differ in more than laws vary.
+    pub selected: Vec<Warning>,
     /// What the coordinate check of this build has found, if it was run.
     pub coordinates: Option<Coordinates>,
 }

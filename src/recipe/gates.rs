@@ -3,14 +3,16 @@
 //! Refuses to change a number.
 
 use crate::fit::Estimate;
+use crate::fit::design::{Extrapolation, SAME_SIZE};
 use crate::fit::law::OfLoss;
 use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::lr_parabola::Edge;
 use crate::fit::rate::transfer::{TOLERANCE, Verdict as Transfers};
 use crate::model::mup::Parametrization;
-use crate::recipe::evidence::Evidence;
+use crate::recipe::evidence::{BatchEdges, Evidence};
 use crate::recipe::next::Widening;
-use crate::recipe::{Gate, REACH_MAX, Verdict};
+use crate::recipe::reach::{Reach, RunSize};
+use crate::recipe::{Gate, Verdict};
 use crate::units::{human_count, significant};
 
 /// The largest held-out error that passes, relative.
@@ -22,23 +24,42 @@ const COORDINATES_MAX: f64 = 1.5;
 /// A gate, and what to run if it fails.
 pub(super) type Judged = (Gate, Option<Widening>);
 
-pub(super) fn gates(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Vec<Judged> {
+/// `tokens`: none where they are withheld; `to_reach`: the run among the proxies that the target would need.
+pub(super) fn gates(
+    evidence: &Evidence<'_>,
+    [params, tokens]: [f64; 2],
+    reach: Option<&Reach>,
+    to_reach: Option<RunSize>,
+) -> Vec<Judged> {
     let is_mup = evidence.proxies.parametrization == Parametrization::Mup;
     let loss = evidence.loss.map(|it| it.1);
     let lr = evidence.lr.map(|it| it.1);
     let beyond = loss.map(|law| law.extrapolation(params, tokens));
-    let spanned = |factor: Option<f64>, what: &str| match factor {
-        Some(factor) => (
-            factor <= REACH_MAX,
+    let spanned = |of: fn(&Extrapolation) -> f64, most: fn(&RunSize) -> f64, what: &str| match (&beyond, reach) {
+        (Some(beyond), Some(reach)) => (
+            of(beyond) <= most(&reach.factors) * (1.0 + SAME_SIZE),
             format!(
-                "{} times the {what} that were seen; {REACH_MAX} at most",
-                human_count(significant(factor, 3))
+                "{} times the {what} that were seen; fits of smaller runs have seen {} times ahead",
+                human_count(significant(of(beyond), 3)),
+                significant(most(&reach.factors), 2)
             ),
         ),
-        None => (false, "no law of loss was fitted".to_owned()),
+        _ => (false, "no law of loss was fitted".to_owned()),
     };
-    let sizes = spanned(beyond.map(|it| it.params), "largest parameters");
-    let budgets = spanned(beyond.map(|it| it.tokens), "most tokens");
+    let BatchEdges { below, above, .. } = evidence.batch_edges;
+    // Of a grid whose best batches lie inside, both sides say more.
+    let batches = Widening::Batches {
+        below: below || !above,
+        above: above || !below,
+    };
+    let sizes = spanned(|it| it.params, |it| it.params, "largest parameters");
+    let budgets = match spanned(|it| it.tokens, |it| it.tokens, "most tokens") {
+        (false, why) => (
+            false,
+            to_reach.map_or(why.clone(), |run| format!("{why}; {}", verified_by(run))),
+        ),
+        passed => passed,
+    };
     let gate = |name: &str, (passed, why): (bool, String), next: Option<Widening>| {
         let gate = Gate {
             name: name.to_owned(),
@@ -54,9 +75,19 @@ pub(super) fn gates(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Vec<Ju
         gate("lr_bracketed", bracketed(lr), Some(edges(lr))),
         gate("lr_transfers", transfers(lr, is_mup), Some(more_widths(lr))),
         gate("coordinate_check", coordinates(evidence), None),
-        gate("batch_law", batch_law(evidence), Some(Widening::Batches)),
+        gate("batch_law", batch_law(evidence), Some(batches)),
         gate("hold_out", held_out(loss), Some(Widening::Sizes)),
     ]
+}
+
+/// The run that would bring a target within what the study vouches for.
+fn verified_by(run: RunSize) -> String {
+    format!(
+        "a proxy of {} parameters on {} tokens ({:.1e} FLOP) would verify the target",
+        human_count(significant(run.params, 2)),
+        human_count(significant(run.tokens, 2)),
+        run.flops
+    )
 }
 
 fn bracketed(lr: Option<&LrFit>) -> (bool, String) {
@@ -172,7 +203,16 @@ fn batch_law(evidence: &Evidence<'_>) -> (bool, String) {
         1 => "1 batch size was".to_owned(),
         more => format!("{more} batch sizes were"),
     };
-    (false, format!("{tried} tried, the batch is published: {why}"))
+    let edges = evidence.batch_edges;
+    let shorter = if edges.below && edges.is_one_sequence {
+        "; no smaller batch is whole sequences: shorten the context to try one"
+    } else {
+        ""
+    };
+    (
+        false,
+        format!("{tried} tried, the law of the batch was refused: {why}{shorter}"),
+    )
 }
 
 fn held_out(loss: Option<&dyn OfLoss>) -> (bool, String) {

@@ -115,11 +115,13 @@ const PORIAN: &str = "N with the head, without the input embedding; constant rat
 pub(super) fn imported(
     shape: Shape,
     text: TextShape,
-    tokens: f64,
+    tokens: Option<f64>,
     loss: Option<f64>,
     parametrization: Parametrization,
 ) -> Vec<ImportedLaw> {
     let params = shape.params_non_embedding();
+    // A law in tokens that are not known says nothing.
+    let tokens = tokens.unwrap_or(f64::NAN);
     let target = Target {
         params: params.as_f64(),
         params_with_head: shape.params_total(text.vocab).as_f64(),

@@ -7,107 +7,87 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::fit::Estimate;
-use crate::fit::law::OfLoss;
 use crate::fit::loss::loss_fit::Extrapolation;
-use crate::fit::rate::learning_rate::LrRule;
+use crate::fit::rate::learning_rate::{LrFit, LrRule};
 use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::fit::rate::transfer::{Transfer, Verdict};
 use crate::model::flops;
 use crate::model::mup::{Group, Parametrization, Scaling};
 use crate::model::shape::Shape;
-use crate::recipe::evidence::{Annealing, Ask, Comparison, Evidence, Proxies, Size, TextShape};
+use crate::recipe::by_loss::{self, ByLoss};
+use crate::recipe::evidence::{Annealing, Ask, Comparison, Evidence, Proxies, TextShape};
 use crate::recipe::published;
-use crate::recipe::{Item, REACH_MAX, Reach, Source};
+use crate::recipe::{Extrapolated, Item, REACH_MAX, Source};
 use crate::units::significant;
 
 /// The numbers, by name.
-pub(super) fn items(ask: &Ask, evidence: &Evidence<'_>, shape: Shape, text: TextShape) -> BTreeMap<String, Item> {
-    let params = shape.params_non_embedding();
+pub(super) fn items(ask: &Ask, by_loss: ByLoss<'_>, shape: Shape, text: TextShape) -> BTreeMap<String, Item> {
+    let evidence = by_loss.evidence;
+    let params = shape.params_non_embedding().as_f64();
     let per_token = flops::per_token(shape, text.vocab, text.context);
     let proxies = &evidence.proxies;
     let scaling = Scaling::new(shape, proxies.parametrization, proxies.multipliers);
-    let optimal = optimal_item(evidence, params.as_f64());
-    let tokens = tokens_item(ask, optimal.as_ref(), per_token, params.as_f64());
-    let count = tokens.value.as_f64().unwrap_or_default();
-    let lr = lr_item(evidence, params.as_f64(), count);
+    let optimal = by_loss.optimal(params);
+    let tokens = by_loss::tokens(ask, &optimal, per_token);
+    let count = tokens.value.as_f64();
+    let lr = lr_item(evidence, params, count);
     let lr_hidden = hidden(&lr, scaling.lr_factor(Group::Matrix), proxies);
-    let warmup = json!((published::WARMUP_FRACTION * count).round());
+    let warmup = json!(count.map(|count| (published::WARMUP_FRACTION * count).round()));
+    let warmup = Item::plain(warmup, "tokens", Source::Published, published::WARMUP_SOURCE);
+    let batch = batch_item(evidence, params, count.unwrap_or(f64::NAN), text.context);
+    let batch_warmup = count
+        .filter(|&count| by_loss.beyond || by_loss.holds(params, count))
+        .and_then(|count| batch_warmup_item(evidence, params, count));
     let mut items = vec![
         ("lr", lr),
         ("lr_hidden", lr_hidden),
-        (
-            "batch_tokens",
-            batch_item(evidence, params.as_f64(), count, text.context),
-        ),
-        (
-            "warmup_tokens",
-            plain(warmup, "tokens", Source::Published, published::WARMUP_SOURCE),
-        ),
+        ("batch_tokens", by_loss::following(batch, &tokens)),
+        ("warmup_tokens", by_loss::following(warmup, &tokens)),
         ("schedule", schedule_item(proxies.wsd_less_cosine)),
-        ("flops", flops_item(&tokens, per_token, text.context)),
-        (
-            "tokens_compute_optimal",
-            optimal.unwrap_or_else(|| chinchilla_tokens(params.as_f64())),
-        ),
-        ("tokens", tokens),
+        ("flops", by_loss::flops(&tokens, per_token, text.context)),
+        ("tokens_compute_optimal", optimal),
     ];
     items.extend(decay_items(proxies.annealing));
-    items.extend(loss_item(evidence, params.as_f64(), count).map(|loss| ("loss", loss)));
-    items.extend(batch_warmup_item(evidence, params.as_f64(), count).map(|item| ("batch_warmup_tokens", item)));
+    items.extend(by_loss.loss(params, count).map(|loss| ("loss", loss)));
+    items.extend(batch_warmup.map(|item| ("batch_warmup_tokens", by_loss::following(item, &tokens))));
+    items.push(("tokens", tokens));
     items
         .into_iter()
-        .map(|(name, item)| (name.to_owned(), inside(item)))
+        .map(|(name, item)| (name.to_owned(), item.inside()))
         .collect()
 }
 
-/// What was rounded stays inside its interval.
-fn inside(item: Item) -> Item {
-    let value = item.value.as_f64();
-    let hold = |[low, high]: [f64; 2], value: f64| [low.min(value), high.max(value)];
-    Item {
-        ci95: item.ci95.map(|ends| value.map_or(ends, |value| hold(ends, value))),
-        ..item
-    }
-}
-
-fn flops_item(tokens: &Item, per_token: f64, context: u64) -> Item {
-    Item {
-        value: json!(tokens.value.as_f64().map(|count| count * per_token)),
-        ci95: tokens.ci95.map(|ends| ends.map(|end| end * per_token)),
-        unit: "FLOP".to_owned(),
-        law: format!("6 (N + V d) + 12 L d T a token, T = {context}"),
-        ..tokens.clone()
-    }
-}
-
-fn plain(value: serde_json::Value, unit: &str, source: Source, law: &str) -> Item {
-    Item {
-        value,
-        ci95: None,
-        ci95_new_run: None,
-        unit: unit.to_owned(),
-        source,
-        law: law.to_owned(),
-        fit: None,
-        trials: 0,
-        extrapolation: None,
-    }
-}
-
-/// The best rate of the law that also gives the batch; else that of the grid over learning rates alone.
-fn lr_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
+/// The best rate of the law that also gives the batch; else that of the grid over learning rates alone; where neither
+/// determines it, the published one. Where the tokens are withheld, at as many as are published for that size.
+fn lr_item(evidence: &Evidence<'_>, params: f64, tokens: Option<f64>) -> Item {
     let unit = "peak, embedding and norms";
-    if let Some((fit, law)) = evidence.lr_batch {
-        return Item {
+    let published = || Item::plain(json!(published::LR), unit, Source::Published, published::LR_SOURCE);
+    let at = tokens.unwrap_or(published::TOKENS_PER_PARAM * params);
+    let assumed = match tokens {
+        Some(_) => "",
+        None => ", at 20 tokens a parameter",
+    };
+    let item = if let Some((fit, law)) = evidence.lr_batch {
+        let rule = format!("lr-batch: c N^a D^b at the best batch{assumed}");
+        Item {
             trials: trials_of(law),
             fit: Some(fit.to_owned()),
-            extrapolation: reach_of(law, params, tokens),
-            ..estimated(law.lr.at(params, tokens), unit, "lr-batch: c N^a D^b at the best batch")
-        };
-    }
-    let Some((fit, law)) = evidence.lr else {
-        return plain(json!(published::LR), unit, Source::Published, published::LR_SOURCE);
+            extrapolation: reach_of(law, params, at),
+            ..Item::estimated(law.lr.at(params, at), unit, &rule)
+        }
+    } else if let Some((fit, law)) = evidence.lr {
+        let item = of_grids(law, params, at, unit, assumed);
+        Item {
+            fit: Some(fit.to_owned()),
+            ..item
+        }
+    } else {
+        published()
     };
+    item.or_published(published, "minima of more sizes inside the grid of rates")
+}
+
+fn of_grids(law: &LrFit, params: f64, tokens: f64, unit: &str, assumed: &str) -> Item {
     let found = law.predict(params, tokens);
     let bracketed = || law.groups.iter().filter(|group| group.best.is_some());
     let extrapolation = beyond(bracketed().map(|group| (group.params, group.tokens)), params, tokens);
@@ -117,21 +97,20 @@ fn lr_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Item {
         LrRule::Power if is_far => (
             spanning(law.best, found.lr),
             format!(
-                "mean of ln lr over the minima; they drift (to {} here), and the interval holds that, too",
+                "mean of ln lr over the minima; the minima drift (to {} here{assumed}), and the interval holds that, too",
                 significant(found.lr.value, 2)
             ),
         ),
         LrRule::Constant => (law.best, constant_rule(law.transfer.as_ref(), law.widths[1])),
         LrRule::Power => (
             found.lr,
-            "lr: c N^a D^b at a fixed batch, for the minima drift".to_owned(),
+            format!("c N^a D^b at a fixed batch{assumed}; the minima drift, so one rate does not serve all sizes"),
         ),
     };
     Item {
-        fit: Some(fit.to_owned()),
         trials: bracketed().map(|group| group.points.len() as u64).sum(),
         extrapolation,
-        ..estimated(estimate, unit, &rule)
+        ..Item::estimated(estimate, unit, &rule)
     }
 }
 
@@ -154,34 +133,27 @@ fn spanning(first: Estimate, second: Estimate) -> Estimate {
     }
 }
 
-fn estimated(estimate: Estimate, unit: &str, law: &str) -> Item {
-    Item {
-        ci95: estimate.ci95,
-        ..plain(json!(estimate.value), unit, Source::Fitted, law)
-    }
-}
-
 fn trials_of(law: &LrBatchLaw) -> u64 {
     let used = law.groups.iter().filter(|group| group.left_out.is_none());
     used.map(|group| group.points as u64).sum()
 }
 
-fn reach_of(law: &LrBatchLaw, params: f64, tokens: f64) -> Option<Reach> {
+fn reach_of(law: &LrBatchLaw, params: f64, tokens: f64) -> Option<Extrapolated> {
     let used = law.groups.iter().filter(|group| group.left_out.is_none());
     beyond(used.map(|group| (group.params, group.tokens)), params, tokens)
 }
 
-fn beyond(runs: impl Iterator<Item = (f64, f64)>, params: f64, tokens: f64) -> Option<Reach> {
+fn beyond(runs: impl Iterator<Item = (f64, f64)>, params: f64, tokens: f64) -> Option<Extrapolated> {
     let Extrapolation { params, tokens, .. } = Extrapolation::beyond(runs, params, tokens)?;
-    Some(Reach { params, tokens })
+    Some(Extrapolated { params, tokens })
 }
 
 /// The rate of the matrices in the layers: muP divides it by how much wider than the base the model is.
 fn hidden(item: &Item, factor: f64, proxies: &Proxies) -> Item {
     let base = proxies.multipliers.base_width;
     let law = match proxies.parametrization {
-        Parametrization::Mup => format!("lr / (width / {base}); {}", item.law),
-        Parametrization::Standard => format!("not scaled, as the proxies; {}", item.law),
+        Parametrization::Mup => format!("the peak above / (width / {base})"),
+        Parametrization::Standard => "the peak above: not scaled, as the proxies".to_owned(),
     };
     Item {
         value: json!(item.value.as_f64().map(|value| value * factor)),
@@ -192,52 +164,19 @@ fn hidden(item: &Item, factor: f64, proxies: &Proxies) -> Item {
     }
 }
 
-/// The law says how many tokens a size wants; without one, twenty a parameter.
-fn optimal_item(evidence: &Evidence<'_>, params: f64) -> Option<Item> {
-    let (fit, law) = evidence.loss?;
-    let Estimate { value, ci95, .. } = law.optimal_tokens(params)?;
-    let how = format!("{}: least loss for 6 N D", law.name());
-    Some(Item {
-        value: json!(value.round()),
-        ci95,
-        fit: Some(fit.to_owned()),
-        trials: law.runs() as u64,
-        extrapolation: Some(reach(law, params, value)),
-        ..plain(json!(null), "tokens", Source::Fitted, &how)
-    })
-}
-
-fn chinchilla_tokens(params: f64) -> Item {
-    plain(
-        json!((20.0 * params).round()),
-        "tokens",
-        Source::Published,
-        "Chinchilla 2203.15556: about 20 N",
-    )
-}
-
-fn tokens_item(ask: &Ask, optimal: Option<&Item>, per_token: f64, params: f64) -> Item {
-    let asked = |value: f64, law: &str| plain(json!(value.round()), "tokens", Source::Default, law);
-    match ask.size {
-        Size::Tokens(tokens) => asked(tokens, "as asked"),
-        Size::Flops(flops) => asked(flops / per_token, "as the FLOPs that were asked for allow"),
-        Size::Hours {
-            hours,
-            tokens_per_second,
-        } => asked(hours * 3600.0 * tokens_per_second, "as the hours at that speed allow"),
-        Size::Optimal => optimal.cloned().unwrap_or_else(|| chinchilla_tokens(params)),
-    }
-}
-
 /// The best batch of the valley in learning rate and batch, else of curves of equal loss, else the published one.
 fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64, context: u64) -> Item {
     let unit = "tokens";
+    let published = || {
+        let value = json!(published::batch_tokens(tokens));
+        Item::plain(value, unit, Source::Published, published::BATCH_SOURCE)
+    };
     let item = if let Some((fit, law)) = evidence.lr_batch {
         Item {
             fit: Some(fit.to_owned()),
             trials: trials_of(law),
             extrapolation: reach_of(law, params, tokens),
-            ..estimated(
+            ..Item::estimated(
                 law.batch.at(params, tokens),
                 unit,
                 &format!("lr-batch: {}", law.batch_form.formula()),
@@ -249,23 +188,23 @@ fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64, context: u64) -
             fit: Some(equal.fit.to_owned()),
             trials: equal.trials,
             extrapolation: beyond(levels(), params, tokens),
-            ..estimated(
+            ..Item::estimated(
                 equal.law.by_tokens.at(tokens),
                 unit,
                 "minima of curves of equal loss: c D^b",
             )
         }
     } else if let Some(batch) = of_proxies(evidence, params, tokens) {
-        plain(
+        Item::plain(
             json!(batch),
             unit,
             Source::Measured,
             "that of the proxies: the law of loss holds for it",
         )
     } else {
-        let value = json!(published::batch_tokens(tokens));
-        plain(value, unit, Source::Published, published::BATCH_SOURCE)
+        published()
     };
+    let item = item.or_published(published, "minima of more sizes inside the grid of batches");
     // Whole sequences.
     let context = context as f64;
     let sequences = item.value.as_f64().map(|batch| (batch / context).round().max(1.0));
@@ -306,7 +245,7 @@ fn batch_warmup_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Optio
     Some(Item {
         fit: Some(equal.fit.to_owned()),
         trials: equal.trials,
-        ..plain(
+        ..Item::plain(
             json!(high.round()),
             "tokens with half the batch",
             Source::Fitted,
@@ -318,7 +257,7 @@ fn batch_warmup_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Optio
 fn schedule_item(measured: Option<Comparison>) -> Item {
     let value = json!("wsd");
     let Some(Comparison { pairs, rates, mean }) = measured else {
-        return plain(value, "", Source::Published, published::SCHEDULE_SOURCE);
+        return Item::plain(value, "", Source::Published, published::SCHEDULE_SOURCE);
     };
     let at = match rates {
         1 => "at one learning rate".to_owned(),
@@ -328,7 +267,7 @@ fn schedule_item(measured: Option<Comparison>) -> Item {
         format!("WSD less cosine: {mean:+.4} nats, mean of {pairs} pairs {at}; WSD, for one trunk serves many budgets");
     Item {
         trials: 2 * pairs,
-        ..plain(value, "", Source::Measured, &law)
+        ..Item::plain(value, "", Source::Measured, &law)
     }
 }
 
@@ -340,9 +279,9 @@ fn decay_items(annealing: Option<Annealing>) -> [(&'static str, Item); 3] {
     };
     let item = |value: serde_json::Value, unit: &str, is_published: bool| {
         if is_published {
-            plain(value, unit, Source::Published, published::SCHEDULE_SOURCE)
+            Item::plain(value, unit, Source::Published, published::SCHEDULE_SOURCE)
         } else {
-            plain(value, unit, Source::Default, law)
+            Item::plain(value, unit, Source::Default, law)
         }
     };
     let Annealing { form, fraction, last } = proxies;
@@ -352,31 +291,4 @@ fn decay_items(annealing: Option<Annealing>) -> [(&'static str, Item); 3] {
         ("decay", item(json!(form), "", form == published::ANNEALING.form)),
         ("final_fraction", item(json!(last), "share of the peak", false)),
     ]
-}
-
-fn loss_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Option<Item> {
-    let (fit, law) = evidence.loss?;
-    let predicted = law.predict(params, tokens);
-    Some(Item {
-        value: json!(predicted.mean),
-        ci95: predicted.ci95_mean,
-        ci95_new_run: predicted.ci95_new_run,
-        fit: Some(fit.to_owned()),
-        trials: law.runs() as u64,
-        extrapolation: Some(reach(law, params, tokens)),
-        ..plain(
-            json!(null),
-            "nats per token of the proxies' data",
-            Source::Fitted,
-            &format!("{}: {}", law.name(), law.formula()),
-        )
-    })
-}
-
-fn reach(law: &dyn OfLoss, params: f64, tokens: f64) -> Reach {
-    let beyond = law.extrapolation(params, tokens);
-    Reach {
-        params: beyond.params,
-        tokens: beyond.tokens,
-    }
 }

@@ -4,13 +4,16 @@
 
 mod alternatives;
 pub mod build;
+mod by_loss;
 pub mod evidence;
 pub mod forecast;
 mod gates;
 mod imported;
+mod item;
 mod items;
 pub mod next;
 pub mod published;
+pub mod reach;
 
 use std::collections::BTreeMap;
 
@@ -20,8 +23,10 @@ use crate::fit::Warning;
 use crate::model::mup::Parametrization;
 use crate::model::shape::Shape;
 use crate::recipe::evidence::TextShape;
+pub use crate::recipe::item::{Extrapolated, Item, Source};
+use crate::recipe::reach::RunSize;
 
-/// Beyond this many times the largest proxy nothing counts as verified: MiniCPM went from 0.5B to 2.4B, five times.
+/// Beyond this many times the largest proxy nothing counts as verified, whatever was foreseen: MiniCPM went from 0.5B to 2.4B, five times.
 const REACH_MAX: f64 = 10.0;
 
 /// A recipe, as `sandbox recipe --json` prints it.
@@ -43,6 +48,12 @@ pub struct Recipe {
     pub optimizer: OptimizerItem,
     /// Its numbers, by name.
     pub items: BTreeMap<String, Item>,
+    /// The largest run for which the study vouches.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reach: Option<RunSize>,
+    /// The run that would have to be among the proxies for the target to lie within; none: it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to_reach: Option<RunSize>,
     /// What else the same compute or the same loss could buy, by the law of loss.
     pub alternatives: Vec<Alternative>,
     /// What published laws of the learning rate and the batch say of the same run.
@@ -187,61 +198,6 @@ pub struct Coordinates {
     pub stream: f64,
     /// The same of the logits.
     pub logits: f64,
-}
-
-/// Where a number comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// Read off a law that was fitted here.
-    Fitted,
-    /// Compared here, without a law.
-    Measured,
-    /// Taken from a paper.
-    Published,
-    /// Neither: a convention.
-    Default,
-}
-
-impl Source {
-    /// The word in JSON and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fitted => "fitted",
-            Self::Measured => "measured",
-            Self::Published => "published",
-            Self::Default => "default",
-        }
-    }
-}
-
-/// One number of a recipe.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Item {
-    /// A number, or the name of a schedule.
-    pub value: serde_json::Value,
-    /// Its 95 % interval.
-    pub ci95: Option<[f64; 2]>,
-    /// The interval of one new run, where the item is a loss.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub ci95_new_run: Option<[f64; 2]>,
-    pub unit: String,
-    /// Where it comes from.
-    pub source: Source,
-    /// The law, or the paper.
-    pub law: String,
-    pub fit: Option<String>,
-    /// Trials that it rests on.
-    pub trials: u64,
-    /// How far beyond them it reaches.
-    pub extrapolation: Option<Reach>,
-}
-
-/// How many times beyond the trials.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Reach {
-    pub params: f64,
-    pub tokens: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

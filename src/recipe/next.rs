@@ -18,7 +18,11 @@ pub enum Widening {
     },
     Sizes,
     Tokens,
-    Batches,
+    /// The grid of batches, beyond the edges at which the lowest losses lie.
+    Batches {
+        below: bool,
+        above: bool,
+    },
     /// More seeds: what is known is too uncertain.
     Seeds,
 }
@@ -30,7 +34,7 @@ impl Widening {
             Self::LearningRates { .. } => "wider-lr",
             Self::Sizes => "larger",
             Self::Tokens => "longer",
-            Self::Batches => "batches",
+            Self::Batches { .. } => "batches",
             Self::Seeds => "seeds",
         }
     }
@@ -91,7 +95,10 @@ fn widen(root: &mut Mapping, tried: &Tried, widening: Widening) -> Option<()> {
             let budgets = longer(root, tried.tokens.last().copied()?)?;
             set_axis(root, "tokens", budgets)
         }
-        Widening::Batches => set_axis(root, "batch_tokens", counts(&around(&tried.batches, tried.context)?)),
+        Widening::Batches { below, above } => {
+            let batches = around(&tried.batches, tried.context, below, above)?;
+            set_axis(root, "batch_tokens", counts(&batches))
+        }
         Widening::Seeds => {
             let next = tried.seeds.last()? + 1;
             let seeds: Vec<u64> = tried.seeds.iter().copied().chain(next..next + 2).collect();
@@ -212,17 +219,23 @@ fn longer(root: &Mapping, longest: u64) -> Option<Value> {
     Some(Value::Sequence(budgets))
 }
 
-/// A power of two apart on each side of the batches that were tried: five at least.
-fn around(batches: &[u64], context: u64) -> Option<Vec<u64>> {
+/// A power of two apart beyond the edges of the batches that were tried: five at least, where a batch is still whole
+/// sequences; none where there is nothing to add.
+fn around(batches: &[u64], context: u64, below: bool, above: bool) -> Option<Vec<u64>> {
     let mut all = batches.to_vec();
     while all.len() < 5 || all.len() < batches.len() + 2 {
-        let (first, last) = (*all.first()?, *all.last()?);
-        all.push(last * 2);
-        if first % (2 * context.max(1)) == 0 {
+        let (first, last, count) = (*all.first()?, *all.last()?, all.len());
+        if above {
+            all.push(last * 2);
+        }
+        if below && first % (2 * context.max(1)) == 0 {
             all.insert(0, first / 2);
         }
+        if all.len() == count {
+            break;
+        }
     }
-    Some(all)
+    (all.len() > batches.len()).then_some(all)
 }
 
 fn numbers(values: &[f64]) -> Value {
@@ -245,6 +258,11 @@ mod tests {
 
     const BASE: &str = "name: first\ndata: text\nparameters:\n  model: [6K, 13K, 24K]\n  lr: {values: [1e-3, 3e-3]}\n  \
         tokens: [10N, 20N]\n  batch_tokens: 2048\n  context: 128\n  schedule: {name: wsd, warmup: 2k}\nseeds: [0]\n";
+
+    const EITHER_SIDE: Widening = Widening::Batches {
+        below: true,
+        above: true,
+    };
 
     fn tried() -> Tried {
         Tried {
@@ -274,7 +292,7 @@ mod tests {
             (both, 3 * 15 * 2),
             (Widening::Sizes, 5 * 2 * 2),
             (Widening::Tokens, 3 * 2 * 4),
-            (Widening::Batches, 3 * 2 * 2 * 5),
+            (EITHER_SIDE, 3 * 2 * 2 * 5),
             (Widening::Seeds, 3 * 2 * 2 * 3),
         ] {
             let sweep = sweep(BASE, widening);
@@ -307,7 +325,7 @@ mod tests {
     #[test]
     fn an_axis_that_moves_with_no_other_is_widened_beside_a_zip() {
         let zipped = format!("{BASE}zip: [[lr, tokens]]\n");
-        assert_eq!(sweep(&zipped, Widening::Batches).trials.len(), 3 * 2 * 5);
+        assert_eq!(sweep(&zipped, EITHER_SIDE).trials.len(), 3 * 2 * 5);
         assert_eq!(widened("first", &zipped, &tried(), &[Widening::Tokens], "why"), None);
     }
 
@@ -321,8 +339,22 @@ mod tests {
 
     #[test]
     fn a_batch_stays_whole_sequences() {
-        assert_eq!(around(&[384], 128), Some(vec![384, 768, 1536, 3072, 6144]));
-        assert_eq!(around(&[512], 128), Some(vec![128, 256, 512, 1024, 2048]));
+        let of = |batches: &[u64], below, above| around(batches, 128, below, above);
+        assert_eq!(of(&[384], true, true), Some(vec![384, 768, 1536, 3072, 6144]));
+        assert_eq!(of(&[512], true, true), Some(vec![128, 256, 512, 1024, 2048]));
+        assert_eq!(
+            of(&[512, 1024, 2048], true, false),
+            Some(vec![128, 256, 512, 1024, 2048])
+        );
+        assert_eq!(
+            of(&[512, 1024, 2048], false, true),
+            Some(vec![512, 1024, 2048, 4096, 8192])
+        );
+        assert_eq!(
+            of(&[128, 256], true, false),
+            None,
+            "no batch is smaller than a sequence"
+        );
     }
 
     #[test]

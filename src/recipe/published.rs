@@ -37,6 +37,11 @@ pub fn batch_tokens(tokens: f64) -> f64 {
 /// The paper of [`batch_tokens`].
 pub const BATCH_SOURCE: &str = "Step Law 2503.04715: 0.58 D^0.571";
 
+/// About so many tokens a parameter are compute-optimal (Chinchilla, 2203.15556; 70M to 16B).
+pub const TOKENS_PER_PARAM: f64 = 20.0;
+/// The paper of [`TOKENS_PER_PARAM`].
+pub const TOKENS_SOURCE: &str = "Chinchilla 2203.15556: about 20 N";
+
 /// What `MiniCPM-2.4B` was trained with.
 pub fn minicpm() -> Vec<PublishedItem> {
     let item = |item: &str, value: serde_json::Value, source: &str| PublishedItem {

@@ -3,12 +3,16 @@
 //!
 //! Refuses to know how a recipe is found.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::recipe::reach::RunSize;
 use crate::recipe::{Alternative, Gate, ITEMS, ImportedLaw, Item, Recipe};
 use crate::report::text::{self, number};
 use crate::report::view::{Cell, Column, Table};
+use crate::units::significant;
 
 /// A recipe as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,6 +22,8 @@ pub struct RecipeView {
     /// `verified`, `partly` or `unverified`.
     pub verdict: String,
     pub items: Table,
+    /// What rows are too narrow for: how far the study vouches, what is withheld, and how numbers were found.
+    pub notes: Vec<String>,
     /// What published laws say of the same run.
     pub imported: Table,
     /// What else the compute, or the loss, could buy.
@@ -51,6 +57,7 @@ impl RecipeView {
                     .flat_map(|(name, item)| item_rows(name, item, published(name)))
                     .collect(),
             },
+            notes: notes(recipe),
             imported: imported(&recipe.imported),
             alternatives: alternatives(&recipe.alternatives),
             gates: recipe.gates.clone(),
@@ -72,6 +79,58 @@ pub(crate) fn item(recipe: &Recipe, name: &str) -> Option<(f64, Option<[f64; 2]>
 /// The tokens of a recipe.
 pub(crate) fn recipe_tokens(recipe: &Recipe) -> Option<f64> {
     item(recipe, "tokens").map(|(tokens, _)| tokens)
+}
+
+/// What of an item's law stands in its row, and what below the table.
+fn in_row(law: &str) -> (&str, Option<&str>) {
+    law.split_once("; ")
+        .map_or((law, None), |(row, note)| (row, Some(note)))
+}
+
+/// What stands below the table of items.
+fn notes(recipe: &Recipe) -> Vec<String> {
+    let mut notes: Vec<String> = reach(recipe).into_iter().collect();
+    let items = || ITEMS.iter().filter_map(|name| Some((*name, recipe.items.get(*name)?)));
+    let mut withheld: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, item) in items() {
+        if let Some(why) = &item.withheld {
+            withheld.entry(why).or_default().push(item_name(name));
+        }
+    }
+    let is_any = !withheld.is_empty();
+    notes.extend(
+        withheld
+            .into_iter()
+            .map(|(why, names)| format!("withheld: {} ({why})", names.join("; "))),
+    );
+    if is_any {
+        notes.push("`sandbox recipe --beyond` prints what is withheld, each number marked".to_owned());
+    }
+    for (name, item) in items().filter(|(_, item)| item.withheld.is_none()) {
+        notes.extend(in_row(&item.law).1.map(|note| format!("{}: {note}", item_name(name))));
+    }
+    notes
+}
+
+/// The largest run for which the study vouches, and what a target beyond it would take.
+fn reach(recipe: &Recipe) -> Option<String> {
+    let run = |it: &RunSize| {
+        let [params, tokens] = [it.params, it.tokens].map(|count| text::count(significant(count, 2)));
+        format!("{params} parameters, {tokens} tokens, {:.1e} FLOP (6ND)", it.flops)
+    };
+    let vouched = format!("this study vouches for runs up to {}", run(recipe.reach.as_ref()?));
+    let Some(needed) = &recipe.to_reach else {
+        return Some(vouched);
+    };
+    let next = recipe
+        .gates
+        .iter()
+        .find_map(|gate| gate.next.as_ref().filter(|_| gate.name.ends_with("_spanned")));
+    let step = next.map_or_else(String::new, |next| format!("; the next step there: `{next}`"));
+    Some(format!(
+        "{vouched}; the target lies beyond, and would need a proxy of {}{step}",
+        run(needed)
+    ))
 }
 
 /// What published laws say, each with what its letters count.
@@ -153,12 +212,17 @@ fn item_rows(name: &str, item: &Item, published: Option<&Value>) -> Vec<Vec<Cell
         let (params, tokens) = (number(reach.params, 2), number(reach.tokens, 2));
         format!("{params}\u{d7} parameters, {tokens}\u{d7} tokens")
     });
-    let law = [item.law.as_str(), item.fit.as_deref().unwrap_or_default()];
+    let law = [in_row(&item.law).0, item.fit.as_deref().unwrap_or_default()];
+    let value = match (&item.withheld, item.beyond) {
+        (Some(_), _) => "withheld".to_owned(),
+        (None, true) => format!("{} (beyond)", shown(&item.value)),
+        (None, false) => shown(&item.value),
+    };
     let trials = (item.trials > 0).then(|| item.trials.to_string());
     let name = item_name(name);
     let mut rows = vec![vec![
         name.clone().into(),
-        shown(&item.value).into(),
+        value.into(),
         item.unit.clone().into(),
         item.ci95.map_or_else(String::new, interval).into(),
         published.map_or_else(String::new, shown).into(),

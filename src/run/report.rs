@@ -53,9 +53,6 @@ pub struct FigureFiles {
     pub png: String,
 }
 
-/// The size that a recipe on a page is for, where the sweep names none: `MiniCPM-2.4B`.
-const TARGET_PARAMS: f64 = 2.4e9;
-
 /// Writes the report of a sweep, or of several as one study, into a folder.
 pub async fn report(
     context: &Context,
@@ -106,10 +103,10 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
         }
         Err(failure) => return Err(failure),
     };
-    let targets = sweeps.sweeps().iter().filter_map(|row| row.target_params);
     let ask = Ask {
-        params: targets.max().map_or(TARGET_PARAMS, |params| params as f64),
+        params: sweeps.target_params(),
         size: Size::Optimal,
+        beyond: false,
     };
     let batch = Batch::of(context, store, &laws).await?;
     let advice = unless_refused(advise::advise(context, store, sweeps, &laws, &batch, &ask).await)?;

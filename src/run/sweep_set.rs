@@ -55,6 +55,13 @@ impl SweepSet {
         &self.sweeps
     }
 
+    /// The parameters of the run that the sweeps are meant for: of the largest that is named, else of MiniCPM-2.4B.
+    pub fn target_params(&self) -> f64 {
+        const MINICPM: f64 = 2.4e9;
+        let targets = self.sweeps.iter().filter_map(|row| row.target_params);
+        targets.max().map_or(MINICPM, |params| params as f64)
+    }
+
     /// The trials, each once: as the first sweep has it that asks for it.
     pub async fn trials(&self, store: &mut Store) -> Result<Vec<TrialRow>, Failure> {
         let mut seen = BTreeSet::new();

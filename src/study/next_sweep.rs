@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::recipe::evidence::BatchEdges;
 use crate::recipe::next::{self, Tried, Widening};
 use crate::record::TrialRow;
 use crate::spec;
@@ -64,7 +65,7 @@ impl<'a> Base<'a> {
             Widening::LearningRates { .. } | Widening::Seeds => tried.lrs.len() as u64,
             Widening::Sizes => tried.largest,
             Widening::Tokens => tried.tokens.len() as u64,
-            Widening::Batches => tried.batches.len() as u64,
+            Widening::Batches { .. } => tried.batches.len() as u64,
         }
     }
 }
@@ -110,6 +111,32 @@ pub fn beyond_the_best(trials: &[TrialRow]) -> Widening {
         above: above || best.is_empty(),
         // Else the best is the last that did not diverge.
         between: !below && !above && !best.is_empty(),
+    }
+}
+
+/// Where the best batches lie: of each size and budget at which several were tried.
+pub fn batch_edges(trials: &[TrialRow]) -> BatchEdges {
+    let mut places: BTreeMap<(u64, u64), BTreeMap<u64, f64>> = BTreeMap::new();
+    for row in trials {
+        let Some(loss) = row.final_loss else { continue };
+        let of_place = places.entry((row.params_non_embedding, row.tokens_asked)).or_default();
+        let best = of_place.entry(row.batch_tokens).or_insert(loss);
+        *best = best.min(loss);
+    }
+    let several = places.values().filter(|batches| batches.len() > 1);
+    let best: Vec<[bool; 2]> = several
+        .filter_map(|batches| {
+            let (best, _) = batches.iter().min_by(|a, b| a.1.total_cmp(b.1))?;
+            let ends = [batches.first_key_value()?.0, batches.last_key_value()?.0];
+            Some(ends.map(|end| end == best))
+        })
+        .collect();
+    let at = |side: usize| best.is_empty() || best.iter().any(|ends| ends[side]);
+    let smallest = trials.iter().min_by_key(|row| row.batch_tokens);
+    BatchEdges {
+        below: at(0),
+        above: at(1),
+        is_one_sequence: smallest.is_some_and(|row| row.batch_tokens % (2 * row.context.max(1)) != 0),
     }
 }
 
@@ -191,6 +218,29 @@ mod tests {
     }
 
     #[test]
+    fn the_side_at_which_the_best_batches_lie_is_the_one_to_extend() {
+        let at = |batch: u64, loss: f64| {
+            trial("t", move |row| {
+                (row.batch_tokens, row.context, row.final_loss) = (batch, 128, Some(loss))
+            })
+        };
+        let edges = |trials: &[TrialRow]| {
+            let found = batch_edges(trials);
+            [found.below, found.above, found.is_one_sequence]
+        };
+        assert_eq!(edges(&[at(128, 3.0), at(256, 3.1), at(512, 3.2)]), [true, false, true]);
+        assert_eq!(
+            edges(&[at(256, 3.2), at(512, 3.1), at(1024, 3.0)]),
+            [false, true, false]
+        );
+        assert_eq!(
+            edges(&[at(256, 3.2), at(512, 3.0), at(1024, 3.1)]),
+            [false, false, false]
+        );
+        assert_eq!(edges(&[at(256, 3.2)]), [true, true, false], "one batch says nothing");
+    }
+
+    #[test]
     fn the_sweep_that_says_most_is_widened_and_of_equals_the_first() {
         let mut trials = batches().to_vec();
         trials.push(trial("other", |row| row.sweep = "other".to_owned()));
@@ -198,7 +248,11 @@ mod tests {
         let sweeps = [("other", other.as_str()), ("sweep", SPEC)];
         let next = NextSweep::new(sweeps.into_iter(), &trials);
         let name = |widening| next.file(&[widening], "why").expect("a file").name;
-        assert_eq!(name(Widening::Batches), "sweep-batches.yaml");
+        let batches = Widening::Batches {
+            below: true,
+            above: true,
+        };
+        assert_eq!(name(batches), "sweep-batches.yaml");
         assert_eq!(name(Widening::Tokens), "other-longer.yaml");
         assert_eq!(next.file(&[], "why"), None);
     }

@@ -40,8 +40,17 @@ pub fn best<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Result<Best<'a>
 }
 
 /// What a recipe takes from the best trial and its settings, and from those of the best that was trained with WSD.
-pub fn proxies(row: &TrialRow, best: &Settings, decaying: Option<&Settings>, trials: &[TrialRow]) -> Proxies {
-    let batches: BTreeSet<u64> = trials.iter().map(|row| row.batch_tokens).collect();
+/// `left_out`: what did not enter the law of the learning rate; the batch is that of the runs that did.
+pub fn proxies(
+    row: &TrialRow,
+    best: &Settings,
+    decaying: Option<&Settings>,
+    trials: &[TrialRow],
+    left_out: &[LeftOut],
+) -> Proxies {
+    let out: BTreeSet<&str> = left_out.iter().map(|it| it.trial.as_str()).collect();
+    let entered = trials.iter().filter(|row| !out.contains(row.trial.as_str()));
+    let batches: BTreeSet<u64> = entered.map(|row| row.batch_tokens).collect();
     Proxies {
         text: TextShape {
             vocab: row.vocab,

@@ -16,14 +16,18 @@ use crate::study::alike::alike;
 const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
 
 /// For a law of the learning rate. Of the trials that have ended: the schedule, batch and parametrization with the most
-/// learning rates; of these, at each size and budget, the other settings with the most; of these, the grids. The rest
+/// learning rates (of those with about as many, muP before the standard one, then the lowest losses); of these, at each
+/// size and budget, the other settings with the most; of these, the grids. The rest
 /// with the reason.
 pub fn lr_grids(trials: &[TrialRow]) -> (Vec<&TrialRow>, Vec<LeftOut>) {
     let ended = |row: &&TrialRow| row.final_loss.is_some() || row.state == TrialState::Diverged;
     let mut runs: Vec<&TrialRow> = trials.iter().filter(ended).collect();
     let mut left_out = Vec::new();
     let sieves: [(Sieve, &str); 3] = [
-        (of_one_kind, "another schedule, batch or parametrization than most"),
+        (
+            of_one_kind,
+            "another schedule, batch or parametrization than the runs that were chosen",
+        ),
         (of_equal_settings, OTHER_SETTINGS),
         (of_grids, "one learning rate alone at this size and these tokens"),
     ];
@@ -43,18 +47,91 @@ fn place(row: &TrialRow) -> (u64, u64) {
     (row.params_non_embedding, row.tokens_asked)
 }
 
+/// Of equal coverage is who has this share of the most settings: a run that failed makes no other choice.
+const AS_MANY: f64 = 0.8;
+
 fn of_one_kind(runs: &[&TrialRow]) -> Vec<bool> {
-    alike(runs, |row| {
-        // Of kinds with as many rates the last counts: muP, whose rates a recipe needs, before the standard one.
+    type Kind = (bool, &'static str, u64, &'static str);
+    let kind = |row: &TrialRow| -> Kind {
         let is_mup = row.parametrization == Parametrization::Mup;
-        let kind = (
+        (
             is_mup,
             row.schedule.name(),
             row.batch_tokens,
             row.parametrization.name(),
-        );
-        ((), kind, (place(row), row.lr.to_bits()))
-    })
+        )
+    };
+    let mut settings: BTreeMap<Kind, BTreeSet<((u64, u64), u64)>> = BTreeMap::new();
+    let mut best: BTreeMap<Kind, BTreeMap<(u64, u64), f64>> = BTreeMap::new();
+    for row in runs {
+        settings
+            .entry(kind(row))
+            .or_default()
+            .insert((place(row), row.lr.to_bits()));
+        let lowest = best
+            .entry(kind(row))
+            .or_default()
+            .entry(place(row))
+            .or_insert(f64::INFINITY);
+        *lowest = lowest.min(row.final_loss.unwrap_or(f64::INFINITY));
+    }
+    let most = settings.values().map(BTreeSet::len).max().unwrap_or(0) as f64;
+    settings.retain(|_, of_kind| of_kind.len() as f64 >= AS_MANY * most);
+    // muP's rates are those that a recipe needs.
+    let is_mup = settings.keys().any(|kind| kind.0);
+    settings.retain(|kind, _| kind.0 == is_mup);
+    best.retain(|kind, _| settings.contains_key(kind));
+    // Losses compare over the sizes and budgets that all of them have.
+    let in_all = |at: &&(u64, u64)| best.values().all(|of_kind| of_kind.contains_key(at));
+    let places: Vec<(u64, u64)> = best.values().flat_map(BTreeMap::keys).filter(in_all).copied().collect();
+    let sum = |of_kind: &BTreeMap<(u64, u64), f64>| places.iter().map(|at| of_kind[at].ln()).sum::<f64>();
+    let chosen = best
+        .iter()
+        .min_by(|a, b| sum(a.1).total_cmp(&sum(b.1)).then(b.0.cmp(a.0)))
+        .map(|(kind, _)| *kind);
+    runs.iter().map(|row| Some(kind(row)) == chosen).collect()
+}
+
+/// Which runs a law rests on and which not, in words; none where all are of one schedule, batch and parametrization.
+pub fn words(law: &str, trials: &[TrialRow], left_out: &BTreeSet<&str>) -> Option<String> {
+    let ended: Vec<&TrialRow> = trials.iter().filter(|row| row.final_loss.is_some()).collect();
+    let (out, entered): (Vec<&TrialRow>, Vec<&TrialRow>) =
+        ended.iter().partition(|row| left_out.contains(row.trial.as_str()));
+    let all = described(&ended);
+    if out.is_empty() || all.iter().all(|(_, values)| values.len() < 2) {
+        return None;
+    }
+    let list = |rows: &[&TrialRow]| {
+        let each = described(rows);
+        // What is one for all runs tells nothing.
+        let differing = each.iter().zip(&all).filter(|(_, (_, of_all))| of_all.len() > 1);
+        let texts = differing.map(|((name, values), _)| {
+            let values: Vec<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
+            format!("{name} {}", values.join(", "))
+        });
+        texts.collect::<Vec<_>>().join("; ")
+    };
+    Some(format!(
+        "{law} rests on {} of {} runs ({}) and not on {} ({})",
+        entered.len(),
+        ended.len(),
+        list(&entered),
+        out.len(),
+        list(&out)
+    ))
+}
+
+/// The schedules, batches and parametrizations of some runs, each in words, batches by their size.
+fn described(rows: &[&TrialRow]) -> [(&'static str, BTreeSet<(u64, String)>); 3] {
+    let each = |of: fn(&TrialRow) -> (u64, String)| rows.iter().map(|row| of(row)).collect();
+    [
+        ("schedule", each(|row| (0, row.schedule.name().to_owned()))),
+        ("batch", each(|row| (row.batch_tokens, row.batch_tokens.to_string()))),
+        (
+            "parametrization",
+            each(|row| (0, row.parametrization.name().to_owned())),
+        ),
+    ]
 }
 
 fn of_equal_settings(runs: &[&TrialRow]) -> Vec<bool> {

@@ -1,6 +1,6 @@
 //! Trials that differ in one thing each, and which of them compare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::mup::Parametrization;
 use crate::protocol::Trainer;
@@ -164,6 +164,45 @@ fn grids_of_rates_are_of_one_schedule_batch_and_weight_decay() {
     assert_eq!(out, ["cosine", "batch", "weight_decay", "lone"]);
     trials.reverse();
     assert_eq!(select::lr_grids(&trials).0.len(), 4, "whatever the order");
+}
+
+#[test]
+fn of_grids_at_several_batches_and_schedules_the_best_is_taken_and_said() {
+    let at = |name: &str, batch: u64, lr: f64, loss: f64| {
+        trial(name, move |row| {
+            (row.batch_tokens, row.lr, row.final_loss) = (batch, lr, Some(loss))
+        })
+    };
+    let mut trials = vec![
+        at("small-1", 512, 0.01, 2.9),
+        at("small-2", 512, 0.02, 2.8),
+        at("large-1", 2048, 0.01, 3.4),
+        at("large-2", 2048, 0.02, 3.3),
+    ];
+    for (name, lr) in [("cosine-1", 0.01), ("cosine-2", 0.02)] {
+        let mut row = cosine(name);
+        (row.batch_tokens, row.lr, row.final_loss) = (512, lr, Some(2.85));
+        trials.push(row);
+    }
+    let (chosen, left_out) = select::lr_grids(&trials);
+    assert_eq!(
+        names(&chosen),
+        ["small-1", "small-2"],
+        "neither the largest batch nor the worst schedule"
+    );
+    let out: BTreeSet<&str> = left_out.iter().map(|it| it.trial.as_str()).collect();
+    assert_eq!(
+        select::words("the law", &trials, &out).as_deref(),
+        Some(
+            "the law rests on 2 of 6 runs (schedule wsd; batch 512) and not on 4 (schedule cosine, wsd; batch 512, 2048)"
+        )
+    );
+    assert_eq!(select::words("the law", &trials[..2], &BTreeSet::new()), None);
+    // Twice as many rates say more than lower losses do.
+    for (k, lr) in [0.04, 0.08].into_iter().enumerate() {
+        trials.push(at(&format!("more-{k}"), 2048, lr, 3.5));
+    }
+    assert_eq!(select::lr_grids(&trials).0.len(), 4);
 }
 
 #[test]

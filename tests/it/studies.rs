@@ -73,13 +73,28 @@ fn a_recipe_and_a_page_rest_on_several_sweeps_as_one_study() {
     let world = trained();
     let recipe = |sweep: &str| {
         let args = [
-            "recipe", "--params", "2.4B", "--tokens", "1T", "--sweep", sweep, "--toy", "--json",
+            "recipe", "--params", "2.4B", "--tokens", "1T", "--beyond", "--sweep", sweep, "--toy", "--json",
         ];
         world.run(&args).ok()
     };
     let (alone, both) = (recipe("rates"), recipe("rates+batches"));
     assert_eq!(alone["items"]["batch_tokens"]["source"], "published");
     assert_eq!(both["items"]["batch_tokens"]["source"], "fitted");
+    let selected = |recipe: &serde_json::Value| {
+        let warnings = recipe["warnings"].as_array().expect("warnings");
+        let texts = warnings.iter().filter(|it| it["code"] == "runs_selected");
+        texts
+            .filter_map(|it| it["text"].as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(selected(&alone), Vec::<String>::new(), "all runs are alike");
+    let words = selected(&both);
+    assert!(
+        words
+            .iter()
+            .any(|text| text.contains("learning rate rests on 45 of 60 runs (batch 4000) and not on 15")),
+        "{words:?}"
+    );
     let batch = both["items"]["batch_tokens"]["value"].as_f64().expect("a number");
     assert!(
         (batch / 4e6 - 1.0).abs() < 0.5,

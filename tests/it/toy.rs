@@ -239,7 +239,9 @@ fn a_recipe_names_the_origin_of_every_number() {
     let refused = world.run(&["recipe", "--params", "2.4B", "--json"]);
     assert_eq!((refused.code, refused.error().as_str()), (4, "toy_data"));
     let recipe = world
-        .run(&["recipe", "--params", "2.4B", "--tokens", "1T", "--toy", "--json"])
+        .run(&[
+            "recipe", "--params", "2.4B", "--tokens", "1T", "--beyond", "--toy", "--json",
+        ])
         .ok();
     assert_eq!(recipe["verdict"], "unverified");
     assert_eq!(recipe["params"], 2_442_057_984_u64);
@@ -273,6 +275,14 @@ fn a_recipe_names_the_origin_of_every_number() {
     assert!((value("lr") / value("lr_hidden") - 9.0).abs() < 1e-9);
     assert_eq!(recipe["items"]["batch_tokens"]["source"], "published");
     assert!(recipe["items"]["loss"]["ci95_new_run"].is_array());
+    for (name, is_marked) in [
+        ("loss", true),
+        ("tokens_compute_optimal", true),
+        ("tokens", false),
+        ("lr", false),
+    ] {
+        assert_eq!(recipe["items"][name]["beyond"] == true, is_marked, "{name}");
+    }
     let failed: Vec<&Value> = recipe["gates"]
         .as_array()
         .expect("gates")
@@ -311,9 +321,77 @@ fn a_grid_that_ends_before_its_minimum_gives_the_sweep_to_run_next_and_that_one_
 }
 
 #[test]
+fn beyond_reach_nothing_is_invented() {
+    let world = trained();
+    let far = world.run(&["recipe", "--params", "2.4B", "--toy", "--json"]).ok();
+    for name in [
+        "loss",
+        "tokens",
+        "tokens_compute_optimal",
+        "flops",
+        "batch_tokens",
+        "warmup_tokens",
+    ] {
+        let item = &far["items"][name];
+        assert!(item["value"].is_null() && item["ci95"].is_null(), "{name}: {item}");
+        assert!(
+            item["withheld"].as_str().is_some_and(|why| !why.is_empty()),
+            "{name}: {item}"
+        );
+    }
+    let lr = far["items"]["lr"]["value"]
+        .as_f64()
+        .expect("the rate has its own verdict");
+    assert!((lr / 0.01 - 1.0).abs() < 0.1, "{lr}");
+    assert_eq!(far["alternatives"], serde_json::json!([]));
+    let reach = |of: &str| far["reach"][of].as_f64().expect("a number");
+    // Fits of three sizes, the least that carry a law, predicted the two larger ones.
+    assert!((5e5..=1.9e6).contains(&reach("params")), "{}", far["reach"]);
+    assert!(
+        far["to_reach"]["params"].as_f64() > Some(reach("params")),
+        "{}",
+        far["to_reach"]
+    );
+    let text = world.run(&["recipe", "--params", "2.4B", "--toy"]).stdout;
+    assert!(
+        text.contains("vouches for runs up to") && text.contains("run next: "),
+        "{text}"
+    );
+    assert_eq!(
+        text.matches("toy-larger.yaml (for ").count(),
+        1,
+        "each sweep is named once: {text}"
+    );
+    // The target of a sweep that names none is MiniCPM-2.4B.
+    assert_eq!(world.run(&["recipe", "--toy", "--json"]).ok()["recipe"], far["recipe"]);
+    let register = [
+        "recipe",
+        "--params",
+        "2.4B",
+        "--tokens",
+        "1T",
+        "--register",
+        "--toy",
+        "--json",
+    ];
+    let refused = world.run(&register);
+    assert_eq!((refused.code, refused.error().as_str()), (4, "nothing_to_forecast"));
+    assert_eq!(world.run(&[&register[..], &["--beyond"]].concat()).code, 0);
+    let files = world.run(&["recipe", "--params", "2.4B", "--out", "out", "--toy", "--json"]);
+    assert_eq!((files.code, files.error().as_str()), (4, "incomplete_recipe"));
+    // Within reach there are numbers, and no mark.
+    let near = ["recipe", "--params", "531K", "--tokens", "800k", "--toy", "--json"];
+    let near = world.run(&near).ok();
+    assert!(near["items"]["loss"]["value"].is_number(), "{}", near["reach"]);
+    assert!(near["items"]["loss"].get("beyond").is_none() && near.get("to_reach").is_none());
+}
+
+#[test]
 fn every_gate_that_fails_names_a_sweep_that_plans() {
     let world = trained();
-    let recipe = world.run(&["recipe", "--params", "2.4B", "--toy", "--json"]).ok();
+    let recipe = world
+        .run(&["recipe", "--params", "2.4B", "--beyond", "--toy", "--json"])
+        .ok();
     let mut named = 0;
     for gate in recipe["gates"].as_array().expect("gates") {
         if let Some(next) = gate["next"].as_str() {
@@ -355,7 +433,7 @@ fn every_gate_that_fails_names_a_sweep_that_plans() {
 fn a_recipe_is_written_out_and_its_forecast_is_frozen_and_scored() {
     let world = trained();
     let mut args = vec!["recipe", "--params", "2.4B", "--tokens", "1T"];
-    args.extend(["--out", "out", "--register", "--toy", "--json"]);
+    args.extend(["--beyond", "--out", "out", "--register", "--toy", "--json"]);
     let recipe = world.run(&args).ok();
     let read = |name: &str| -> Value {
         let text = fs_err::read_to_string(world.path(name)).expect("written");
@@ -389,7 +467,7 @@ fn a_recipe_is_written_out_and_its_forecast_is_frozen_and_scored() {
     }
     // A target that can be trained here: its own sweep is run, and the forecast is scored by the mean of its seeds.
     let mut args = vec![
-        "recipe", "--params", "531K", "--tokens", "4M", "--out", "near", "--seeds", "3",
+        "recipe", "--params", "531K", "--tokens", "800k", "--out", "near", "--seeds", "3",
     ];
     args.extend(["--register", "--toy", "--json"]);
     let near = world.run(&args).ok();

@@ -9,7 +9,8 @@ use sandbox::model::mup::Parametrization;
 use sandbox::protocol::Trainer;
 use sandbox::recipe::forecast::Score;
 use sandbox::recipe::{
-    Alternative, Gate, ImportedLaw, Item, Mup, OptimizerItem, PublishedItem, Reach, Recipe, ShapeItem, Source, Verdict,
+    Alternative, Extrapolated, Gate, ImportedLaw, Item, Mup, OptimizerItem, PublishedItem, Recipe, ShapeItem, Source,
+    Verdict,
 };
 use sandbox::record::{PointRow, TrialRow, TrialState};
 use sandbox::report::curves::Curves;
@@ -185,10 +186,12 @@ impl Planted {
                 law: if is_fitted { "chinchilla" } else { "" }.to_owned(),
                 fit: is_fitted.then(|| "f3c9a1d2".to_owned()),
                 trials: if is_fitted { 12 } else { 0 },
-                extrapolation: is_fitted.then_some(Reach {
+                extrapolation: is_fitted.then_some(Extrapolated {
                     params: 2166.0,
                     tokens: 2200.0,
                 }),
+                withheld: None,
+                beyond: false,
             }
         };
         let within = |ci95: [f64; 2], item: Item| Item {
@@ -270,6 +273,8 @@ impl Planted {
                 clip: 1.0,
             },
             items: Self::items(tokens, loss),
+            reach: None,
+            to_reach: None,
             imported: vec![ImportedLaw {
                 law: "DeepSeek LLM".to_owned(),
                 item: "batch_tokens".to_owned(),

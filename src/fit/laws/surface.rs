@@ -153,6 +153,10 @@ impl<F: Surface> OfLoss for LossFit<F> {
         }
     }
 
+    fn objective(&self) -> Objective {
+        self.objective.kind
+    }
+
     fn hold_out(&self) -> Option<&HoldOutReport> {
         self.hold_out.as_ref()
     }

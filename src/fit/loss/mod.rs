@@ -14,11 +14,13 @@
 //! | `isoflop`, `minima` | `N_opt = k·C^a`, `L_opt = E + k·C^-c` from minima at equal compute | Hoffmann et al., approach 2 |
 //! | `three_term` | `L = E + A/N^α + B/S^β + G/b^γ`, steps S, batch b | Schaipp 2026, arXiv 2607.01487 |
 //!
-//! `loss_fit` is what is kept of a law and what it predicts; `model_selection` chooses between laws by hold-out.
+//! `loss_fit` is what is kept of a law and what it predicts; `model_selection` chooses between laws by hold-out, and
+//! `foresight` says how far ahead one has seen.
 
 pub mod bootstrap_intervals;
 pub mod checks;
 pub mod chinchilla;
+pub mod foresight;
 pub mod forms;
 pub mod isoflop;
 pub mod loss_fit;

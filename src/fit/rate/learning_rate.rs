@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::fit::design::distinct;
 use crate::fit::numeric::linear_algebra;
 use crate::fit::numeric::statistics;
+use crate::fit::rate::lr_edges;
 pub use crate::fit::rate::lr_parabola::LrRun;
 use crate::fit::rate::lr_parabola::{LrGroup, LrParabola, Noise};
 use crate::fit::rate::over_tokens::Batch;
@@ -125,6 +126,27 @@ impl LrFit {
     }
 }
 
+impl LrFit {
+    /// Too few minima say what they are, and nothing of others.
+    fn drop_intervals(&mut self) {
+        let Some(why) = lr_edges::no_interval(&self.groups) else {
+            return;
+        };
+        self.warnings.push(Warning::new("no_interval", why));
+        (self.best.se, self.best.ci95, self.power) = (None, None, None);
+        if lr_edges::is_majority(self.at_edge, self.groups.len()) {
+            for exponent in [
+                &mut self.size_exponent,
+                &mut self.token_exponent,
+                &mut self.width_exponent,
+            ] {
+                *exponent = None;
+            }
+            self.transfer = self.transfer.map(Transfer::unknown);
+        }
+    }
+}
+
 impl LrPower {
     /// The best rate of one more group at a size and a number of tokens.
     fn predict(&self, params: f64, tokens: f64) -> Estimate {
@@ -168,6 +190,7 @@ pub fn fit(runs: &[LrRun]) -> Result<LrFit, Refusal> {
     };
     fit.warnings = warnings(&fit);
     fit.drop_open_power();
+    fit.drop_intervals();
     Ok(fit)
 }
 
@@ -190,9 +213,9 @@ fn bowls(runs: &[LrRun]) -> Vec<LrParabola> {
 /// What a reader must know.
 fn warnings(fit: &LrFit) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    if fit.at_edge > 0 {
+    if let Some(hit) = lr_edges::hit(&fit.groups) {
         let text = format!(
-            "in {} of {} groups the best learning rate lies at the edge of the grid and is left out",
+            "in {} of {} groups the best learning rate lies at the edge of the grid and is left out: {hit}",
             fit.at_edge,
             fit.groups.len()
         );

@@ -200,7 +200,7 @@ fn report(group: &Group) -> LrBatchGroup {
         tokens: group.tokens,
         points: group.cells.len(),
         lowest: [ln_lr.exp(), ln_batch.exp(), group.lowest.loss],
-        left_out: group.edge.map(str::to_owned),
+        left_out: group.edge.clone(),
     }
 }
 
@@ -220,14 +220,28 @@ fn left_out(runs: &[Observation]) -> Vec<(String, String)> {
     left_out
 }
 
+/// How many groups hit which edge.
+fn edges(groups: &[Group]) -> String {
+    let count = |side: &str| {
+        let is_hit = |group: &&Group| group.edge.as_ref().is_some_and(|edge| edge.contains(side));
+        let count = groups.iter().filter(is_hit).count();
+        (count > 0).then(|| format!("{side} in {count}"))
+    };
+    let of_axis = |name: &str| ["low", "high", "one value"].map(|end| count(&format!("{name} ({end})")));
+    let all = [of_axis("learning rate"), of_axis("batch")];
+    let all: Vec<String> = all.into_iter().flatten().flatten().collect();
+    all.join(", ")
+}
+
 /// What a reader must know.
 fn warnings(runs: &[Observation], groups: &[Group]) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let at_edge = groups.iter().filter(|group| group.edge.is_some()).count();
     if at_edge > 0 {
         let text = format!(
-            "in {at_edge} of {} groups the lowest loss lies at the edge of the grid; they are left out",
-            groups.len()
+            "in {at_edge} of {} groups the lowest loss lies at the edge of the grid; they are left out: {}",
+            groups.len(),
+            edges(groups)
         );
         warnings.push(Warning::new("minima_at_edge", text));
     }

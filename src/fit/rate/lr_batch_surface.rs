@@ -63,7 +63,7 @@ pub(crate) struct Group {
     /// The cell with the lowest loss.
     pub(crate) lowest: Cell,
     /// Why its place is no minimum, where it is none.
-    pub(crate) edge: Option<&'static str>,
+    pub(crate) edge: Option<String>,
 }
 
 /// What the valley is fitted to: sums over the cells of each group, from which draws are fitted without the cells.
@@ -131,17 +131,26 @@ impl Group {
         };
         let cells: Vec<([usize; 2], Cell)> = by_level.iter().map(|(key, losses)| (*key, cell(key, losses))).collect();
         let (key, lowest) = *cells.iter().min_by(|a, b| a.1.loss.total_cmp(&b.1.loss))?;
-        let at_edge = |axis: usize| key[axis] == 0 || key[axis] + 1 == levels[axis].len();
+        // A grid of one value has no inside.
+        let edge = |axis: usize, name: &str| match (key[axis], levels[axis].len()) {
+            (_, 1) => Some(format!("{name} (one value)")),
+            (0, _) => Some(format!("{name} (low)")),
+            (at, count) => (at + 1 == count).then(|| format!("{name} (high)")),
+        };
+        let edges: Vec<String> = [edge(0, "learning rate"), edge(1, "batch")]
+            .into_iter()
+            .flatten()
+            .collect();
         Some(Self {
             params,
             tokens,
             lowest,
-            edge: match (at_edge(0), at_edge(1)) {
-                (true, true) => Some("the lowest loss lies at the edge of the grid in learning rate and batch"),
-                (true, false) => Some("the lowest loss lies at the edge of the grid in learning rate"),
-                (false, true) => Some("the lowest loss lies at the edge of the grid in batch"),
-                (false, false) => None,
-            },
+            edge: (!edges.is_empty()).then(|| {
+                format!(
+                    "the lowest loss lies at the edge of the grid in {}",
+                    edges.join(" and ")
+                )
+            }),
             cells: cells.into_iter().map(|(_, cell)| cell).collect(),
         })
     }

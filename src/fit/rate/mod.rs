@@ -7,6 +7,7 @@ pub mod batch_form;
 pub mod learning_rate;
 pub mod lr_batch;
 mod lr_batch_surface;
+mod lr_edges;
 pub mod lr_parabola;
 pub mod over_tokens;
 pub mod transfer;

@@ -58,6 +58,18 @@ pub struct Transfer {
     pub drift: Option<Estimate>,
 }
 
+impl Transfer {
+    /// The same where too many minima are missing to say.
+    pub(crate) fn unknown(self) -> Self {
+        Self {
+            verdict: Verdict::NotKnown,
+            verified_to_width: None,
+            drift: None,
+            ..self
+        }
+    }
+}
+
 /// A quantity over a variable, in a block of runs that are alike else; all in logarithms.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Drifting {

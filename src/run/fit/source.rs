@@ -187,6 +187,8 @@ impl Runs {
             Needs::LearningRates => {
                 let (chosen, left_out) = select::lr_grids(self.trials.as_deref().unwrap_or_default());
                 data.rates = chosen.into_iter().map(lr_run).collect();
+                data.warnings
+                    .extend(selected(LAW_OF_RATE, self.trials.as_deref(), &left_out));
                 data.left_out = left_out;
             }
             Needs::BatchCurves => {
@@ -202,6 +204,15 @@ impl Runs {
         }
         Ok(data)
     }
+}
+
+/// What the law of the learning rate is called in words.
+pub(super) const LAW_OF_RATE: &str = "the law of the learning rate";
+
+/// Which trials a law rests on and which not, where they differ in more than it varies.
+pub(in crate::run) fn selected(law: &str, trials: Option<&[TrialRow]>, left_out: &[LeftOut]) -> Option<Warning> {
+    let out: BTreeSet<&str> = left_out.iter().map(|it| it.trial.as_str()).collect();
+    select::words(law, trials?, &out).map(|text| Warning::new("runs_selected", text))
 }
 
 /// Loss curves `[to fit, to predict]`.

@@ -2,14 +2,15 @@
 //!
 //! Refuses to know what they make of them.
 
-use crate::fit::law::{AnyKept, Kept, OfLoss};
+use crate::fit::Warning;
+use crate::fit::law::{AnyKept, Kept, LeftOut, OfLoss};
 use crate::fit::laws::Lr;
 use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::refusal::Refusal;
 use crate::record::TrialRow;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::source::Runs;
+use crate::run::fit::source::{LAW_OF_RATE, Runs, selected};
 use crate::run::fit::{Request, fit_one, law_of_loss};
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
@@ -30,6 +31,16 @@ impl Laws {
     pub fn of_loss(&self) -> Option<(&str, &dyn OfLoss)> {
         let kept = &self.loss.as_ref().ok()?.kept;
         Some((&kept.fit, kept.law.of_loss()?))
+    }
+
+    /// Which trials each law rests on, in words, where they differ in more than laws vary.
+    pub fn selected(&self) -> Vec<Warning> {
+        let of = |law: &str, left_out: &[LeftOut]| selected(law, self.runs.trials.as_deref(), left_out);
+        let lr = self.lr.as_ref().ok();
+        let lr = lr.and_then(|kept| of(LAW_OF_RATE, &kept.left_out));
+        let loss = self.loss.as_ref().ok();
+        let loss = loss.and_then(|kept| of("the law of loss", &kept.kept.left_out));
+        lr.into_iter().chain(loss).collect()
     }
 
     /// The trials, finished or not.

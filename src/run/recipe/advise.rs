@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::fit::law::Kept;
+use crate::fit::law::{Kept, LeftOut};
 use crate::fit::laws::{Batch as BatchLaw, BatchFit, LrBatch, LrBatchFit};
 use crate::fit::refusal::Refusal;
 use crate::recipe::Recipe;
@@ -21,7 +21,7 @@ use crate::run::recipe::next_runs::{self, NextRun};
 use crate::run::sweep_set::SweepSet;
 use crate::spec::Settings;
 use crate::store::Store;
-use crate::study::next_sweep::{NextSweep, beyond_the_best, for_a_law_of_loss};
+use crate::study::next_sweep::{NextSweep, batch_edges, beyond_the_best, for_a_law_of_loss};
 use crate::study::proxies::{self, Best};
 
 /// A recipe, and the sweeps that its failing gates ask for, in the order in which to run them.
@@ -53,6 +53,8 @@ pub async fn advise(
         }),
         batch_refused: batch.refused.clone(),
         batches: batch.sizes,
+        batch_edges: batch_edges(laws.trials()),
+        selected: laws.selected(),
         proxies: proxies(store, laws).await?,
         coordinates: coordinates::newest(store).await?,
     };
@@ -76,9 +78,13 @@ pub async fn advise(
     Ok(Advice { recipe, next })
 }
 
+/// What did not enter the law of the learning rate.
+fn left_out(laws: &Laws) -> &[LeftOut] {
+    laws.lr.as_ref().map_or(&[][..], |kept| &kept.left_out)
+}
+
 fn best(laws: &Laws) -> Result<Best<'_>, Failure> {
-    let left_out = laws.lr.as_ref().map_or(&[][..], |kept| &kept.left_out);
-    proxies::best(laws.trials(), left_out).map_err(|left_out| refused(&Refusal::NotFinished { left_out }))
+    proxies::best(laws.trials(), left_out(laws)).map_err(|left_out| refused(&Refusal::NotFinished { left_out }))
 }
 
 /// What the best trial of the largest size was trained with.
@@ -99,6 +105,7 @@ async fn proxies(store: &mut Store, laws: &Laws) -> Result<Proxies, Failure> {
         &of_best,
         decaying.as_ref(),
         laws.trials(),
+        left_out(laws),
     ))
 }
 
@@ -112,6 +119,13 @@ fn check_budget(recipe: &Recipe, ask: &Ask) -> Result<(), Failure> {
     const TOKENS_MAX: f64 = 1e17;
     let number = |item: &str| recipe.items.get(item).and_then(|item| item.value.as_f64());
     let batch = number("batch_tokens").unwrap_or(0.0);
+    if recipe
+        .items
+        .get("tokens")
+        .is_some_and(|tokens| tokens.withheld.is_some())
+    {
+        return Ok(());
+    }
     let tokens = number("tokens").filter(|tokens| (batch.max(1.0)..=TOKENS_MAX).contains(tokens));
     if tokens.is_some() {
         return Ok(());

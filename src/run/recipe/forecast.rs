@@ -10,7 +10,7 @@ use crate::store::{ForecastRow, Store};
 
 /// Freezes a recipe as a forecast; the same recipe again is the same forecast, with its first date.
 pub async fn register(context: &Context, store: &mut Store, recipe: &Recipe) -> Result<ForecastRow, Failure> {
-    if !recipe.items.contains_key("loss") {
+    if recipe.items.get("loss").is_none_or(|loss| loss.value.is_null()) {
         return Err(Failure::refused(
             "nothing_to_forecast",
             "the recipe predicts no loss, so there is nothing to register".to_owned(),

@@ -72,6 +72,37 @@ fn a_best_point_at_the_edge_is_no_minimum() {
     assert_eq!(fit(&[]).unwrap_err().code(), "not_finished");
     let some = fit(&grid(|n, _| if n > 5e5 { 1e-4 } else { 0.008 })).unwrap();
     assert_eq!((some.bracketed, some.at_edge), (6, 3));
+    let texts: Vec<&str> = some.warnings.iter().map(|it| it.text.as_str()).collect();
+    assert!(texts.iter().any(|text| text.contains("low edge in 3")), "{texts:?}");
+    assert!(some.best.ci95.is_none(), "two sizes have minima");
+}
+
+#[test]
+fn where_most_minima_lie_at_the_edge_there_is_no_interval_and_no_transfer() {
+    let planted = |n: f64, d: f64| {
+        if n > 5e4 && d > 1.5e6 {
+            1e-4
+        } else {
+            0.008 * (n * d).powf(0.01)
+        }
+    };
+    let half = fit(&grid(planted)).unwrap();
+    assert_eq!((half.bracketed, half.at_edge), (5, 4));
+    assert!(half.best.ci95.is_some(), "three sizes, and no majority at the edge");
+    let most = fit(&grid(|n, d| if d > 1.5e6 { 1e-4 } else { planted(n, d) })).unwrap();
+    assert_eq!((most.bracketed, most.at_edge), (3, 6));
+    assert!(most.best.ci95.is_none() && most.power.is_none() && most.size_exponent.is_none());
+    let transfer = most.transfer.expect("three widths");
+    assert_eq!(
+        (transfer.verdict, transfer.verified_to_width),
+        (transfer::Verdict::NotKnown, None)
+    );
+    assert!(most.predict(1e9, 1e10).lr.ci95.is_none());
+    assert!(
+        most.warnings.iter().any(|it| it.code == "no_interval"),
+        "{:?}",
+        most.warnings
+    );
 }
 
 #[test]
