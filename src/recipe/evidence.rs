@@ -9,7 +9,7 @@ use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::model::mup::{Multipliers, Parametrization};
 use crate::model::schedule::Decay;
-use crate::recipe::{Coordinates, OptimizerItem};
+use crate::recipe::{Coordinates, OptimizerItem, TextShape};
 
 /// Where the best batches lie among those that were tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,15 +96,6 @@ pub struct Proxies {
     pub differ_in: Vec<String>,
     /// WSD against cosine where all else is equal.
     pub wsd_less_cosine: Option<Comparison>,
-}
-
-/// What a model's shape takes from the text that it is trained on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TextShape {
-    /// Size of the vocabulary.
-    pub vocab: u64,
-    /// Tokens in a sequence.
-    pub context: u64,
 }
 
 /// The decay of WSD.

@@ -6,7 +6,7 @@ use crate::model::flops;
 use crate::model::mup::Parametrization;
 use crate::model::shape::Shape;
 use crate::recipe::ImportedLaw;
-use crate::recipe::evidence::TextShape;
+use crate::recipe::TextShape;
 use crate::recipe::published;
 
 /// The run that is asked about, as the papers count it.
@@ -193,7 +193,7 @@ mod tests {
                     vocab: 122_753,
                     context: 4096,
                 },
-                1e12,
+                Some(1e12),
                 loss,
                 how,
             )

@@ -22,7 +22,6 @@ use serde::{Deserialize, Serialize};
 use crate::fit::Warning;
 use crate::model::mup::Parametrization;
 use crate::model::shape::Shape;
-use crate::recipe::evidence::TextShape;
 pub use crate::recipe::item::{Extrapolated, Item, Source};
 use crate::recipe::reach::RunSize;
 
@@ -101,6 +100,15 @@ pub struct ShapeItem {
     pub kv_heads: u64,
     /// Width of the feed-forward layer.
     pub d_ff: u64,
+    /// Size of the vocabulary.
+    pub vocab: u64,
+    /// Tokens in a sequence.
+    pub context: u64,
+}
+
+/// What a model's shape takes from the text that it is trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextShape {
     /// Size of the vocabulary.
     pub vocab: u64,
     /// Tokens in a sequence.

@@ -6,7 +6,8 @@ use crate::model::ladder;
 use crate::model::schedule::Decay;
 use crate::model::shape::Shape;
 use crate::recipe::PublishedItem;
-use crate::recipe::evidence::{Annealing, TextShape};
+use crate::recipe::TextShape;
+use crate::recipe::evidence::Annealing;
 
 /// Peak learning rate of the embedding's group (MiniCPM 2404.06395, section 3.3; sizes 0.04B to 0.5B, verified at 2.1B).
 pub const LR: f64 = 0.01;

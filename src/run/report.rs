@@ -14,6 +14,7 @@ use crate::fit::rate::transfer::{TOLERANCE, Verdict};
 use crate::fit::view::View;
 use crate::recipe::Recipe;
 use crate::recipe::evidence::{Ask, Size};
+use crate::recipe::forecast::Score;
 use crate::record::TrialRow;
 use crate::report;
 use crate::report::curves::Curves;
@@ -69,13 +70,15 @@ pub async fn report(
         .await?;
     curves.set_total(sweeps.count_points(store).await?);
     let fitted = fit(context, store, sweeps).await?;
+    let score = store.newest_score(sweep).await?.map(serde_json::from_value::<Score>);
+    let score = score.and_then(Result::ok);
     let questions: Vec<&str> = sweeps
         .sweeps()
         .iter()
         .filter_map(|row| row.description.as_deref())
         .collect();
     let question = (!questions.is_empty()).then(|| questions.join(" "));
-    let view = view(sweep, question.as_deref(), &trials, &curves, &fitted);
+    let view = view(sweep, question.as_deref(), &trials, &curves, &fitted, score.as_ref());
     let left_out = view
         .left_out
         .iter()
@@ -195,6 +198,7 @@ fn view(
     trials: &[TrialRow],
     curves: &Curves,
     fitted: &OfSweep,
+    forecast: Option<&Score>,
 ) -> report::ReportView {
     let laws = &fitted.laws;
     let groups = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
@@ -235,7 +239,7 @@ fn view(
         batch: batch.as_ref(),
         laws: &[law],
         recipe: fitted.recipe.as_ref(),
-        forecast: None,
+        forecast,
     })
 }
 
