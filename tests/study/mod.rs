@@ -321,6 +321,35 @@ impl Planted {
     }
 }
 
+fn around(mean: f64, share: f64) -> Option<[f64; 2]> {
+    Some([mean * (1.0 - share), mean * (1.0 + share)])
+}
+
+/// The planted law with intervals that open away from a million tokens.
+fn spread(params: f64, tokens: f64) -> Option<Prediction> {
+    let mean = chinchilla(params, tokens);
+    let share = 0.01 + 0.01 * (tokens / 1e6).ln().abs();
+    Some(Prediction {
+        ci50: around(mean, 0.35 * share),
+        ci95_new_run: around(mean, share),
+        ..Prediction::bare(mean)
+    })
+}
+
+/// What a second fit said of the runs that are held out.
+fn held_of(points: &[LawPoint]) -> Vec<HeldOut> {
+    let held = points.iter().filter(|point| point.held_out).map(|point| HeldOut {
+        trial: point.trial.clone(),
+        model: point.model.clone(),
+        params: point.params,
+        tokens: point.tokens,
+        loss: point.loss,
+        predicted: point.loss + 0.01,
+        ci95: Some([point.loss - 0.05, point.loss + 0.07]),
+    });
+    held.collect()
+}
+
 /// The whole study with its law and recipe.
 pub(crate) fn whole() -> ReportView {
     let planted = Planted::new();
@@ -330,29 +359,7 @@ pub(crate) fn whole() -> ReportView {
     let warnings = vec!["the target lies 2.1e4\u{d7} beyond the data in compute".to_owned()];
     let constants = Planted::constants();
     let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
-    let around = |mean: f64, share: f64| Some([mean * (1.0 - share), mean * (1.0 + share)]);
-    let spread = |params: f64, tokens: f64| {
-        let mean = chinchilla(params, tokens);
-        let share = 0.01 + 0.01 * (tokens / 1e6).ln().abs();
-        Some(Prediction {
-            ci50: around(mean, 0.35 * share),
-            ci95_new_run: around(mean, share),
-            ..Prediction::bare(mean)
-        })
-    };
-    let held: Vec<HeldOut> = law_points
-        .iter()
-        .filter(|point| point.held_out)
-        .map(|point| HeldOut {
-            trial: point.trial.clone(),
-            model: point.model.clone(),
-            params: point.params,
-            tokens: point.tokens,
-            loss: point.loss,
-            predicted: point.loss + 0.01,
-            ci95: Some([point.loss - 0.05, point.loss + 0.07]),
-        })
-        .collect();
+    let held = held_of(&law_points);
     let law = LawInput {
         law: "chinchilla",
         fit: Some("f3c9a1d2"),
