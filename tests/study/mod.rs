@@ -321,19 +321,19 @@ impl Planted {
     }
 }
 
-fn around(mean: f64, share: f64) -> Option<[f64; 2]> {
-    Some([mean * (1.0 - share), mean * (1.0 + share)])
+fn around(mean: f64, share: f64) -> [f64; 2] {
+    [mean * (1.0 - share), mean * (1.0 + share)]
 }
 
 /// The planted law with intervals that open away from a million tokens.
-fn spread(params: f64, tokens: f64) -> Option<Prediction> {
+fn spread(params: f64, tokens: f64) -> Prediction {
     let mean = chinchilla(params, tokens);
     let share = 0.01 + 0.01 * (tokens / 1e6).ln().abs();
-    Some(Prediction {
-        ci50: around(mean, 0.35 * share),
-        ci95_new_run: around(mean, share),
+    Prediction {
+        ci50: Some(around(mean, 0.35 * share)),
+        ci95_new_run: Some(around(mean, share)),
         ..Prediction::bare(mean)
-    })
+    }
 }
 
 /// What a second fit said of the runs that are held out.
@@ -372,7 +372,7 @@ pub(crate) fn whole() -> ReportView {
         points: &law_points,
         held: &held,
         predict: Some(&predict),
-        spread: Some(&spread),
+        spread: Some(&|params, tokens| Some(spread(params, tokens))),
         size_exponent: Some(Estimate {
             value: 0.57,
             se: Some(0.1),
@@ -381,7 +381,7 @@ pub(crate) fn whole() -> ReportView {
     };
     let bowls = planted.bowls();
     let best_rate = |_: f64, _: f64| BEST_RATE;
-    let rate_interval = |params: f64, _: f64| around(BEST_RATE, 0.1 + 0.02 * (params / 5e4).ln());
+    let rate_interval = |params: f64, _: f64| Some(around(BEST_RATE, 0.1 + 0.02 * (params / 5e4).ln()));
     let rates = RateLaw {
         formula: format!("a constant {BEST_RATE} (95 % interval 0.0101 to 0.012)"),
         is_constant: true,
