@@ -323,10 +323,11 @@
         part.style.width = `${(100 * sweep.counts[state]) / all}%`;
         return part;
       }));
-      const key = h('span', { class: 'key' }, ...STATES.filter((state) => sweep.counts[state]).map((state) => h('span', {}, h('i', { class: state }), `${sweep.counts[state].toLocaleString('en')} ${state}`)));
+      const key = h('span', { class: 'key' }, ...STATES.filter((state) => sweep.counts[state]).map((state) => h('span', {}, h('i', { class: state }), `${sweep.counts[state].toLocaleString('en')} ${state === 'running' && !status.orchestrator ? 'cut off' : state}`)));
       const now = status.seconds_left_now[sweep.sweep];
       const seconds = now === undefined ? sweep.seconds_left : now;
-      const left = seconds === 0 ? 'done' : seconds === null ? '' : `${time(seconds)} left`;
+      // Where nothing runs, no time passes: what is told is how much training is missing.
+      const left = seconds === 0 ? 'done' : seconds === null ? '' : `${time(seconds)} ${status.orchestrator ? 'left' : 'of training missing'}`;
       return h('a', { class: `sweep${sweep.sweep === shown ? ' chosen' : ''}`, href: link('sweep', sweep.sweep) },
         h('b', {}, sweep.sweep), h('span', { class: 'left' }, [`${over.toLocaleString('en')} of ${all.toLocaleString('en')}`, left].filter(Boolean).join(' · ')), bar, key);
     }));

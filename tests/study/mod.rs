@@ -328,6 +328,35 @@ impl Planted {
     }
 }
 
+fn around(mean: f64, share: f64) -> [f64; 2] {
+    [mean * (1.0 - share), mean * (1.0 + share)]
+}
+
+/// The planted law with intervals that open away from a million tokens.
+fn spread(params: f64, tokens: f64) -> Prediction {
+    let mean = chinchilla(params, tokens);
+    let share = 0.01 + 0.01 * (tokens / 1e6).ln().abs();
+    Prediction {
+        ci50: Some(around(mean, 0.35 * share)),
+        ci95_new_run: Some(around(mean, share)),
+        ..Prediction::bare(mean)
+    }
+}
+
+/// What a second fit said of the runs that are held out.
+fn held_of(points: &[LawPoint]) -> Vec<HeldOut> {
+    let held = points.iter().filter(|point| point.held_out).map(|point| HeldOut {
+        trial: point.trial.clone(),
+        model: point.model.clone(),
+        params: point.params,
+        tokens: point.tokens,
+        loss: point.loss,
+        predicted: point.loss + 0.01,
+        ci95: Some([point.loss - 0.05, point.loss + 0.07]),
+    });
+    held.collect()
+}
+
 /// The whole study with its law and recipe.
 pub(crate) fn whole() -> ReportView {
     let planted = Planted::new();
@@ -337,29 +366,7 @@ pub(crate) fn whole() -> ReportView {
     let warnings = vec!["the target lies 2.1e4\u{d7} beyond the data in compute".to_owned()];
     let constants = Planted::constants();
     let predict = |params: f64, tokens: f64| Some(chinchilla(params, tokens));
-    let around = |mean: f64, share: f64| Some([mean * (1.0 - share), mean * (1.0 + share)]);
-    let spread = |params: f64, tokens: f64| {
-        let mean = chinchilla(params, tokens);
-        let share = 0.01 + 0.01 * (tokens / 1e6).ln().abs();
-        Some(Prediction {
-            ci50: around(mean, 0.35 * share),
-            ci95_new_run: around(mean, share),
-            ..Prediction::bare(mean)
-        })
-    };
-    let held: Vec<HeldOut> = law_points
-        .iter()
-        .filter(|point| point.held_out)
-        .map(|point| HeldOut {
-            trial: point.trial.clone(),
-            model: point.model.clone(),
-            params: point.params,
-            tokens: point.tokens,
-            loss: point.loss,
-            predicted: point.loss + 0.01,
-            ci95: Some([point.loss - 0.05, point.loss + 0.07]),
-        })
-        .collect();
+    let held = held_of(&law_points);
     let law = LawInput {
         law: "chinchilla",
         fit: Some("f3c9a1d2"),
@@ -372,7 +379,7 @@ pub(crate) fn whole() -> ReportView {
         points: &law_points,
         held: &held,
         predict: Some(&predict),
-        spread: Some(&spread),
+        spread: Some(&|params, tokens| Some(spread(params, tokens))),
         size_exponent: Some(Estimate {
             value: 0.57,
             se: Some(0.1),
@@ -381,7 +388,7 @@ pub(crate) fn whole() -> ReportView {
     };
     let bowls = planted.bowls();
     let best_rate = |_: f64, _: f64| BEST_RATE;
-    let rate_interval = |params: f64, _: f64| around(BEST_RATE, 0.1 + 0.02 * (params / 5e4).ln());
+    let rate_interval = |params: f64, _: f64| Some(around(BEST_RATE, 0.1 + 0.02 * (params / 5e4).ln()));
     let rates = RateLaw {
         formula: format!("a constant {BEST_RATE} (95 % interval 0.0101 to 0.012)"),
         is_constant: true,
