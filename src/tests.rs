@@ -84,7 +84,7 @@ fn reaches_everything(path: &str, line: &str, values: [&str; 2]) {
     let best = proxies::best(&rows, &[]).expect("a best trial");
     let settings = &sweep.trials[0].settings;
     assert_eq!(
-        proxies::proxies(best.of_all, settings, Some(settings), &rows).differ_in,
+        proxies::proxies(best.of_all, settings, Some(settings), &rows, &[]).differ_in,
         [path],
         "the recipe's warning"
     );

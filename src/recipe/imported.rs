@@ -193,7 +193,7 @@ mod tests {
                     vocab: 122_753,
                     context: 4096,
                 },
-                1e12,
+                Some(1e12),
                 loss,
                 how,
             )
