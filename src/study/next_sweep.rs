@@ -221,7 +221,7 @@ mod tests {
     fn the_side_at_which_the_best_batches_lie_is_the_one_to_extend() {
         let at = |batch: u64, loss: f64| {
             trial("t", move |row| {
-                (row.batch_tokens, row.context, row.final_loss) = (batch, 128, Some(loss))
+                (row.batch_tokens, row.context, row.final_loss) = (batch, 128, Some(loss));
             })
         };
         let edges = |trials: &[TrialRow]| {

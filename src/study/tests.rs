@@ -170,7 +170,7 @@ fn grids_of_rates_are_of_one_schedule_batch_and_weight_decay() {
 fn of_grids_at_several_batches_and_schedules_the_best_is_taken_and_said() {
     let at = |name: &str, batch: u64, lr: f64, loss: f64| {
         trial(name, move |row| {
-            (row.batch_tokens, row.lr, row.final_loss) = (batch, lr, Some(loss))
+            (row.batch_tokens, row.lr, row.final_loss) = (batch, lr, Some(loss));
         })
     };
     let mut trials = vec![
