@@ -95,6 +95,9 @@ fn is_beyond(items: &BTreeMap<String, Item>) -> bool {
     items.values().any(|item| item.beyond)
 }
 
+/// What papers print has two digits.
+const ROUNDED: f64 = 0.01;
+
 /// Where what `MiniCPM-2.4B` was trained with lies outside an interval: its learning rate, which is one for all sizes; for
 /// that size all of it.
 fn outside(model: &str, items: &BTreeMap<String, Item>) -> Option<Warning> {
@@ -102,9 +105,9 @@ fn outside(model: &str, items: &BTreeMap<String, Item>) -> Option<Warning> {
         let of_all = it.item == "lr" || model == "2.4B";
         let ends = items.get(&it.item).and_then(|item| item.ci95).filter(|_| of_all);
         let value = it.value.as_f64();
-        value
-            .zip(ends)
-            .is_some_and(|(value, [low, high])| value < low || value > high)
+        let is_off =
+            |(value, [low, high]): (f64, [f64; 2])| value < low * (1.0 - ROUNDED) || value > high * (1.0 + ROUNDED);
+        value.zip(ends).is_some_and(is_off)
     };
     let found: Vec<String> = published::minicpm()
         .into_iter()
@@ -142,4 +145,32 @@ fn of_proxies(proxies: &Proxies) -> Vec<Warning> {
         warnings.push(Warning::new("cosine_ended_lower", text));
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::recipe::Source;
+
+    #[test]
+    fn what_minicpm_used_is_remarked_where_an_interval_leaves_it_out() {
+        let items = |[low, high]: [f64; 2]| {
+            let item = Item {
+                ci95: Some([low, high]),
+                ..Item::plain(json!(low), "", Source::Fitted, "a law")
+            };
+            BTreeMap::from([("lr".to_owned(), item.clone()), ("lr_hidden".to_owned(), item)])
+        };
+        let text = |model: &str, ends| outside(model, &items(ends)).map(|it| it.text);
+        assert_eq!(text("9M", [0.008, 0.02]), None);
+        assert_eq!(text("9M", [0.010_01, 0.02]), None, "rounded");
+        let remarked = text("9M", [0.02, 0.03]).expect("0.01 lies below");
+        assert!(
+            remarked.contains("lr (0.01;") && !remarked.contains("lr_hidden"),
+            "{remarked}"
+        );
+        assert!(text("2.4B", [0.008, 0.02]).is_some_and(|it| it.contains("lr_hidden")));
+    }
 }

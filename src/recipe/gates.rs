@@ -39,9 +39,9 @@ pub(super) fn gates(
         (Some(beyond), Some(reach)) => (
             of(beyond) <= most(&reach.factors) * (1.0 + SAME_SIZE),
             format!(
-                "{} times the {what} that were seen; fits of smaller runs have seen {} times ahead",
+                "{} times the {what} that were seen; {}",
                 human_count(significant(of(beyond), 3)),
-                significant(most(&reach.factors), 2)
+                seen_ahead(most(&reach.factors))
             ),
         ),
         _ => (false, "no law of loss was fitted".to_owned()),
@@ -78,6 +78,14 @@ pub(super) fn gates(
         gate("batch_law", batch_law(evidence), Some(batches)),
         gate("hold_out", held_out(loss), Some(Widening::Sizes)),
     ]
+}
+
+fn seen_ahead(factor: f64) -> String {
+    if factor > 1.0 {
+        format!("fits of smaller runs have seen {} times ahead", significant(factor, 2))
+    } else {
+        "no fit of smaller runs has seen ahead".to_owned()
+    }
 }
 
 /// The run that would bring a target within what the study vouches for.

@@ -51,8 +51,8 @@ fn place(row: &TrialRow) -> (u64, u64) {
 const AS_MANY: f64 = 0.8;
 
 fn of_one_kind(runs: &[&TrialRow]) -> Vec<bool> {
-    type Place = (u64, u64);
     type Kind = (bool, &'static str, u64, &'static str);
+    type Rates = BTreeSet<((u64, u64), u64)>;
     let kind = |row: &TrialRow| -> Kind {
         let is_mup = row.parametrization == Parametrization::Mup;
         (
@@ -62,8 +62,8 @@ fn of_one_kind(runs: &[&TrialRow]) -> Vec<bool> {
             row.parametrization.name(),
         )
     };
-    let mut settings: BTreeMap<Kind, BTreeSet<(Place, u64)>> = BTreeMap::new();
-    let mut best: BTreeMap<Kind, BTreeMap<Place, f64>> = BTreeMap::new();
+    let mut settings: BTreeMap<Kind, Rates> = BTreeMap::new();
+    let mut best: BTreeMap<Kind, BTreeMap<(u64, u64), f64>> = BTreeMap::new();
     for row in runs {
         settings
             .entry(kind(row))
