@@ -18,7 +18,8 @@ use crate::recipe::TextShape;
 use crate::recipe::by_loss::{self, ByLoss};
 use crate::recipe::evidence::{Annealing, Ask, Comparison, Evidence, Proxies};
 use crate::recipe::published;
-use crate::recipe::{Extrapolated, Item, REACH_MAX, Source};
+use crate::recipe::reach::REACH_MAX;
+use crate::recipe::{Extrapolated, Item, Source};
 use crate::units::significant;
 
 /// The numbers, by name.

@@ -25,9 +25,6 @@ use crate::model::shape::Shape;
 pub use crate::recipe::item::{Extrapolated, Item, Source};
 use crate::recipe::reach::RunSize;
 
-/// Beyond this many times the largest proxy nothing counts as verified, whatever was foreseen: MiniCPM went from 0.5B to 2.4B, five times.
-const REACH_MAX: f64 = 10.0;
-
 /// A recipe, as `sandbox recipe --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {

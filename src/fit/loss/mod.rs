@@ -20,7 +20,6 @@
 pub mod bootstrap_intervals;
 pub mod checks;
 pub mod chinchilla;
-pub mod foresight;
 pub mod forms;
 pub mod isoflop;
 pub mod loss_fit;

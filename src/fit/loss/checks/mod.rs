@@ -2,6 +2,7 @@
 //! that a reader must know. Refuses to change a constant.
 
 pub(crate) mod diagnostics;
+pub mod foresight;
 pub mod hold_out;
 pub(crate) mod outliers;
 mod structure;
