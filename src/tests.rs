@@ -17,7 +17,6 @@ use crate::spec::{self, Sweep};
 use crate::study::filter::Filter;
 use crate::study::next_sweep::NextSweep;
 use crate::study::{proxies, tests::trial};
-use crate::units::Tokens;
 
 const BASE: &str = "name: first\ndata: text\nparameters:\n  model: [6K]\n  lr: [1e-3, 3e-3]\n  tokens: [1M]\n  \
     batch_tokens: 4096\n  context: 128\n  schedule: {name: wsd, warmup: 20k, final_fraction: 0.1}\n";
@@ -30,17 +29,7 @@ fn read(more: &str) -> Sweep {
 }
 
 fn plan(sweep: &Sweep) -> Plan {
-    let info = DataInfo {
-        name: "text".to_owned(),
-        hash: "hash".to_owned(),
-        vocab: 256,
-        tokenizer: "byte".to_owned(),
-        train_tokens: Tokens(1_000_000),
-        held_out: vec![("held_out".to_owned(), Tokens(1000))],
-        bytes_per_token: BTreeMap::new(),
-        entropy_rate_nats: None,
-    };
-    let data = BTreeMap::from([("text".to_owned(), info)]);
+    let data = BTreeMap::from([("text".to_owned(), DataInfo::of_test("text"))]);
     let machine = Machine {
         device: DeviceKind::Cpu,
         threads: None,

@@ -54,6 +54,23 @@ impl DataInfo {
     }
 }
 
+#[cfg(test)]
+impl DataInfo {
+    /// A set of bytes that is large enough for any test's plan; its name is its hash.
+    pub(crate) fn of_test(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            hash: name.to_owned(),
+            vocab: 256,
+            tokenizer: "byte".to_owned(),
+            train_tokens: Tokens(1_000_000),
+            held_out: vec![("held_out".to_owned(), Tokens(1000))],
+            bytes_per_token: BTreeMap::new(),
+            entropy_rate_nats: None,
+        }
+    }
+}
+
 /// Windows of `context` tokens in so many tokens: each also needs the token after its last, as its last target.
 pub fn windows(tokens: Tokens, context: u64) -> u64 {
     tokens.0.saturating_sub(1) / context

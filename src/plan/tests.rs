@@ -66,14 +66,8 @@ fn sweep(trials: &[Settings]) -> Sweep {
 
 fn plan(trials: &[Settings], known: &Known) -> Plan {
     let info = DataInfo {
-        name: "text".to_owned(),
         hash: "hash".to_owned(),
-        vocab: 256,
-        tokenizer: "byte".to_owned(),
-        train_tokens: Tokens(1_000_000),
-        held_out: vec![("held_out".to_owned(), Tokens(1000))],
-        bytes_per_token: BTreeMap::new(),
-        entropy_rate_nats: None,
+        ..DataInfo::of_test("text")
     };
     let data = BTreeMap::from([("text".to_owned(), info)]);
     let machine = Machine {

@@ -1,6 +1,6 @@
 //! Whole sweep files, good and bad.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
@@ -357,17 +357,7 @@ fn varied(axis: &Axis, values: &[&str]) -> Sweep {
 
 /// The names of the runs of a sweep on a machine that can train all of them.
 fn names_of(sweep: &Sweep) -> BTreeSet<String> {
-    let info = |name: &str| DataInfo {
-        name: name.to_owned(),
-        hash: name.to_owned(),
-        vocab: 256,
-        tokenizer: "byte".to_owned(),
-        train_tokens: Tokens(1_000_000),
-        held_out: vec![("held_out".to_owned(), Tokens(1000))],
-        bytes_per_token: BTreeMap::new(),
-        entropy_rate_nats: None,
-    };
-    let data = ["d", "e"].map(|name| (name.to_owned(), info(name))).into();
+    let data = ["d", "e"].map(|name| (name.to_owned(), DataInfo::of_test(name))).into();
     let machine = Machine {
         device: DeviceKind::Cuda,
         threads: None,

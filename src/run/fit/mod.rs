@@ -81,6 +81,16 @@ struct Plan {
     is_auto: bool,
 }
 
+impl Plan {
+    fn of(law: &'static Entry, objective: Objective, tried: Vec<Tried>) -> Self {
+        Self {
+            laws: vec![(law, objective)],
+            tried,
+            is_auto: false,
+        }
+    }
+}
+
 /// Fits a law to what its source has, and keeps it, and the law that stands below it where the source carries that.
 pub async fn fit(
     context: &Context,
@@ -89,9 +99,12 @@ pub async fn fit(
     source: Source<'_>,
     request: &Request,
 ) -> Result<Fit, Failure> {
-    let plan = plan(context, store, which, source, request).await?;
+    let (plan, read) = plan(context, store, which, source, request).await?;
     let first = plan.laws[0].0;
-    let runs = source::runs(context, store, first.about.needs, source, request).await?;
+    let runs = match read {
+        Some(runs) => runs,
+        None => source::runs(context, store, first.about.needs, source, request).await?,
+    };
     match first_carried(context, store, plan, &runs, request, |_| true).await? {
         Ok((law, tried)) => with_beside(context, store, &runs, request, law, tried).await,
         Err(refusal) => {
@@ -214,42 +227,39 @@ async fn beside(
     Ok(Some(fitted))
 }
 
-/// Which laws to fit, and by which objective.
+/// Which laws to fit, and by which objective; with the runs, where they had to be read to tell.
 async fn plan(
     context: &Context,
     store: &mut Store,
     which: &Which,
     source: Source<'_>,
     request: &Request,
-) -> Result<Plan, Failure> {
+) -> Result<(Plan, Option<Runs>), Failure> {
     let objective = request.objective.unwrap_or_default();
-    let one = |law| Plan {
-        laws: vec![(law, objective)],
-        tried: Vec::new(),
-        is_auto: false,
-    };
+    let one = |law| Plan::of(law, objective, Vec::new());
     let mut candidates: Vec<&'static Entry> = match which {
         Which::Named(laws) if laws.len() > 1 => {
-            let (law, tried) = choose(context, store, laws, source, request).await?;
-            return Ok(Plan { tried, ..one(law) });
+            let (law, tried, runs) = choose(context, store, laws, source, request).await?;
+            return Ok((Plan::of(law, objective, tried), Some(runs)));
         }
         Which::Named(laws) => match laws.first() {
             Some(law) if request.objective_by_hold_out && law.about.compare.is_some() => vec![law],
-            first => return Ok(one(first.copied().unwrap_or(&LAWS[0]))),
+            first => return Ok((one(first.copied().unwrap_or(&LAWS[0])), None)),
         },
         Which::Default | Which::Auto => LAWS.iter().filter(|law| law.about.compare.is_some()).collect(),
     };
     let runs = source::runs(context, store, Needs::Runs, source, request).await?;
     if matches!(which, Which::Default) && runs.sweep().is_none() {
         if !request.objective_by_hold_out {
-            return Ok(one(&LAWS[0]));
+            return Ok((one(&LAWS[0]), Some(runs)));
         }
         candidates.truncate(1);
     }
-    Ok(Plan {
+    let plan = Plan {
         is_auto: !matches!(which, Which::Named(_)),
         ..auto(context, &runs, request, &candidates)
-    })
+    };
+    Ok((plan, Some(runs)))
 }
 
 /// Laws of loss in the order of how well they predict larger runs.
@@ -281,7 +291,7 @@ async fn choose(
     laws: &[&'static Entry],
     source: Source<'_>,
     request: &Request,
-) -> Result<(&'static Entry, Vec<Tried>), Failure> {
+) -> Result<(&'static Entry, Vec<Tried>, Runs), Failure> {
     let comparing = laws.iter().filter_map(|law| Some((law.about.name, law.about.compare?)));
     let comparing: Vec<(&'static str, Compare)> = comparing.collect();
     if comparing.len() < laws.len() || request.hold_out == HoldOut::None {
@@ -297,7 +307,7 @@ async fn choose(
     let tried = model_selection::try_all(&comparing, &runs.observations, objective, request.hold_out);
     let tried = tried.map_err(|refusal| refused(&refusal))?;
     let best = tried.first().and_then(|best| laws::named(best.law)).unwrap_or(laws[0]);
-    Ok((best, tried))
+    Ok((best, tried, runs))
 }
 
 /// Refuses what would take hours: every draw fits every run anew.
