@@ -32,6 +32,7 @@ pub mod study;
 pub mod report;
 // 6: every path on disk
 pub mod card;
+pub mod packed;
 pub mod workdir;
 // 7: text into tokens, the worker's side of the post
 pub mod data;

@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 
 use crate::cli::next;
 use crate::cli::output::{Output, table};
+use crate::data::corpus::Reading;
 use crate::data::inspect::{self, Inspection};
 use crate::data::prepare::{self, Outcome, Progress, Request, Summary};
 use crate::data::source::Source;
@@ -31,7 +32,7 @@ pub(super) enum DataCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct PrepareArgs {
-    /// Files (.txt, .jsonl, .parquet), folders, `rust-sources`, or a synthetic source
+    /// Files (.txt, .json, .jsonl, also .gz or .zst; .parquet), folders, `rust-sources`, or a synthetic source
     #[arg(required = true)]
     paths: Vec<String>,
     /// The name that sweeps use
@@ -40,9 +41,12 @@ pub(super) struct PrepareArgs {
     /// `byte`, `bpe:VOCAB` (trained here), or a tokenizer.json
     #[arg(long, default_value = "byte")]
     tokenizer: String,
-    /// The column of text in jsonl and parquet files
+    /// The column of text in JSON and parquet files; in JSON also one inside others: `meta.content`
     #[arg(long, default_value = "text")]
     text_column: String,
+    /// What a record does that has no readable text
+    #[arg(long, value_enum, default_value_t = OnBadRecord::Stop)]
+    on_bad_record: OnBadRecord,
     /// Held-out documents: a share (`1%`), or NAME=SHARE, or NAME=PATH; repeatable
     #[arg(long = "held-out", value_name = "SHARE|NAME=…")]
     held_out: Vec<String>,
@@ -52,6 +56,14 @@ pub(super) struct PrepareArgs {
     /// Put it in place of other data of that name
     #[arg(long)]
     force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum OnBadRecord {
+    /// It ends the command, and nothing is prepared
+    Stop,
+    /// It is left out, counted, and named if it is among the first ten
+    Skip,
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
@@ -90,7 +102,10 @@ fn prepare_data(root: &Path, args: PrepareArgs, output: &Output) -> Result<(), F
             .collect::<Result<_, _>>()
             .map_err(data_failure)?,
         tokenizer: TokenizerSpec::parse(&args.tokenizer).map_err(data_failure)?,
-        text_column: args.text_column,
+        reading: Reading {
+            text_column: args.text_column,
+            skips_bad: args.on_bad_record == OnBadRecord::Skip,
+        },
         held_out: args
             .held_out
             .iter()
@@ -112,6 +127,14 @@ fn prepare_data(root: &Path, args: PrepareArgs, output: &Output) -> Result<(), F
     });
     bar.finish_and_clear();
     let summary = summary.map_err(data_failure)?;
+    let bad = &summary.bad_records;
+    if bad.count > 0 {
+        output.note(&format!(
+            "{} records have no readable text and were left out; the first:",
+            bad.count
+        ));
+        bad.first.iter().for_each(|why| output.note(why));
+    }
     output.result(&summary, std::slice::from_ref(&summary.data), || summary_text(&summary))
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::fit_text::warnings_text;
 use crate::cli::output::{Output, table};
-use crate::fit::curve::decay::{Candidate, Form, Run};
+use crate::fit::curve::decay::{Candidate, Run};
 use crate::fit::law::Place;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
@@ -170,15 +170,10 @@ fn place_text(PlaceView { said, .. }: &PlaceView) -> String {
 
 fn decay_text(view: &DecayView) -> String {
     let decays = &view.decays;
-    let name = |form: Form| {
-        serde_json::to_value(form)
-            .ok()
-            .and_then(|it| it.as_str().map(str::to_owned))
-    };
     let row = |what: &str, it: &Candidate| {
         vec![
             what.to_owned(),
-            name(it.form).unwrap_or_default(),
+            it.form.name().to_owned(),
             format!("{:.0} %", 100.0 * it.fraction),
             format!("{:.4}", it.loss),
         ]

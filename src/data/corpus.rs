@@ -2,16 +2,48 @@
 //!
 //! Memory holds their hashes and never the whole corpus. Refuses to know tokens.
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::documents;
 use crate::data::error::DataError;
 use crate::data::manifest::feed;
 use crate::data::source::TextFile;
 use crate::data::split::{self, Fate, HeldOut, Seen};
 
+/// How records are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The column of text in tables and JSON.
+    pub text_column: String,
+    /// Whether a record without a readable text is left out; else it ends the reading.
+    pub skips_bad: bool,
+}
+
+/// Records that were left out because they cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BadRecords {
+    pub count: u64,
+    /// What is wrong with the first of them, each with its file and line.
+    pub first: Vec<String>,
+}
+
+/// So many bad records are named.
+const NAMED: usize = 10;
+
+impl BadRecords {
+    fn add(&mut self, error: &DataError) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(error.to_string());
+        }
+    }
+}
+
 /// What is known after the first reading.
 pub struct Corpus {
     files: Vec<TextFile>,
-    text_column: String,
+    reading: Reading,
+    bad: BadRecords,
     /// All documents, in the order of reading.
     seen: Vec<Seen>,
     fates: Vec<Fate>,
@@ -21,14 +53,23 @@ impl Corpus {
     /// Reads all documents once and decides their fates; `read` hears how many documents there are so far.
     pub fn read(
         files: Vec<TextFile>,
-        text_column: &str,
+        reading: &Reading,
         sets: &[HeldOut],
         bytes_max: Option<u64>,
         read: &mut dyn FnMut(u64),
     ) -> Result<Self, DataError> {
         let mut seen = Vec::new();
+        let mut bad = BadRecords::default();
         for file in &files {
-            documents::visit(file, text_column, &mut |text| {
+            documents::visit(file, &reading.text_column, &mut |record| {
+                let text = match record {
+                    Ok(text) => text,
+                    Err(error) if reading.skips_bad => {
+                        bad.add(&error);
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error),
+                };
                 seen.push(Seen {
                     hash: *blake3::hash(text.as_bytes()).as_bytes(),
                     bytes: text.len() as u64,
@@ -47,10 +88,16 @@ impl Corpus {
         let fates = split::decide(&seen, sets, bytes_max)?;
         Ok(Self {
             files,
-            text_column: text_column.to_owned(),
+            reading: reading.clone(),
+            bad,
             seen,
             fates,
         })
+    }
+
+    /// What was left out because it cannot be read.
+    pub fn bad_records(&self) -> &BadRecords {
+        &self.bad
     }
 
     /// How many documents have a fate.
@@ -113,7 +160,11 @@ impl Corpus {
             let changed = || DataError::Changed {
                 path: file.path.clone(),
             };
-            documents::visit(file, &self.text_column, &mut |text| {
+            documents::visit(file, &self.reading.text_column, &mut |record| {
+                let Ok(text) = record else {
+                    // It was counted at the first reading.
+                    return if self.reading.skips_bad { Ok(()) } else { Err(changed()) };
+                };
                 let seen = self.seen.get(index).ok_or_else(changed)?;
                 if seen.hash != *blake3::hash(text.as_bytes()).as_bytes() {
                     return Err(changed());
@@ -143,7 +194,11 @@ mod tests {
                 set: None,
             }
         });
-        Corpus::read(files.collect(), "text", &[HeldOut::standard()], None, &mut |_| {}).unwrap()
+        let reading = Reading {
+            text_column: "text".to_owned(),
+            skips_bad: false,
+        };
+        Corpus::read(files.collect(), &reading, &[HeldOut::standard()], None, &mut |_| {}).unwrap()
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum DataError {
         searched: String,
     },
     /// A file of another kind.
-    #[error("`{path}` is none of .txt, .jsonl and .parquet")]
+    #[error("`{path}` is none of .txt, .json, .jsonl (also .gz or .zst) and .parquet")]
     UnknownFormat { path: PathBuf },
     /// Text that is not UTF-8.
     #[error("`{path}` is not UTF-8 text: a wrong byte at offset {offset}")]
@@ -54,6 +54,13 @@ pub enum DataError {
     BadParquet {
         path: PathBuf,
         /// What the reader says.
+        why: String,
+    },
+    /// A packed file that cannot be unpacked.
+    #[error("`{path}` cannot be unpacked: {why}")]
+    BadPacked {
+        path: PathBuf,
+        /// What the unpacker says.
         why: String,
     },
     /// A file that changed between two looks at it.
@@ -133,6 +140,7 @@ impl DataError {
             Self::BadLine { .. } => "bad_line",
             Self::NoTextColumn { .. } => "no_text_column",
             Self::BadParquet { .. } => "bad_parquet",
+            Self::BadPacked { .. } => "bad_packed",
             Self::Changed { .. } => "corpus_changed",
             Self::BadSynthetic { .. } => "bad_synthetic",
             Self::BadTokenizer { .. } => "bad_tokenizer",
@@ -154,10 +162,14 @@ impl DataError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::MissingCorpus { .. } => "give a file, a folder, `rust-sources` or `synthetic:markov?tokens=4M`",
-            Self::EmptyCorpus { .. } => "folders are searched for .txt, .jsonl and .parquet files",
+            Self::EmptyCorpus { .. } => {
+                "folders are searched for .txt, .json, .jsonl (also .gz or .zst) and .parquet files"
+            }
             Self::UnknownFormat { .. } => "rename plain text to .txt",
             Self::NotUtf8 { .. } => "convert it first: iconv -f latin1 -t utf-8 OLD > NEW",
-            Self::NoTextColumn { .. } => "name the column with --text-column",
+            Self::NoTextColumn { .. } => "name the column with --text-column; one inside another is OUTER.INNER",
+            Self::BadLine { .. } => "mend it, or leave such records out: --on-bad-record skip",
+            Self::BadPacked { .. } => "fetch the file again; `gzip -t` and `zstd -t` test one",
             Self::SplitEmpty { .. } => "hold out another share, or documents of their own: --held-out NAME=PATH",
             Self::BadName { .. } => {
                 "names have letters, digits, `-`, `_` and `.`, start with a letter or digit, and are not `train`"
@@ -168,8 +180,7 @@ impl DataError {
             Self::NewerFormat { .. } => "use the newer program, or prepare the data under another name",
             Self::Fetch { .. } => "run once with a connection, or prepare text of your own",
             Self::CrateChanged { .. } => "remove that folder and run again: cargo unpacks it anew",
-            Self::BadLine { .. }
-            | Self::BadParquet { .. }
+            Self::BadParquet { .. }
             | Self::Changed { .. }
             | Self::BadSynthetic { .. }
             | Self::BadTokenizer { .. }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::corpus::Corpus;
+use crate::data::corpus::{BadRecords, Corpus, Reading};
 use crate::data::dataset::Dataset;
 use crate::data::encode;
 use crate::data::error::DataError;
@@ -34,8 +34,7 @@ pub struct Request {
     pub sources: Vec<Source>,
     /// The tokenizer; not used by a synthetic source.
     pub tokenizer: TokenizerSpec,
-    /// The column of text in tables and JSON lines.
-    pub text_column: String,
+    pub reading: Reading,
     /// The held-out sets, the one of the final loss first; none: [`HeldOut::standard`].
     pub held_out: Vec<HeldOut>,
     /// Most bytes of text that are taken from the inputs: a fair sample of documents.
@@ -84,6 +83,8 @@ pub struct Summary {
     pub documents: u64,
     /// Documents left out because their equal is in.
     pub duplicates_dropped: u64,
+    /// Records that were left out because they cannot be read.
+    pub bad_records: BadRecords,
     pub tokenizer: String,
     /// The loss that no model can beat, in nats per token, where it is known.
     pub entropy_rate_nats: Option<f64>,
@@ -260,7 +261,7 @@ fn prepare_text(request: &Request, target: &Target, progress: &mut dyn FnMut(Pro
     let files = find_files(request, target)?;
     let corpus = Corpus::read(
         files,
-        &request.text_column,
+        &request.reading,
         &request.held_out,
         request.bytes_max,
         &mut |documents| progress(Progress::Reading(documents)),
@@ -278,7 +279,10 @@ fn prepare_text(request: &Request, target: &Target, progress: &mut dyn FnMut(Pro
     let inputs_hash = text_inputs_hash(request, &known_by, &corpus);
     let (outcome, there) = target.compare(request, &inputs_hash)?;
     if let Some(there) = there {
-        return Ok(summary(&there, outcome));
+        return Ok(Summary {
+            bad_records: corpus.bad_records().clone(),
+            ..summary(&there, outcome)
+        });
     }
     let tokenizer = match (loaded, &request.tokenizer) {
         (None, TokenizerSpec::Bpe(vocab)) => {
@@ -312,7 +316,10 @@ fn prepare_text(request: &Request, target: &Target, progress: &mut dyn FnMut(Pro
         splits,
         ..empty_manifest(request, inputs_hash, Width::for_vocab(tokenizer.vocab()))
     };
-    finish(manifest, target, outcome)
+    Ok(Summary {
+        bad_records: corpus.bad_records().clone(),
+        ..finish(manifest, target, outcome)?
+    })
 }
 
 /// Hash of everything that will determine the tokens of text.
@@ -386,6 +393,7 @@ fn summary(manifest: &Manifest, outcome: Outcome) -> Summary {
         bytes_per_token: manifest.train().and_then(Split::bytes_per_token),
         documents: manifest.documents,
         duplicates_dropped: manifest.duplicates_dropped,
+        bad_records: BadRecords::default(),
         tokenizer: manifest.tokenizer.clone(),
         entropy_rate_nats: manifest.entropy_rate_nats,
         outcome,

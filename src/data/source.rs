@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::data::error::DataError;
 use crate::data::rust_sources;
 use crate::data::synthetic::{self, MarkovSpec};
+use crate::packed;
 
 /// The word for the corpus of pinned Rust sources; `./rust-sources` is a folder of that name.
 pub const RUST_SOURCES: &str = "rust-sources";
@@ -52,8 +53,8 @@ pub enum Format {
     Text,
     /// The file is cut into documents at blank lines: a long text that is named by itself.
     LongText,
-    /// A JSON object with a text column on each line.
-    JsonLines,
+    /// JSON objects with a text column, one a line or all in one list.
+    Json,
     /// A table with a text column, a document a row.
     Parquet,
 }
@@ -133,11 +134,14 @@ fn folder_files(folder: &Path, set: Option<usize>) -> Result<Vec<TextFile>, Data
 
 /// The format that a file's name tells.
 fn format_of(path: &Path) -> Option<Format> {
-    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    match extension.as_str() {
+    let name = path.file_name()?.to_str()?;
+    let stem = packed::stem(name);
+    let (_, extension) = stem.rsplit_once('.')?;
+    match extension.to_ascii_lowercase().as_str() {
         "txt" => Some(Format::Text),
-        "jsonl" | "ndjson" => Some(Format::JsonLines),
-        "parquet" => Some(Format::Parquet),
+        "json" | "jsonl" | "ndjson" => Some(Format::Json),
+        // A table of columns is packed inside.
+        "parquet" if stem == name => Some(Format::Parquet),
         _ => None,
     }
 }
@@ -155,7 +159,14 @@ mod tests {
     fn folders_are_searched_to_the_ground_in_a_fixed_order() {
         let folder = tempfile::tempdir().unwrap();
         fs_err::create_dir_all(folder.path().join("b/deep")).unwrap();
-        for name in ["z.txt", "b/deep/a.JSONL", "b/x.parquet", "notes.md", ".hidden.txt"] {
+        for name in [
+            "z.txt.zst",
+            "b/deep/a.JSONL.gz",
+            "b/x.parquet",
+            "b/y.parquet.gz",
+            "notes.md",
+            ".hidden.txt",
+        ] {
             fs_err::write(folder.path().join(name), "x").unwrap();
         }
         let found = paths(folder.path().to_str().unwrap()).unwrap();
@@ -163,7 +174,7 @@ mod tests {
             .iter()
             .map(|file| file.path.strip_prefix(folder.path()).unwrap())
             .collect();
-        assert_eq!(names, ["b/deep/a.JSONL", "b/x.parquet", "z.txt"].map(Path::new));
+        assert_eq!(names, ["b/deep/a.JSONL.gz", "b/x.parquet", "z.txt.zst"].map(Path::new));
     }
 
     #[test]

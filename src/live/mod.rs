@@ -20,7 +20,6 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use access::{Access, TOKEN_MIN, is_good_token};
 
@@ -29,13 +28,13 @@ use crate::live::access::{Asked, HEADERS, Refusal};
 use crate::live::database::Database;
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
+use crate::run::signals::{Signals, Stop};
 
 /// A port that was taken, and the signals that give it back.
 #[derive(Debug)]
 pub struct Port {
     listener: TcpListener,
-    interrupt: Signal,
-    terminate: Signal,
+    signals: Signals,
 }
 
 impl Port {
@@ -56,8 +55,7 @@ impl Port {
         })?;
         Ok(Self {
             listener,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            signals: Signals::new()?,
         })
     }
 
@@ -67,18 +65,16 @@ impl Port {
 
     /// Serves until a signal comes, and gives the exit code that it asks for.
     pub async fn serve(self, context: &Context, access: Access) -> Result<u8, Failure> {
-        let Self {
-            listener,
-            mut interrupt,
-            mut terminate,
-        } = self;
+        let Self { listener, mut signals } = self;
         // Nothing is written, so whatever is being answered can be dropped.
         tokio::select! {
             ended = axum::serve(listener, router(context, access)).into_future() => {
                 ended.map(|()| 0).map_err(Failure::from)
             }
-            _ = interrupt.recv() => Ok(exit::SIGINT),
-            _ = terminate.recv() => Ok(exit::SIGTERM),
+            asked = signals.next() => Ok(match asked {
+                Stop::Interrupt => exit::SIGINT,
+                Stop::Terminate => exit::SIGTERM,
+            }),
         }
     }
 }

@@ -215,6 +215,11 @@ pub fn unless_refused<T>(outcome: Result<T, Failure>) -> Result<Result<T, Failur
     }
 }
 
+/// What to do about a database that cannot be read.
+const MEND_DATABASE: &str = "put a copy in its place that `sandbox db backup` made; or save what can be read: \
+                             `sqlite3 OLD .recover | sqlite3 NEW`, then `sandbox db check --db NEW`; or move the file \
+                             away and run again: what was trained is trained anew";
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
@@ -235,6 +240,9 @@ impl From<StoreError> for Failure {
                 "it or its folder may not be written: copy the home to a place of your own, or put the database elsewhere with `--db FILE`",
             );
         }
+        if error.is_malformed() {
+            return Self::environment("damaged_database", message, MEND_DATABASE);
+        }
         match error {
             StoreError::Missing { .. } => Self::invalid(
                 "no_database",
@@ -251,11 +259,9 @@ impl From<StoreError> for Failure {
                 message,
                 "`sandbox status` brings an older one up to date; a newer one needs the program that made it",
             ),
-            StoreError::Unreadable { .. } | StoreError::Damaged(_) => Self::environment(
-                "damaged_database",
-                message,
-                "restore a backup, or move the file away and run again",
-            ),
+            StoreError::Unreadable { .. } | StoreError::Damaged(_) => {
+                Self::environment("damaged_database", message, MEND_DATABASE)
+            }
             StoreError::Sql(_) => Self::environment("database", message, ""),
         }
     }

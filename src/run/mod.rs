@@ -10,5 +10,6 @@ pub mod home;
 pub mod planning;
 pub mod recipe;
 pub mod report;
+pub mod signals;
 pub mod sweep_set;
 pub mod train;

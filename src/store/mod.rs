@@ -97,6 +97,11 @@ impl StoreError {
         self.says("readonly database") || self.says("unable to open database file")
     }
 
+    /// Whether what is in the file is no database, or not a whole one.
+    pub fn is_malformed(&self) -> bool {
+        self.says("disk image is malformed") || self.says("file is not a database")
+    }
+
     fn says(&self, words: &str) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => error.message().contains(words),

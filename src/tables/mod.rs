@@ -3,7 +3,6 @@
 //! Refuses to know where rows come from.
 
 mod json;
-mod packed;
 mod parquet;
 pub mod read;
 mod separated;

@@ -2,30 +2,27 @@
 //!
 //! Refuses to know what the columns mean.
 
+use std::io::Read as _;
+
+use crate::packed;
 pub use crate::tables::text::{Places, Ragged, ReadError, TextTable};
-use crate::tables::{json, packed, parquet, separated};
+use crate::tables::{json, parquet, separated};
 
 /// The endings of tables.
 pub const FORMATS: [&str; 7] = ["csv", "tsv", "txt", "json", "jsonl", "ndjson", "parquet"];
-/// The endings that follow those where a file is packed.
-const PACKED: [&str; 3] = ["gz", "zst", "zstd"];
+/// More than this is no table of runs: a small file can unpack to any size.
+const UNPACKED_MAX: u64 = 1 << 30;
 
 /// The format that the name of a file tells, in small letters, and what stands before it; empty: it tells none.
 pub fn format_of(file: &str) -> (&str, String) {
-    let ending = |name: &'_ str| {
-        let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
-        (stem.len(), ending.to_lowercase())
-    };
-    let (mut end, mut format) = ending(file);
-    if PACKED.contains(&format.as_str()) {
-        (end, format) = ending(&file[..end]);
-    }
-    (&file[..end], format)
+    let stem = packed::stem(file);
+    let (stem, ending) = stem.rsplit_once('.').unwrap_or((stem, ""));
+    (stem, ending.to_lowercase())
 }
 
 /// Reads the bytes of a file of that name. Of Parquet only the columns that `is_wanted` accepts are read.
-pub fn read(bytes: Vec<u8>, file: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<TextTable, ReadError> {
-    let bytes = packed::unpacked(bytes)?;
+pub fn read(bytes: &[u8], file: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<TextTable, ReadError> {
+    let bytes = unpacked(bytes)?;
     match format_of(file).1.as_str() {
         // `/dev/stdin`, say, has no ending.
         "csv" | "txt" | "" => separated::read(text(&bytes)?, None),
@@ -34,6 +31,17 @@ pub fn read(bytes: Vec<u8>, file: &str, is_wanted: &dyn Fn(&str) -> bool) -> Res
         "parquet" => parquet::read(bytes, is_wanted),
         other => Err(ReadError::Format(other.to_owned())),
     }
+}
+
+fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, ReadError> {
+    let mut unpacked = Vec::new();
+    packed::unpacked(bytes)?
+        .take(UNPACKED_MAX + 1)
+        .read_to_end(&mut unpacked)?;
+    if unpacked.len() as u64 > UNPACKED_MAX {
+        return Err(ReadError::TooLarge(UNPACKED_MAX));
+    }
+    Ok(unpacked)
 }
 
 /// The text of a file, without the mark that some programs put before it.
@@ -47,11 +55,10 @@ fn text(bytes: &[u8]) -> Result<&str, ReadError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
+    use crate::packed::tests::{gzip, zstd};
 
-    fn all(bytes: Vec<u8>, file: &str) -> Result<TextTable, ReadError> {
+    fn all(bytes: &[u8], file: &str) -> Result<TextTable, ReadError> {
         read(bytes, file, &|_| true)
     }
 
@@ -59,28 +66,24 @@ mod tests {
     fn cells_come_as_they_were_written_with_their_lines() {
         let some = |text: &str| Some(text.to_owned());
         let csv = "\u{feff}N, loss,note\n1e6,2.50,\"a,b\"\n2e6,,x\n";
-        let table = all(csv.into(), "runs.CSV").expect("a table");
+        let table = all(csv.as_bytes(), "runs.CSV").expect("a table");
         assert_eq!(table.columns["N"], [some("1e6"), some("2e6")]);
         assert_eq!(table.columns["loss"], [some("2.50"), None]);
         assert_eq!(table.columns["note"], [some("a,b"), some("x")]);
         assert_eq!(table.lines, [2, 3]);
-        assert!(all(Vec::new(), "runs.xlsx").is_err());
-        let latin = all(b"N,note\n1,a\n2,\xe9\n".to_vec(), "runs.csv").expect_err("no UTF-8");
+        assert!(all(b"", "runs.xlsx").is_err());
+        let latin = all(b"N,note\n1,a\n2,\xe9\n", "runs.csv").expect_err("no UTF-8");
         assert!(latin.to_string().starts_with("line 3 "), "{latin}");
     }
 
     #[test]
     fn packed_files_are_unpacked() {
         let text = b"N\tloss\n1e6\t2.5\n";
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(text).expect("packed");
-        let gzip = gzip.finish().expect("packed");
-        let zstd = zstd::encode_all(&text[..], 1).expect("packed");
-        for (bytes, file) in [(gzip.clone(), "runs.tsv.gz"), (zstd, "runs.tsv.zst")] {
-            let table = all(bytes, file).expect("a table");
+        for (bytes, file) in [(gzip(text), "runs.tsv.gz"), (zstd(text), "runs.tsv.zst")] {
+            let table = all(&bytes, file).expect("a table");
             assert_eq!(table.columns["loss"], [Some("2.5".to_owned())], "{file}");
         }
-        assert!(all(gzip[..20].to_vec(), "runs.tsv.gz").is_err(), "it is cut off");
+        assert!(all(&gzip(text)[..20], "runs.tsv.gz").is_err(), "it is cut off");
     }
 
     #[test]

@@ -30,7 +30,10 @@ impl World {
             name: "test".to_owned(),
             sources: vec![Source::Path(self.folder.path().join("in"))],
             tokenizer: TokenizerSpec::Byte,
-            text_column: "text".to_owned(),
+            reading: Reading {
+                text_column: "text".to_owned(),
+                skips_bad: false,
+            },
             held_out: held_out.iter().map(|text| text.parse().unwrap()).collect(),
             bytes_max: None,
             force: false,
@@ -89,6 +92,32 @@ fn text_becomes_tokens_and_no_document_is_in_two_splits() {
     let expected: Vec<String> = (0..50).map(|n| format!("poem {n:03}: roses are red\n")).collect();
     assert_eq!(all, expected);
     assert_eq!(world.entries(), ["test"], "nothing is left beside the data");
+}
+
+#[test]
+fn records_that_cannot_be_read_stop_it_or_are_left_out_and_named() {
+    let world = World::new();
+    poems(&world, 20);
+    let lines: Vec<String> = (0..15)
+        .flat_map(|n| [format!("{{\"text\":\"line {n}\"}}"), format!("{{\"text\":{n}}}")])
+        .collect();
+    world.write("mixed.jsonl", &lines.join("\n"));
+    let mut request = world.request(&["10%"]);
+    let error = world.prepare(&request).unwrap_err();
+    assert_eq!(error.code(), "bad_line");
+    assert!(error.to_string().contains("line 2"), "{error}");
+    request.reading.skips_bad = true;
+    let summary = world.prepare(&request).unwrap();
+    assert_eq!((summary.documents, summary.bad_records.count), (35, 15));
+    assert_eq!(summary.bad_records.first.len(), 10);
+    assert!(
+        summary.bad_records.first[1].contains("line 4"),
+        "{:?}",
+        summary.bad_records
+    );
+    let again = world.prepare(&request).unwrap();
+    assert_eq!(again.outcome, Outcome::Unchanged);
+    assert_eq!(again.bad_records, summary.bad_records);
 }
 
 #[test]

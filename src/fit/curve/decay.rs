@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::path::Path;
 use super::predict::{NOT_IDENTIFIED, cautions, losses};
 use super::{CurveFit, RatePoint, Refusal, Schedule, Warning};
+use crate::model::schedule::Decay;
 
 /// The run that a schedule is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -19,24 +20,10 @@ pub struct Run {
     pub floor: f64,
 }
 
-/// How a rate goes from the peak to the floor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Form {
-    Linear,
-    /// In equal ratios; not for a floor of zero.
-    Exponential,
-    /// Half a wave of a cosine.
-    Cosine,
-    /// As `1 − √x` (Hägele et al. 2024, arXiv 2405.18392).
-    OneMinusSqrt,
-}
-
 /// A schedule and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// How the rate decays.
-    pub form: Form,
+    pub form: Decay,
     /// The decay, as a share of all steps.
     pub fraction: f64,
     /// The predicted loss at the last step, in nats per token.
@@ -55,7 +42,6 @@ pub struct Decays {
     pub warnings: Vec<Warning>,
 }
 
-const FORMS: [Form; 4] = [Form::Linear, Form::Exponential, Form::Cosine, Form::OneMinusSqrt];
 /// Fractions of the table in hundredths, from one to this.
 const PERCENT_MAX: u32 = 60;
 /// Points of a decay; between them the rate is linear.
@@ -70,15 +56,15 @@ pub fn decays(fit: &CurveFit, run: Run) -> Result<Decays, Refusal> {
         let name = "decays of a run".to_owned();
         return Err(Refusal::SingleSchedule { name });
     }
-    let candidate = |form: Form, fraction: f64| -> Result<Candidate, Refusal> {
+    let candidate = |form: Decay, fraction: f64| -> Result<Candidate, Refusal> {
         let path = Path::new(&schedule(&run, form, fraction));
         let loss = losses(fit, &path, [f64::from(run.steps)])?[0];
         Ok(Candidate { form, fraction, loss })
     };
     let whole = f64::from(run.steps - run.warmup) / f64::from(run.steps);
-    let forms = FORMS
-        .into_iter()
-        .filter(|form| *form != Form::Exponential || run.floor > 0.0);
+    // Equal ratios never reach zero.
+    let reaches = |form: &Decay| *form != Decay::Exponential || run.floor > 0.0;
+    let forms = Decay::ALL.iter().copied().filter(reaches);
     let table = forms
         .flat_map(|form| (1..=PERCENT_MAX).map(move |percent| (form, f64::from(percent) / 100.0)))
         .filter(|(_, fraction)| *fraction <= whole)
@@ -98,7 +84,7 @@ pub fn decays(fit: &CurveFit, run: Run) -> Result<Decays, Refusal> {
     }
     Ok(Decays {
         best,
-        cosine: candidate(Form::Cosine, whole)?,
+        cosine: candidate(Decay::Cosine, whole)?,
         table,
         warnings,
     })
@@ -120,7 +106,7 @@ fn check(run: &Run) -> Result<(), Refusal> {
 }
 
 /// A warm-up, a constant rate, and a decay over the last `fraction` of all steps.
-pub fn schedule(run: &Run, form: Form, fraction: f64) -> Schedule {
+pub fn schedule(run: &Run, form: Decay, fraction: f64) -> Schedule {
     let (first, end) = (f64::from(run.warmup.max(1)), f64::from(run.steps));
     let start = (end - fraction * end).round().max(first);
     let mut points = vec![RatePoint {
@@ -136,22 +122,16 @@ pub fn schedule(run: &Run, form: Form, fraction: f64) -> Schedule {
     for k in 1..=POINTS {
         let step = (start + (end - start) * f64::from(k) / f64::from(POINTS)).round();
         let x = (step - start) / (end - start);
-        push(step, run.peak * share(form, x, run.floor));
+        push(step, run.peak * form.factor(x, run.floor));
     }
     Schedule {
-        name: format!("{form:?} decay over {:.0} % of {} steps", 100.0 * fraction, run.steps),
+        name: format!(
+            "{} decay over {:.0} % of {} steps",
+            form.name(),
+            100.0 * fraction,
+            run.steps
+        ),
         warmup: f64::from(run.warmup),
         points,
     }
-}
-
-/// The rate as a share of the peak when `x` of the decay is done.
-fn share(form: Form, x: f64, floor: f64) -> f64 {
-    let left = match form {
-        Form::Exponential => return floor.powf(x),
-        Form::Linear => 1.0 - x,
-        Form::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * x).cos()),
-        Form::OneMinusSqrt => 1.0 - x.sqrt(),
-    };
-    floor + (1.0 - floor) * left
 }

@@ -30,7 +30,7 @@ fn name(path: &Path) -> String {
 pub(super) fn read(path: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Result<(TextTable, String), Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::invalid("missing_file", error.to_string(), ""))?;
     let hash = blake3::hash(&bytes).to_hex().to_string();
-    let table = read::read(bytes, &name(path), is_wanted).map_err(|error| failure(path, &error))?;
+    let table = read::read(&bytes, &name(path), is_wanted).map_err(|error| failure(path, &error))?;
     if table.lines.is_empty() {
         let message = format!("`{}` is a table without rows", path.display());
         return Err(Failure::invalid("no_rows", message, "a row for each run, below a head"));

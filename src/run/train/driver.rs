@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exec::{self, Workers};
 use crate::fault::Kind;
@@ -16,6 +15,7 @@ use crate::protocol::{self, Cause, Checkpoint, Job, Resume};
 use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
 use crate::run::planning::Planned;
+use crate::run::signals::{Signals, Stop};
 use crate::run::train::attempt::Attempt;
 use crate::run::train::progress::{Progress, StoppedBy, Trained};
 use crate::run::train::recovery::remove;
@@ -131,11 +131,10 @@ impl<'a> Driver<'a> {
     }
 
     async fn play_on(&mut self, observe: &mut dyn FnMut(Progress<'_>)) -> Result<Option<StoppedBy>, Failure> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut signals = Signals::new()?;
         self.take(News::Start, observe).await?;
         while !self.is_done {
-            if let Some(signal) = pause(&self.workers, &mut interrupt, &mut terminate).await {
+            if let Some(signal) = pause(&self.workers, &mut signals).await {
                 if self.stopped_by.is_some() {
                     // Asked twice: what runs is given up; the next run finds it and tries again.
                     return Ok(self.stopped_by);
@@ -448,10 +447,12 @@ impl<'a> Driver<'a> {
 }
 
 /// Waits for a worker, a signal, or a moment.
-async fn pause(workers: &Workers, interrupt: &mut Signal, terminate: &mut Signal) -> Option<StoppedBy> {
+async fn pause(workers: &Workers, signals: &mut Signals) -> Option<StoppedBy> {
     tokio::select! {
-        _ = interrupt.recv() => Some(StoppedBy::Interrupt),
-        _ = terminate.recv() => Some(StoppedBy::Terminate),
+        asked = signals.next() => Some(match asked {
+            Stop::Interrupt => StoppedBy::Interrupt,
+            Stop::Terminate => StoppedBy::Terminate,
+        }),
         () = workers.wakeup() => None,
         () = tokio::time::sleep(POLL) => None,
     }

@@ -170,8 +170,7 @@ pub(crate) fn drawn(units: &[Unit], seed: u64, index: u64) -> Row {
                 row.extend(rows.get(chosen).into_iter().flatten().cloned());
             }
             Unit::Range { axis, range, given } => {
-                let number = draw::within(draw::unit(seed, AXES[*axis].path, index), *range, &AXES[*axis]);
-                let drawn = AXES[*axis].kind.nearest(number);
+                let drawn = draw::setting(seed, index, *range, &AXES[*axis]);
                 let setting = drawn.or_else(|| AXES[*axis].kind.nearest(range.min));
                 row.extend(setting.map(|setting| {
                     (

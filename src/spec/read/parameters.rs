@@ -50,13 +50,29 @@ pub(crate) enum Choice {
 /// A range to draw from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Range {
+    pub(crate) distribution: Distribution,
     pub(crate) min: f64,
     /// Its upper end.
     pub(crate) max: f64,
-    /// Whether it is uniform in the logarithm.
-    pub(crate) log: bool,
     /// Draws are rounded to multiples of this.
     pub(crate) step: Option<f64>,
+}
+
+/// How draws lie in a range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Distribution {
+    Uniform,
+    /// Uniform in the logarithm.
+    LogUniform,
+    Normal {
+        mu: f64,
+        sigma: f64,
+    },
+    /// The logarithm is normal; `mu` and `sigma` are its mean and deviation, as in W&B.
+    LogNormal {
+        mu: f64,
+        sigma: f64,
+    },
 }
 
 /// Distributions, by the names of W&B; the others have no use here.
@@ -68,13 +84,22 @@ const DISTRIBUTIONS: &[&str] = &[
     "int_uniform",
     "q_uniform",
     "q_log_uniform_values",
+    "normal",
+    "q_normal",
+    "log_normal",
+    "q_log_normal",
 ];
+
+/// Of these, those that have no ends of their own.
+const NORMAL: &[&str] = &["normal", "q_normal", "log_normal", "q_log_normal"];
 
 const KEYS: &[&str] = &[
     "values",
     "value",
     "min",
     "max",
+    "mu",
+    "sigma",
     "distribution",
     "q",
     "probabilities",
@@ -213,7 +238,9 @@ fn read_values(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> 
 
 /// The values that the keys of an axis describe; `clean` says that its keys are known.
 fn read_choice(axis: &Axis, node: &Node, key: &str, clean: bool, findings: &mut Findings) -> Choice {
-    let range = node.get("min").or_else(|| node.get("max"));
+    let is_normal = |name: &Node| name.text().is_some_and(|name| NORMAL.contains(&name));
+    let normal = node.get("distribution").filter(|name| is_normal(name));
+    let range = node.get("min").or_else(|| node.get("max")).or(normal);
     match (node.get("values"), node.get("value"), range) {
         (Some(values), None, None) => {
             let values_key = join(key, "values");
@@ -235,6 +262,7 @@ fn read_choice(axis: &Axis, node: &Node, key: &str, clean: bool, findings: &mut 
             }
             read_values(axis, value, &value_key, findings)
         }
+        (None, None, Some(_)) if normal.is_some() => read_normal(axis, node, key, findings),
         (None, None, Some(_)) => read_range(axis, node, key, findings),
         (None, None, None) => {
             // A key that does not exist was probably one of these.
@@ -278,69 +306,153 @@ fn weigh(choice: Choice, node: Option<&Node>, key: &str, findings: &mut Findings
     }
 }
 
+/// One end of a range; none where it is not given, or cannot be read, which is reported.
+fn read_end(axis: &Axis, node: &Node, key: &str, name: &str, findings: &mut Findings) -> Option<f64> {
+    let end = node.get(name)?;
+    let read = axis.kind.read(end).and_then(|setting| {
+        setting
+            .number()
+            .ok_or_else(|| Wrong::new(format!("`{}` has no range", axis.path)).with("values"))
+    });
+    read.map_err(|wrong| findings.mistake(end.place, &join(key, name), wrong))
+        .ok()
+}
+
 /// A range, with the distributions of W&B and their defaults.
 fn read_range(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> Choice {
     let mut end = |name: &str| {
-        let Some(end) = node.get(name) else {
+        if node.get(name).is_none() {
             let wrong = Wrong::new(format!("a range needs `{name}` too"));
             findings.mistake(node.place, key, wrong.with(format!("{name}: …")));
-            return None;
-        };
-        let read = axis.kind.read(end).and_then(|setting| {
-            setting
-                .number()
-                .ok_or_else(|| Wrong::new(format!("`{}` has no range", axis.path)).with("values"))
-        });
-        read.map_err(|wrong| findings.mistake(end.place, &join(key, name), wrong))
-            .ok()
+        }
+        read_end(axis, node, key, name, findings)
     };
     let (min, max) = (end("min"), end("max"));
     let (Some(min), Some(max)) = (min, max) else {
         return Choice::Broken;
     };
     if min > max {
-        let wrong = Wrong::new(format!("`min` {min} is above `max` {max}")).with("swap them");
-        let place = node.get("min").unwrap_or(node).place;
-        findings.mistake(place, &join(key, "min"), wrong);
-        return Choice::Broken;
+        return swapped(node, key, min, max, findings);
     }
     read_distribution(node, key, (min, max), findings)
 }
 
-/// The distribution within a range; uniform if none is named.
-fn read_distribution(node: &Node, key: &str, (min, max): (f64, f64), findings: &mut Findings) -> Choice {
-    let distribution = node.get("distribution");
-    let name = distribution.and_then(Node::text);
-    let step = node.get("q").and_then(Node::text).and_then(crate::spec::kind::number);
-    let range = |log, step| Choice::Range(Range { min, max, log, step });
-    if (step.is_none() && node.get("q").is_some()) || step.is_some_and(|step| step <= 0.0) {
-        let place = node.get("q").unwrap_or(node).place;
-        findings.mistake(place, &join(key, "q"), Wrong::new("expected a number above 0"));
+fn swapped(node: &Node, key: &str, min: f64, max: f64, findings: &mut Findings) -> Choice {
+    let wrong = Wrong::new(format!("`min` {min} is above `max` {max}")).with("swap them");
+    let place = node.get("min").unwrap_or(node).place;
+    findings.mistake(place, &join(key, "min"), wrong);
+    Choice::Broken
+}
+
+/// A normal distribution, or one of the logarithm; within `min` and `max` where they are given.
+fn read_normal(axis: &Axis, node: &Node, key: &str, findings: &mut Findings) -> Choice {
+    let is_log = node
+        .get("distribution")
+        .and_then(Node::text)
+        .is_some_and(|name| name.contains("log"));
+    let mut constant = |name: &str, is_right: fn(f64) -> bool, wanted: &str| {
+        let given = node.get(name);
+        let number = given.and_then(Node::text).and_then(crate::spec::kind::number);
+        let number = number.filter(|&number| is_right(number));
+        if number.is_none() {
+            let wrong = Wrong::new(format!("a normal distribution needs `{name}`, {wanted}"));
+            let place = given.unwrap_or(node).place;
+            findings.mistake(place, &join(key, name), wrong.with(format!("{name}: …")));
+        }
+        number
+    };
+    let mu = constant(
+        "mu",
+        f64::is_finite,
+        "its mean (of the logarithm, where that is normal)",
+    );
+    let sigma = constant("sigma", |sigma| sigma > 0.0, "its standard deviation, above 0");
+    let min = read_end(axis, node, key, "min", findings).unwrap_or(f64::NEG_INFINITY);
+    let max = read_end(axis, node, key, "max", findings).unwrap_or(f64::INFINITY);
+    if min > max {
+        return swapped(node, key, min, max, findings);
+    }
+    let (Some(mu), Some(sigma), Ok(step)) = (mu, sigma, read_step(node, key, findings)) else {
+        return Choice::Broken;
+    };
+    let distribution = if is_log {
+        Distribution::LogNormal { mu, sigma }
+    } else {
+        Distribution::Normal { mu, sigma }
+    };
+    // Two deviations hold nearly all draws: if none of them is a value, a trial could wait for one for ever.
+    let is_value = |deviations: f64| {
+        let number = mu + deviations * sigma;
+        let number = if is_log { number.exp() } else { number };
+        (min..=max).contains(&number) && axis.kind.nearest(number).is_some()
+    };
+    if !(-40..=40).any(|steps| is_value(0.05 * f64::from(steps))) {
+        let message = format!("hardly a draw would be a value of `{}`", axis.path);
+        findings.mistake(
+            node.place,
+            key,
+            Wrong::new(message).with("mu and sigma in its units; for log_normal of its logarithm"),
+        );
         return Choice::Broken;
     }
-    match name {
-        None if distribution.is_none() => range(false, step),
-        Some("uniform" | "int_uniform" | "q_uniform") => range(false, step),
-        Some("log_uniform_values" | "q_log_uniform_values") if min > 0.0 => range(true, step),
+    Choice::Range(Range {
+        distribution,
+        min,
+        max,
+        step,
+    })
+}
+
+/// W&B's `q`; an error where it is no step, which is reported.
+fn read_step(node: &Node, key: &str, findings: &mut Findings) -> Result<Option<f64>, ()> {
+    let Some(given) = node.get("q") else {
+        return Ok(None);
+    };
+    let step = given
+        .text()
+        .and_then(crate::spec::kind::number)
+        .filter(|&step| step > 0.0);
+    if step.is_none() {
+        findings.mistake(given.place, &join(key, "q"), Wrong::new("expected a number above 0"));
+        return Err(());
+    }
+    Ok(step)
+}
+
+/// The distribution within a range; uniform if none is named.
+fn read_distribution(node: &Node, key: &str, (min, max): (f64, f64), findings: &mut Findings) -> Choice {
+    let given = node.get("distribution");
+    let name = given.and_then(Node::text);
+    let Ok(step) = read_step(node, key, findings) else {
+        return Choice::Broken;
+    };
+    let distribution = match name {
+        None if given.is_none() => Distribution::Uniform,
+        Some("uniform" | "int_uniform" | "q_uniform") => Distribution::Uniform,
+        Some("log_uniform_values" | "q_log_uniform_values") if min > 0.0 => Distribution::LogUniform,
         Some(_) | None => {
-            let node = distribution.unwrap_or(node);
+            let node = given.unwrap_or(node);
             let near = name.and_then(|name| match name {
                 // W&B's `log_uniform` takes exponents, which nobody can tell from values.
-                "log_uniform" | "inv_log_uniform" | "inv_log_uniform_values" | "log_normal" => {
-                    Some("log_uniform_values")
-                }
-                "normal" | "beta" => Some("uniform"),
+                "log_uniform" | "inv_log_uniform" | "inv_log_uniform_values" => Some("log_uniform_values"),
+                "beta" => Some("uniform"),
                 _ => closest(name, DISTRIBUTIONS.iter().copied()),
             });
             let message = format!(
-                "{} is no distribution of a range here: uniform, log_uniform_values, int_uniform, \
-                 q_uniform, q_log_uniform_values",
+                "{} is no distribution of a range here: uniform, log_uniform_values, int_uniform, q_uniform, \
+                 q_log_uniform_values; normal, log_normal, q_normal, q_log_normal (with mu and sigma)",
                 node.found()
             );
             findings.mistake(node.place, &join(key, "distribution"), Wrong::new(message).maybe(near));
-            Choice::Broken
+            return Choice::Broken;
         }
-    }
+    };
+    Choice::Range(Range {
+        distribution,
+        min,
+        max,
+        step,
+    })
 }
 
 /// Reads a condition, or a list of conditions that must all hold.

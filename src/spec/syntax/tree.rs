@@ -156,11 +156,51 @@ pub(crate) fn parse(text: &str, set: Option<usize>, findings: &mut Findings) -> 
             }
         }
     }
-    let root = builder.root.take();
-    if let Some(root) = &root {
+    let mut root = builder.root.take();
+    if let Some(root) = &mut root {
         report_duplicates(root, "", findings);
+        merge(root, findings);
     }
     root
+}
+
+/// YAML's key for the entries of another mapping.
+const MERGE: &str = "<<";
+
+/// Puts the entries of `<<: *common` (or of several, `<<: [*a, *b]`) where they are named; what a mapping says itself
+/// wins, then what is named first.
+fn merge(node: &mut Node, findings: &mut Findings) {
+    match &mut node.data {
+        Data::Scalar { .. } => {}
+        Data::List(items) => {
+            for item in items {
+                merge(item, findings);
+            }
+        }
+        Data::Map(entries) => {
+            for entry in entries.iter_mut() {
+                merge(&mut entry.value, findings);
+            }
+            let (named, mut own): (Vec<Entry>, Vec<Entry>) = std::mem::take(entries)
+                .into_iter()
+                .partition(|entry| entry.key == MERGE);
+            let mappings = named.into_iter().flat_map(|entry| match entry.value.data {
+                Data::List(items) => items,
+                Data::Scalar { .. } | Data::Map(_) => vec![entry.value],
+            });
+            for mapping in mappings {
+                let Data::Map(others) = mapping.data else {
+                    let wrong = Wrong::new("not a mapping").with("`<<: *common`, where `&common` stands at a mapping");
+                    findings.mistake(mapping.place, MERGE, wrong);
+                    continue;
+                };
+                let is_new = |other: &Entry| own.iter().all(|entry| entry.key != other.key);
+                let new: Vec<Entry> = others.into_iter().filter(is_new).collect();
+                own.extend(new);
+            }
+            *entries = own;
+        }
+    }
 }
 
 impl Builder<'_, '_> {
@@ -317,6 +357,21 @@ mod tests {
     fn first_mistake(text: &str) -> (usize, usize, String) {
         let mistakes = read(text).expect_err(text);
         (mistakes[0].line, mistakes[0].column, mistakes[0].message.clone())
+    }
+
+    #[test]
+    fn merge_keys_give_what_a_mapping_does_not_say_itself() {
+        let text = "x-a: &a {p: 1, q: 2}\nx-b: &b {q: 3, r: 4}\nc:\n  <<: [*a, *b]\n  p: 5\nd: {<<: *b}\n";
+        let node = read(text).expect("valid");
+        let word = |map: &str, key: &str| match &node.get(map)?.get(key)?.data {
+            Data::Scalar { text, .. } => Some(text.clone()),
+            Data::List(_) | Data::Map(_) => None,
+        };
+        let words = [("c", "p"), ("c", "q"), ("c", "r"), ("d", "q"), ("d", "r")].map(|(map, key)| word(map, key));
+        assert_eq!(words.map(Option::unwrap), ["5", "2", "4", "3", "4"]);
+        assert!(node.get("c").unwrap().get("<<").is_none());
+        let (line, column, message) = first_mistake("a: 1\nb: {<<: 7}\n");
+        assert_eq!((line, column), (2, 9), "{message}");
     }
 
     #[test]

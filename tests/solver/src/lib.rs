@@ -6,3 +6,11 @@ pub mod fit;
 pub mod setup;
 #[path = "../../../src/units.rs"]
 pub mod units;
+#[path = "../../../src/words.rs"]
+pub mod words;
+
+/// Of the model, the schedules alone.
+pub mod model {
+    #[path = "../../../../src/model/schedule.rs"]
+    pub mod schedule;
+}

@@ -4,8 +4,9 @@
 mod anchors;
 mod refused;
 
-use super::decay::{Form, Run, decays, schedule};
+use super::decay::{Run, decays, schedule};
 use super::*;
+use crate::model::schedule::Decay;
 
 const WARMUP: usize = 500;
 const PEAK: f64 = 3e-4;
@@ -284,7 +285,7 @@ fn a_decay_is_found_that_ends_below_a_cosine() {
     };
     for law in [Law::Annealing, Law::MultiPower] {
         let found = decays(&planted(law), run).unwrap();
-        assert_eq!(found.table.len(), 240);
+        assert_eq!(found.table.len(), 60 * Decay::ALL.len());
         assert!(found.table.iter().all(|c| c.loss >= found.best.loss));
         assert!(
             found.best.loss < found.cosine.loss,
@@ -299,9 +300,9 @@ fn a_decay_is_found_that_ends_below_a_cosine() {
         to_zero
             .table
             .iter()
-            .all(|c| c.form != Form::Exponential && c.loss.is_finite())
+            .all(|c| c.form != Decay::Exponential && c.loss.is_finite())
     );
-    let linear = schedule(&run, Form::Linear, 0.25);
+    let linear = schedule(&run, Decay::Linear, 0.25);
     assert!((linear.points[1].step - 18_000.0).abs() < 0.5);
     assert!((linear.points.last().unwrap().lr - 0.1 * PEAK).abs() < 1e-12);
 }

@@ -139,7 +139,7 @@ fn what_goes_beyond_the_curves_is_said() {
         warmup: 500,
         floor: 0.0,
     };
-    let far = codes(&schedule(&run, Form::Linear, 0.2));
+    let far = codes(&schedule(&run, Decay::Linear, 0.2));
     assert_eq!(far, ["peak_not_trained", "longer_than_trained", "lower_than_trained"]);
 }
 
