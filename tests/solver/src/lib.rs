@@ -10,7 +10,7 @@ pub mod units;
 pub mod words;
 
 /// Of the model, the schedules alone.
+#[path = "../../../src/model"]
 pub mod model {
-    #[path = "../../../../src/model/schedule.rs"]
     pub mod schedule;
 }
