@@ -35,7 +35,9 @@ const fn rung(name: &'static str, width: u64, layers: u64, head_dim: u64) -> Run
 pub const LADDER: &[Rung] = &[
     // CPU rungs, named by their parameters without the embedding.
     rung("6K", 16, 2, 8),
+    rung("9K", 20, 2, 10),
     rung("13K", 24, 2, 8),
+    rung("18K", 28, 2, 14),
     rung("24K", 32, 2, 16),
     rung("55K", 40, 3, 8),
     rung("80K", 48, 3, 16),
@@ -109,7 +111,9 @@ mod tests {
         ("1.2B", 1_247_281_152, 1_247_442_432),
         ("2.4B", 2_441_871_360, 2_442_057_984),
         ("6K", 5_888, 5_968),
+        ("9K", 9_200, 9_300),
         ("13K", 13_248, 13_368),
+        ("18K", 18_032, 18_172),
         ("24K", 23_552, 23_712),
         ("55K", 55_200, 55_480),
         ("80K", 79_488, 79_824),

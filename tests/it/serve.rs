@@ -250,7 +250,7 @@ fn a_token_that_can_be_guessed_and_a_port_that_is_taken_are_refused() {
 
 #[test]
 fn it_ends_at_a_signal_even_while_somebody_is_connected() {
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 143)] {
         let world = World::new();
         let page = Page::of(&world);
         let mut idle = TcpStream::connect(&page.authority).expect("somebody listens");

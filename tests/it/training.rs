@@ -119,22 +119,25 @@ fn a_terminated_run_stops_cleanly_and_goes_on() {
     let more = ["--set", "parameters.tokens=[2M]", "--set", "parameters.lr=[3e-3]"];
     let mut args = vec!["run", "real.yaml", "--json"];
     args.extend(more);
-    let child = world
-        .command(&args)
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    std::thread::sleep(Duration::from_secs(2));
-    let pid = child.id().to_string();
-    std::process::Command::new("kill")
-        .args(["-TERM", &pid])
-        .status()
-        .expect("a signal");
-    let output = child.wait_with_output().expect("ended");
-    let ran = crate::world::ran(&output);
-    assert_eq!(ran.code, 143, "{} {}", ran.stdout, ran.stderr);
-    assert_eq!(ran.json()["stopped_by"], "signal");
-    assert_eq!(ran.json()["counts"]["failed"], 0, "nobody failed");
+    // HUP is what a terminal says that is closed.
+    for signal in ["-TERM", "-HUP"] {
+        let child = world
+            .command(&args)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        std::thread::sleep(Duration::from_secs(2));
+        let pid = child.id().to_string();
+        std::process::Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .expect("a signal");
+        let output = child.wait_with_output().expect("ended");
+        let ran = crate::world::ran(&output);
+        assert_eq!(ran.code, 143, "{signal}: {} {}", ran.stdout, ran.stderr);
+        assert_eq!(ran.json()["stopped_by"], "signal");
+        assert_eq!(ran.json()["counts"]["failed"], 0, "nobody failed");
+    }
 }
 
 #[test]
