@@ -42,8 +42,8 @@ impl Output {
             return Ok(());
         }
         match writeln!(std::io::stdout().lock(), "{text}") {
-            // Whoever read has read enough (`sandbox … | head`).
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            // Whoever read has read enough (`sandbox … | head`), or has closed the terminal.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe || is_gone(&error) => Ok(()),
             other => Ok(other?),
         }
     }
@@ -188,6 +188,11 @@ fn reads_as_number(cell: &str) -> bool {
 /// A number as people read it, or a dash where it is missing.
 pub(super) fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// Whether the terminal that was written to is closed.
+fn is_gone(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The named shapes: MiniCPM's ladder, its two final models, and smaller rungs for CPUs.
 //!
 //! The smaller rungs follow the ladder's pattern (`d_ff` = 2.5 `d_m`, multi-head attention, depth growing with
-//! width) with narrower heads, so that a machine without a GPU can train a whole grid in minutes.
+//! width) with narrower heads, so that a machine without a GPU can train a whole grid in minutes. Those of two layers
+//! (6K 9K 13K 18K 24K 37K 53K 119K) differ in width alone: a law over them sees no step of the depth.
 
 use crate::model::shape::Shape;
 
@@ -39,8 +40,11 @@ pub const LADDER: &[Rung] = &[
     rung("13K", 24, 2, 8),
     rung("18K", 28, 2, 14),
     rung("24K", 32, 2, 16),
+    rung("37K", 40, 2, 8),
+    rung("53K", 48, 2, 8),
     rung("55K", 40, 3, 8),
     rung("80K", 48, 3, 16),
+    rung("119K", 72, 2, 8),
     rung("144K", 56, 4, 8),
     rung("189K", 64, 4, 16),
     rung("531K", 96, 5, 16),
@@ -115,8 +119,11 @@ mod tests {
         ("13K", 13_248, 13_368),
         ("18K", 18_032, 18_172),
         ("24K", 23_552, 23_712),
+        ("37K", 36_800, 37_000),
+        ("53K", 52_992, 53_232),
         ("55K", 55_200, 55_480),
         ("80K", 79_488, 79_824),
+        ("119K", 119_232, 119_592),
         ("144K", 144_256, 144_760),
         ("189K", 188_416, 188_992),
         ("531K", 529_920, 530_976),

@@ -98,8 +98,8 @@ exclude: [\"lr >> 1\", \"modl == 9M\"]
     t.yaml:1:1: nme: there is no key `nme`; try: name
     t.yaml:2:7: data: `my data` is not a name: letters, digits, `.`, `_` and `-` only, at most 100, a letter, digit or `_` first; try: my-data
     t.yaml:3:9: method: expected grid, random or list, found `gird`; try: grid
-    t.yaml:5:15: parameters.model: `8M` is not on the ladder: 6K, 9K, 13K, 18K, 24K, 55K, 80K, 144K, 189K, 531K, 1.1M, 3M, 6M, 9M, 30M, 70M, 0.1B, 0.17B, 0.2B, 0.5B, 1.2B, 2.4B; other shapes are given by `shape`; try: 9M
-    t.yaml:5:19: parameters.model: `170M` is not on the ladder: 6K, 9K, 13K, 18K, 24K, 55K, 80K, 144K, 189K, 531K, 1.1M, 3M, 6M, 9M, 30M, 70M, 0.1B, 0.17B, 0.2B, 0.5B, 1.2B, 2.4B; other shapes are given by `shape`; try: 0.17B
+    t.yaml:5:15: parameters.model: `8M` is not on the ladder: 6K, 9K, 13K, 18K, 24K, 37K, 53K, 55K, 80K, 119K, 144K, 189K, 531K, 1.1M, 3M, 6M, 9M, 30M, 70M, 0.1B, 0.17B, 0.2B, 0.5B, 1.2B, 2.4B; other shapes are given by `shape`; try: 9M
+    t.yaml:5:19: parameters.model: `170M` is not on the ladder: 6K, 9K, 13K, 18K, 24K, 37K, 53K, 55K, 80K, 119K, 144K, 189K, 531K, 1.1M, 3M, 6M, 9M, 30M, 70M, 0.1B, 0.17B, 0.2B, 0.5B, 1.2B, 2.4B; other shapes are given by `shape`; try: 0.17B
     t.yaml:6:23: parameters.lr.values: expected a number above 0 such as `1e-2`, found `.nan`; try: 1e-2
     t.yaml:6:29: parameters.lr.values: expected a number above 0 such as `1e-2`, found `-1`; try: 1e-2
     t.yaml:6:33: parameters.lr.values: expected a number above 0 such as `1e-2`, found `0`; try: 1e-2
