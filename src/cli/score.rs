@@ -49,9 +49,14 @@ fn text(score: &Score) -> String {
         Some(false) => "\nWARNING: the run had begun before the forecast was registered",
         Some(true) | None => "",
     };
+    let meaning = match score.covered {
+        Some(true) => "so far the laws of this study hold; of larger or longer runs than this it shows nothing yet",
+        Some(false) => "so the laws of this study do not reach that far: do not plan a large run by them",
+        None => "",
+    };
     format!(
         "forecast {} of recipe {}, registered {}{beyond}\n\
-         predicted {:.4}, {runs} {:.4}: off by {:+.4} nats ({:+.2} % of what came out), {interval}{late}",
+         predicted {:.4}, {runs} {:.4}: off by {:+.4} nats ({:+.2} % of what came out), {interval}\n{meaning}{late}",
         score.forecast,
         score.recipe,
         score.registered_at,
