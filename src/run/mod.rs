@@ -10,5 +10,7 @@ pub mod home;
 pub mod planning;
 pub mod recipe;
 pub mod report;
+pub mod study;
 pub mod sweep_set;
 pub mod train;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! Studies that are replayed without training.
