@@ -93,7 +93,7 @@ impl Frame {
             }
         }
         if frames.is_empty() {
-            // A target as small as the smallest rungs: the smallest rungs all the same.
+            // A target as small as the smallest rungs, or less text than these want: the smallest rungs all the same.
             let names = LADDER.iter().take(SIZES_MIN + 1).map(|rung| rung.name.to_owned());
             frames.push(Self::of_models(study, setting, names.collect()));
         }
@@ -182,13 +182,17 @@ fn downwards(below: &[&str], count: usize) -> Vec<String> {
     found
 }
 
-/// Three budgets, each twice the one before: at a middle size as many tokens a parameter as the target has.
-fn budgets(study: &StudyFile, setting: &Setting, models: &[String]) -> Vec<u64> {
+/// The tokens of the longest run: twice as many a parameter, at the middle size, as the target has.
+fn wanted(study: &StudyFile, models: &[String]) -> f64 {
     const RATIO: [f64; 2] = [10.0, 100.0];
     let ratio = (study.target.tokens as f64 / study.target.params as f64).clamp(RATIO[0], RATIO[1]);
     let ends = [models.first(), models.last()].map(|name| name.map_or(1.0, |name| Frame::params(name) as f64));
-    let longest = (2.0 * ratio * (ends[0] * ends[1]).sqrt()).max(TOKENS_MIN);
-    let longest = significant(longest.min(setting.train_tokens.max(1) as f64), 2);
+    (2.0 * ratio * (ends[0] * ends[1]).sqrt()).max(TOKENS_MIN)
+}
+
+/// Three budgets, each twice the one before.
+fn budgets(study: &StudyFile, setting: &Setting, models: &[String]) -> Vec<u64> {
+    let longest = significant(wanted(study, models).min(setting.train_tokens.max(1) as f64), 2);
     [4.0, 2.0, 1.0].map(|part| (longest / part) as u64).into()
 }
 

@@ -19,8 +19,12 @@ use crate::units::human_count;
 
 /// Runs that shrink the target's standard error by less than this share are not worth asking for.
 const GAIN_MIN: f64 = 0.05;
+/// Nor is anything, once the target's standard error, by the law alone, is below this share of its loss.
+const ERROR_MIN: f64 = 2.5e-3;
 /// Seeds of one run at most.
 const SEEDS_MAX: u64 = 4;
+/// Seeds are asked for where they scatter by at least this share of what runs are off the law.
+const NOISE_SHARE: f64 = 0.5;
 
 /// A trunk with its decays: one size, one seed, all budgets up to one.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,11 +157,13 @@ struct Candidate {
 }
 
 /// The units that are not trained: larger sizes, each up to a budget, and further seeds of what was trained.
-fn untrained(state: &State<'_>, chosen: &Chosen) -> Vec<Unit> {
+fn untrained(state: &State<'_>, chosen: &Chosen, belief: &Belief) -> Vec<Unit> {
     let frame = state.frame;
     let mut units = Vec::new();
+    let is_noisy = chosen.noise.is_some_and(|noise| noise >= NOISE_SHARE * belief.scatter);
+    let most = if is_noisy { SEEDS_MAX } else { 1 };
     for model in &frame.models {
-        let mut seeds = (0..SEEDS_MAX).map(|seed| Unit {
+        let mut seeds = (0..most).map(|seed| Unit {
             seed,
             ..whole(frame, model)
         });
@@ -214,7 +220,7 @@ fn refined(
 }
 
 fn candidates(state: &State<'_>, chosen: &Chosen, belief: &Belief, costs: &dyn Costs) -> Vec<Candidate> {
-    let units = untrained(state, chosen);
+    let units = untrained(state, chosen, belief);
     let target = Place {
         params: state.study.target.params as f64,
         tokens: state.study.target.tokens as f64,
@@ -234,6 +240,9 @@ fn candidates(state: &State<'_>, chosen: &Chosen, belief: &Belief, costs: &dyn C
         return Vec::new();
     };
     let before = known.variance(0).sqrt();
+    if before < ERROR_MIN {
+        return Vec::new();
+    }
     let each = units.into_iter().zip(of_units).filter_map(|(unit, places)| {
         let text = ask_for(state, chosen, std::slice::from_ref(&unit), "").1?.text;
         let cost = costs.of(&[&text]).ok()?.in_unit(state.study.budget.kind);

@@ -9,4 +9,5 @@ mod foretold;
 pub mod open;
 mod rate;
 mod target;
+pub(in crate::run) mod told;
 pub mod view;
