@@ -6,17 +6,23 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::campaign::frame::Frame;
+use crate::campaign::questions::rates::middle;
 use crate::campaign::questions::{Step, asked, percent, settled};
-use crate::campaign::state::{Chosen, State};
+use crate::campaign::state::{Chosen, Design, State};
 use crate::spec::study_file::Question;
 use crate::units::{human_count, significant, whole_count};
 
+/// Batches to begin with.
+const FIRST: usize = 3;
 /// Batches at most.
 const BATCHES_MAX: usize = 6;
 
 pub(super) fn step(state: &State<'_>, chosen: &mut Chosen) -> Step {
     let frame = state.frame;
-    let mut batches = frame.batches.clone();
+    let mut batches = match state.design {
+        Design::Grid => frame.batches.clone(),
+        Design::Chosen | Design::Random | Design::Cheapest => middle(&frame.batches, FIRST).to_vec(),
+    };
     if batches.len() < 2 {
         return Step::default();
     }
@@ -59,11 +65,7 @@ pub(super) fn step(state: &State<'_>, chosen: &mut Chosen) -> Step {
             .fold(f64::INFINITY, f64::min);
         let gain = (of_base - lowest) / of_base;
         let matters = gain > chosen.resolution();
-        let next = if matters {
-            beyond(&batches, best, frame.context)
-        } else {
-            None
-        };
+        let next = if matters { beyond(&batches, best, frame) } else { None };
         match next {
             Some(more) if !state.is_dropped(Question::Batch) => {
                 batches = more;
@@ -101,15 +103,19 @@ fn pairs(batches: &[u64], base: u64, lr: f64) -> Vec<(u64, f64)> {
 }
 
 /// One more batch beyond the best, where that lies at an edge and a batch is still whole sequences.
-fn beyond(batches: &[u64], best: u64, context: u64) -> Option<Vec<u64>> {
+fn beyond(batches: &[u64], best: u64, frame: &Frame) -> Option<Vec<u64>> {
     let mut more = batches.to_vec();
     if batches.len() >= BATCHES_MAX {
         return None;
     }
+    // The range of the file first; beyond it by factors of two.
     if batches.last() == Some(&best) {
-        more.push(best * 2);
-    } else if batches.first() == Some(&best) && best.is_multiple_of(2 * context.max(1)) {
-        more.insert(0, best / 2);
+        let next = frame.batches.iter().copied().find(|batch| *batch > best);
+        more.push(next.unwrap_or(best * 2));
+    } else if batches.first() == Some(&best) {
+        let next = frame.batches.iter().copied().rfind(|batch| *batch < best);
+        let half = best.is_multiple_of(2 * frame.context.max(1)).then_some(best / 2);
+        more.insert(0, next.or(half)?);
     } else {
         return None;
     }

@@ -117,7 +117,7 @@ pub(in crate::campaign) fn law_of(state: &State<'_>, chosen: &Chosen) -> Option<
 }
 
 /// The finished runs that differ in size, budget, rate and seed alone.
-fn observations(state: &State<'_>, chosen: &Chosen) -> Vec<Observation> {
+pub(in crate::campaign) fn observations(state: &State<'_>, chosen: &Chosen) -> Vec<Observation> {
     let grid = settled(chosen)
         .with("model", [state.frame.probe()])
         .with("lr", [chosen.lr(1.0, 1.0)])
@@ -133,7 +133,7 @@ fn observations(state: &State<'_>, chosen: &Chosen) -> Vec<Observation> {
     state.rows.iter().filter(alike).filter_map(observation).collect()
 }
 
-fn observation(row: &TrialRow) -> Option<Observation> {
+pub(in crate::campaign) fn observation(row: &TrialRow) -> Option<Observation> {
     Some(Observation {
         label: row.trial.clone(),
         params: row.params_non_embedding as f64,

@@ -16,6 +16,8 @@ use crate::record::TrialRow;
 use crate::spec::study_file::Question;
 
 pub(super) use law::law_of;
+#[cfg(test)]
+pub(super) use law::{observation, observations};
 
 /// What a question has come to.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::campaign::questions::{Step, asked, settled};
-use crate::campaign::state::{Chosen, State};
+use crate::campaign::state::{Chosen, Design, State};
 use crate::fit::rate::learning_rate::{self, LrFit};
 use crate::fit::rate::lr_parabola::{Edge, LrRun};
 use crate::fit::rate::transfer::Verdict;
@@ -16,6 +16,8 @@ use crate::units::significant;
 
 /// Rates of one size at most: a best rate further away is no matter of the grid.
 const RATES_MAX: usize = 9;
+/// Rates of one size to begin with: a minimum has a worse value on each side.
+const FIRST: usize = 3;
 /// No rate outside these is tried.
 const BOUNDS: [f64; 2] = [1e-5, 1.0];
 
@@ -23,11 +25,7 @@ type Rates<'a> = BTreeMap<&'a str, Vec<f64>>;
 
 pub(super) fn step(state: &State<'_>, chosen: &mut Chosen) -> Step {
     let frame = state.frame;
-    let mut rates: Rates<'_> = frame
-        .small()
-        .iter()
-        .map(|model| (model.as_str(), frame.lrs.clone()))
-        .collect();
+    let mut rates = begin(state);
     let mut why = "Which learning rate is best at each size and budget, and is it one for all widths?".to_owned();
     loop {
         let (rows, ask) = asked(
@@ -43,7 +41,9 @@ pub(super) fn step(state: &State<'_>, chosen: &mut Chosen) -> Step {
             settle(chosen, law.as_ref(), &rates);
             return Step { ask, ..Step::default() };
         }
-        let wider = law.as_ref().map_or_else(|| lower(&rates), |law| widened(law, &rates));
+        let wider = law
+            .as_ref()
+            .map_or_else(|| lower(&rates), |law| widened(law, &rates, &frame.lrs));
         match wider {
             // A study that may not ask on answers with what it has.
             Some((more, reason)) if !state.is_dropped(Question::Rates) => (rates, why) = (more, reason),
@@ -57,6 +57,22 @@ pub(super) fn step(state: &State<'_>, chosen: &mut Chosen) -> Step {
             }
         }
     }
+}
+
+/// The rates to begin with: the middle three of the range at the smallest sizes; of a full grid, all at all sizes.
+fn begin<'a>(state: &State<'a>) -> Rates<'a> {
+    let frame = state.frame;
+    let (models, lrs) = match state.design {
+        Design::Grid => (frame.models.as_slice(), frame.lrs.as_slice()),
+        Design::Chosen | Design::Random | Design::Cheapest => (frame.small(), middle(&frame.lrs, FIRST)),
+    };
+    models.iter().map(|model| (model.as_str(), lrs.to_vec())).collect()
+}
+
+/// So many values in the middle of a range.
+pub(super) fn middle<T>(values: &[T], count: usize) -> &[T] {
+    let from = values.len().saturating_sub(count) / 2;
+    &values[from..(from + count).min(values.len())]
 }
 
 fn grid(state: &State<'_>, chosen: &Chosen, rates: &Rates<'_>) -> crate::campaign::grid::Grid {
@@ -95,7 +111,7 @@ fn run(row: &TrialRow) -> LrRun {
 }
 
 /// The rates of each size with those that the edges ask for; none where every minimum lies inside.
-fn widened<'a>(law: &LrFit, rates: &Rates<'a>) -> Option<(Rates<'a>, String)> {
+fn widened<'a>(law: &LrFit, rates: &Rates<'a>, range: &[f64]) -> Option<(Rates<'a>, String)> {
     let mut wider = rates.clone();
     let mut at: Vec<String> = Vec::new();
     for group in &law.groups {
@@ -108,8 +124,9 @@ fn widened<'a>(law: &LrFit, rates: &Rates<'a>) -> Option<(Rates<'a>, String)> {
         let step = lrs.get(1).map_or(2.0, |second| second / first).clamp(1.5, 4.0);
         let stable = group.points.last().map_or(*last, |point| point.0);
         let next = match edge {
-            Edge::Low => first / step,
-            Edge::High => last * step,
+            // The range of the file first; beyond it by the grid's own step.
+            Edge::Low => range.iter().copied().rfind(|lr| lr < first).unwrap_or(first / step),
+            Edge::High => range.iter().copied().find(|lr| lr > last).unwrap_or(last * step),
             // Between the last rate that trains and the first that does not.
             Edge::Stability => (stable * group.diverged_from.unwrap_or(stable * step)).sqrt(),
         };

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::campaign::cost::{Cost, Costs};
+use crate::campaign::cost::{Cost, Costs, Planning};
 use crate::model::data_info::DataInfo;
-use crate::plan::resolve::Machine;
-use crate::plan::{Known, StagePlan, tree};
+use crate::plan::Known;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::spec;
 use crate::store::Store;
 
-/// Plans sweeps and adds up what is missing.
+/// Plans sweeps against what the home has trained.
 pub(super) struct Planner<'a> {
     context: &'a Context,
     data: BTreeMap<String, DataInfo>,
@@ -44,36 +42,13 @@ impl<'a> Planner<'a> {
 
 impl Costs for Planner<'_> {
     fn of(&self, texts: &[&str]) -> Result<Cost, String> {
-        let mut all: Option<spec::Sweep> = None;
-        for text in texts {
-            let (sweep, _) = spec::read(text, "step.yaml", &[])
-                .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-            match &mut all {
-                Some(all) => all.trials.extend(sweep.trials),
-                None => all = Some(sweep),
-            }
-        }
-        let Some(sweep) = all else {
-            return Ok(Cost::default());
-        };
-        let machine = Machine {
+        let planning = Planning {
+            data: &self.data,
             device: self.context.device,
-            threads: sweep.resources.threads,
+            trainer: self.context.trainer,
+            known: &self.known,
+            flops_per_second: self.flops_per_second,
         };
-        let plan = tree::plan(&sweep, &self.data, machine, self.context.trainer, &self.known)
-            .map_err(|error| error.to_string())?;
-        let missing = plan.missing(&self.known);
-        // The sum of nothing is -0.0.
-        let flops = missing.iter().map(|stage| StagePlan::flops(stage)).sum::<f64>() + 0.0;
-        let trials = plan
-            .trials
-            .iter()
-            .filter(|trial| !trial.missing(&self.known).is_empty());
-        Ok(Cost {
-            trials: trials.count() as u64,
-            tokens: missing.iter().map(|stage| stage.tokens().0).sum(),
-            flops,
-            seconds: flops / self.flops_per_second.max(1.0),
-        })
+        planning.cost(texts)
     }
 }

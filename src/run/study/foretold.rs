@@ -65,11 +65,11 @@ pub(super) async fn decision(
         let why = format!("it costs {}, and {} are left", amount(needed, unit), amount(left, unit));
         return Ok(drop(format!("{TOO_DEAR}{what}"), why));
     }
-    let registered = forecast::register(context, store, &recipe).await?;
+    forecast::register(context, store, &recipe).await?;
     Ok(Made {
         n: made.len() as u64 + 1,
         question: Question::Forecast.name().to_owned(),
-        what: format!("{what}, registered as {} before it is trained", registered.forecast),
+        what: format!("{what}, registered before it is trained"),
         why: run.why.clone(),
         sweep: Some(forecast::sweep_of(&recipe.recipe)),
         text: Some(text),

@@ -9,6 +9,7 @@ use crate::run::context::Context;
 use crate::run::failure::{Failure, unless_refused};
 use crate::run::fit::sweep::Laws;
 use crate::run::recipe::advise::{self, Advice};
+use crate::run::recipe::coordinates;
 use crate::run::sweep_set::{self, SweepSet};
 use crate::spec::study_file::StudyFile;
 use crate::store::Store;
@@ -56,6 +57,7 @@ pub(super) async fn of_target(
     study: &StudyFile,
     made: &[Made],
 ) -> Result<Option<(Recipe, Gates)>, Failure> {
+    coordinates::ensure(context, store).await?;
     let run = Run {
         params: study.target.params as f64,
         tokens: study.target.tokens as f64,
