@@ -61,7 +61,7 @@ impl Belief {
     }
 
     /// By one law.
-    fn by(name: &'static str, law: Compare, runs: &[Observation], noise: Option<f64>) -> Option<Self> {
+    pub(super) fn by(name: &'static str, law: Compare, runs: &[Observation], noise: Option<f64>) -> Option<Self> {
         let fit = |runs: &[Observation]| law(runs, Objective::LeastSquares).ok();
         let fitted = fit(runs)?;
         let off = |run: &Observation| Some((run.loss / fitted(run)?).ln().powi(2));

@@ -76,7 +76,7 @@ pub(super) async fn study(context: &Context, args: &StudyArgs, output: &Output) 
     let mut display = Display::new(*output);
     let follows = args.follow && output.is_json();
     let ended = drive::run(&context, &opened, &how, &mut |event| {
-        show(event, &mut display, *output, follows)
+        show(event, &mut display, *output, follows);
     })
     .await;
     display.close();

@@ -129,13 +129,12 @@ const SEEDS: u64 = 3;
 pub fn read(text: &str, file: &str) -> Result<(StudyFile, Vec<Note>), Vec<Mistake>> {
     let mut findings = Findings::new(file, &[]);
     let root = tree::parse(text, None, &mut findings);
-    let study = match root.filter(|root| !root.is_null()) {
-        Some(root) => study(&root, file, &mut findings),
-        None => {
-            let wrong = Wrong::new("the file is empty; `sandbox init --study` writes a study to start from");
-            findings.mistake(Place::START, "", wrong);
-            None
-        }
+    let study = if let Some(root) = root.filter(|root| !root.is_null()) {
+        study(&root, file, &mut findings)
+    } else {
+        let wrong = Wrong::new("the file is empty; `sandbox init --study` writes a study to start from");
+        findings.mistake(Place::START, "", wrong);
+        None
     };
     findings.conclude(study)
 }
@@ -277,17 +276,14 @@ fn read_target(node: &Node, findings: &mut Findings) -> Option<Target> {
         Some(value) => read_count(value, "target.params", findings)?,
         None => return missing(node, "target.params", "params: 2.4B", findings),
     };
-    let budget = match of("tokens") {
-        None => TokenBudget::PerParam(TOKENS_PER_PARAM),
-        Some(value) => match value.text().and_then(|text| text.parse().ok()) {
-            Some(budget) => budget,
-            None => {
-                let wrong = Wrong::new(format!("expected a number of tokens, found {}", value.found()));
-                findings.mistake(value.place, "target.tokens", wrong.with("48B, or 20N"));
-                return None;
-            }
-        },
-    };
+    let budget = of("tokens").map_or(Some(TokenBudget::PerParam(TOKENS_PER_PARAM)), |value| {
+        let read = value.text().and_then(|text| text.parse().ok());
+        if read.is_none() {
+            let wrong = Wrong::new(format!("expected a number of tokens, found {}", value.found()));
+            findings.mistake(value.place, "target.tokens", wrong.with("48B, or 20N"));
+        }
+        read
+    })?;
     Some(Target {
         params,
         tokens: budget.resolve(Params(params)).0,
@@ -355,7 +351,7 @@ fn read_fixed(node: &Node, findings: &mut Findings) -> BTreeMap<String, serde_js
     let read = parameters::read(node, "parameters", findings);
     let mut fixed = BTreeMap::new();
     for (path, place, values) in values(&read) {
-        let own = OWN.iter().any(|own| *own == path) || path == "data";
+        let own = OWN.contains(&path) || path == "data";
         if own || values.len() > 1 {
             let message = format!("`parameters` of a study hold what all trials share, and `{path}` is varied");
             findings.mistake(

@@ -46,45 +46,43 @@ pub(super) fn step(state: &State<'_>, chosen: &mut Chosen) -> Step {
     let Some(Some(base)) = losses.first().copied() else {
         return Step { ask, ..Step::default() };
     };
-    let tried = grid.variants.iter().zip(&losses).skip(1);
-    let mut best: BTreeMap<&String, (f64, &Value)> = BTreeMap::new();
-    for (variant, loss) in tried {
-        let (Some((path, value)), Some(loss)) = (variant.first_key_value(), *loss) else {
-            continue;
-        };
-        let gain = (base - loss) / base;
-        let entry = best.entry(path).or_insert((gain, value));
-        if gain > entry.0 {
-            *entry = (gain, value);
-        }
+    if ask.is_some() {
+        return Step { ask, ..Step::default() };
     }
-    let wins: Vec<_> = best
-        .iter()
-        .filter(|(_, (gain, _))| *gain > chosen.resolution())
-        .collect();
+    let wins = winners(&grid, &losses, base, chosen.resolution());
     let words: Vec<String> = wins
         .iter()
         .map(|(path, (gain, value))| format!("{path} {value} (−{})", percent(*gain)))
         .collect();
-    let answer = if ask.is_some() {
-        None
-    } else if words.is_empty() {
-        Some(format!(
+    let answer = if words.is_empty() {
+        format!(
             "the defaults stay: no other is better by more than {}",
             percent(chosen.resolution())
-        ))
+        )
     } else {
-        Some(words.join(", "))
+        words.join(", ")
     };
-    if ask.is_none() {
-        let taken = wins
-            .iter()
-            .map(|(path, (_, value))| ((**path).clone(), (*value).clone()));
-        chosen.constants.extend(taken);
-    }
+    chosen
+        .constants
+        .extend(wins.into_iter().map(|(path, (_, value))| (path, value)));
     Step {
-        answer,
-        ask,
+        answer: Some(answer),
+        ask: None,
         starved: false,
     }
+}
+
+/// The best value of each constant that does better than the default by more than noise, with its relative gain.
+fn winners(grid: &Grid, losses: &[Option<f64>], base: f64, least: f64) -> BTreeMap<String, (f64, Value)> {
+    let mut best: BTreeMap<String, (f64, Value)> = BTreeMap::new();
+    for (variant, loss) in grid.variants.iter().zip(losses) {
+        let (Some((path, value)), Some(loss)) = (variant.first_key_value(), *loss) else {
+            continue;
+        };
+        let gain = (base - loss) / base;
+        if gain > best.get(path).map_or(least, |it| it.0) {
+            best.insert(path.clone(), (gain, value.clone()));
+        }
+    }
+    best
 }

@@ -116,7 +116,8 @@ pub(in crate::campaign) fn law_of(state: &State<'_>, chosen: &Chosen) -> Option<
     Belief::of(&observations(state, chosen), chosen.noise)
 }
 
-/// The finished runs that differ in size, budget, rate and seed alone.
+/// The finished runs that differ in size, budget and seed alone, each size at its best rate. Those at other rates stay out:
+/// the lowest of several is lower by chance as well, and only small sizes have several.
 pub(in crate::campaign) fn observations(state: &State<'_>, chosen: &Chosen) -> Vec<Observation> {
     let grid = settled(chosen)
         .with("model", [state.frame.probe()])
@@ -129,7 +130,9 @@ pub(in crate::campaign) fn observations(state: &State<'_>, chosen: &Chosen) -> V
     let Some(setup) = sweep.trials.first().map(|trial| TrialRow::setup_of(&trial.settings)) else {
         return Vec::new();
     };
-    let alike = |row: &&TrialRow| row.setup == setup && row.batch_tokens == chosen.batch_tokens;
+    let middle = state.frame.middle_tokens();
+    let is_best = |row: &TrialRow| row.lr.to_bits() == chosen.lr(row.params_non_embedding as f64, middle).to_bits();
+    let alike = |row: &&TrialRow| row.setup == setup && row.batch_tokens == chosen.batch_tokens && is_best(row);
     state.rows.iter().filter(alike).filter_map(observation).collect()
 }
 

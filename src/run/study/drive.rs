@@ -229,7 +229,7 @@ impl Driver<'_> {
                 outcome: None,
             },
             Decision::Forecast(run) => {
-                foretold::decision(self.context, store, study, made, &run, &planner, left).await?
+                foretold::decision(self.context, store, (study, made), &run, &planner, left).await?
             }
             Decision::Drop { question, what, why } => {
                 let outcome = format!("not run: {why}");
@@ -339,7 +339,7 @@ impl Driver<'_> {
             ..Request::of_file(file.to_owned())
         };
         let summary = orchestrate::run(self.context, &request, &mut |progress| {
-            observe(Event::Training(progress))
+            observe(Event::Training(progress));
         })
         .await?;
         if summary.exit == 0 || (summary.stopped_by == Some(StoppedBy::Budget) && hours.is_some()) {

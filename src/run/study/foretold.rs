@@ -18,8 +18,7 @@ use crate::units::human_count;
 pub(super) async fn decision(
     context: &Context,
     store: &mut Store,
-    study: &StudyFile,
-    made: &[Made],
+    (study, made): (&StudyFile, &[Made]),
     run: &Forecast,
     costs: &dyn Costs,
     left: f64,
