@@ -193,7 +193,9 @@ fn refined(
     room: f64,
 ) -> (Option<Proposal>, bool) {
     let candidates = candidates(state, chosen, belief, costs);
-    let helps = |it: &&Candidate| it.gain >= GAIN_MIN;
+    // The other designs are there to compare with: they do not know what says most.
+    let knows = matches!(state.design, Design::Chosen | Design::Grid);
+    let helps = |it: &&Candidate| !knows || (it.gain >= GAIN_MIN && belief_error(state, belief) >= ERROR_MIN);
     let (fits, dear): (Vec<&Candidate>, Vec<&Candidate>) =
         candidates.iter().filter(helps).partition(|it| it.cost <= room);
     let order = |a: &&Candidate, b: &&Candidate| match state.design {
@@ -215,20 +217,33 @@ fn refined(
         }
     }
     let units: Vec<Unit> = taken.iter().map(|it| it.unit.clone()).collect();
-    let why = format!(
-        "These runs shrink the standard error of the target's loss most for their cost: the first by {}.",
-        percent(first.gain)
-    );
+    let why = match state.design {
+        Design::Chosen | Design::Grid => format!(
+            "These runs shrink the standard error of the target's loss most for their cost: the first by {}.",
+            percent(first.gain)
+        ),
+        Design::Random => "These runs were drawn.".to_owned(),
+        Design::Cheapest => "These runs are the cheapest.".to_owned(),
+    };
     (ask_for(state, chosen, &units, &why).1, false)
+}
+
+/// The standard error of the target's loss by the law alone, as a share of it.
+fn belief_error(state: &State<'_>, belief: &Belief) -> f64 {
+    let known = belief.covariance(&[target(state)]);
+    known.map_or(f64::NAN, |known| known.variance(0).sqrt())
+}
+
+fn target(state: &State<'_>) -> Place {
+    Place {
+        params: state.study.target.params as f64,
+        tokens: state.study.target.tokens as f64,
+    }
 }
 
 fn candidates(state: &State<'_>, chosen: &Chosen, belief: &Belief, costs: &dyn Costs) -> Vec<Candidate> {
     let units = untrained(state, chosen, belief);
-    let target = Place {
-        params: state.study.target.params as f64,
-        tokens: state.study.target.tokens as f64,
-    };
-    let mut places = vec![target];
+    let mut places = vec![target(state)];
     let mut of_units = Vec::new();
     for unit in &units {
         let from = places.len();
@@ -243,9 +258,6 @@ fn candidates(state: &State<'_>, chosen: &Chosen, belief: &Belief, costs: &dyn C
         return Vec::new();
     };
     let before = known.variance(0).sqrt();
-    if before < ERROR_MIN {
-        return Vec::new();
-    }
     let each = units.into_iter().zip(of_units).filter_map(|(unit, places)| {
         let text = ask_for(state, chosen, std::slice::from_ref(&unit), "").1?.text;
         let cost = costs.of(&[&text]).ok()?.in_unit(state.study.budget.kind);
@@ -262,14 +274,8 @@ fn lot(state: &State<'_>, unit: &Unit) -> [u8; 32] {
 }
 
 fn answer(state: &State<'_>, belief: &Belief) -> String {
-    let target = Place {
-        params: state.study.target.params as f64,
-        tokens: state.study.target.tokens as f64,
-    };
-    let error = belief
-        .covariance(&[target])
-        .map_or(f64::NAN, |known| known.variance(0).sqrt());
-    let loss = belief.loss(target).unwrap_or(f64::NAN);
+    let error = belief_error(state, belief);
+    let loss = belief.loss(target(state)).unwrap_or(f64::NAN);
     format!(
         "the {} law on {} runs: {loss:.3} nats at the target, ± {} by the law alone",
         belief.law,
