@@ -28,7 +28,8 @@ pub mod record;
 pub mod queue;
 pub mod sched;
 pub mod study;
-// 5: what to show
+// 5: what to show, what a study does next
+pub mod campaign;
 pub mod report;
 // 6: every path on disk
 pub mod card;

@@ -1,14 +1,13 @@
 //! `sandbox bench`: how fast proxies train here; the worker measures.
 
-use std::process::{Command, Stdio};
-
 use clap::Args;
 
 use crate::cli::output::{Output, table};
 use crate::recipe::Coordinates;
 use crate::run::context::Context;
-use crate::run::failure::{Failure, exit};
+use crate::run::failure::Failure;
 use crate::run::recipe::coordinates;
+use crate::run::worker::ask_worker;
 use crate::units::{human_bytes, human_count};
 
 #[derive(Debug, Args)]
@@ -84,42 +83,6 @@ pub(super) async fn bench(context: &Context, args: &BenchArgs, output: &Output) 
     let value = ask_worker(context, &flags)?;
     output.result(&value, &[], || human(&value))?;
     Ok(0)
-}
-
-/// Asks the worker one question and reads its JSON answer.
-pub(super) fn ask_worker(context: &Context, flags: &[String]) -> Result<serde_json::Value, Failure> {
-    let answer = Command::new(&context.worker)
-        .args(flags)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            Failure::environment(
-                "no_worker",
-                format!("the worker `{}` cannot be started: {error}", context.worker.display()),
-                "build it with `make build`",
-            )
-        })?;
-    if !answer.status.success() {
-        let text = String::from_utf8_lossy(&answer.stderr);
-        let last = text
-            .lines()
-            .rfind(|line| !line.trim().is_empty())
-            .unwrap_or("no word")
-            .to_owned();
-        let code = if answer.status.code() == Some(i32::from(exit::INVALID)) {
-            exit::INVALID
-        } else {
-            exit::ENVIRONMENT
-        };
-        return Err(Failure::new(
-            code,
-            "worker_refused",
-            last.trim_start_matches("error: "),
-            "",
-        ));
-    }
-    serde_json::from_slice(&answer.stdout)
-        .map_err(|error| Failure::new(exit::INTERNAL, "worker_answer", error.to_string(), "please report this"))
 }
 
 fn human(value: &serde_json::Value) -> String {

@@ -140,7 +140,7 @@ fn prepare_data(root: &Path, args: PrepareArgs, output: &Output) -> Result<(), F
 
 /// Where cargo keeps its registry.
 #[expect(clippy::disallowed_methods, reason = "the environment is read in cli")]
-fn cargo_home() -> PathBuf {
+pub(super) fn cargo_home() -> PathBuf {
     let home = || std::env::var("HOME").map(|home| PathBuf::from(home).join(".cargo"));
     std::env::var("CARGO_HOME")
         .map(PathBuf::from)

@@ -5,12 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::bench::ask_worker;
 use crate::cli::cluster::ClusterArgs;
 use crate::cli::output::{Output, table};
 use crate::exec::pool::Finding;
 use crate::run::context::{Context, VERSION};
 use crate::run::failure::{Failure, exit};
+use crate::run::worker::ask_worker;
 use crate::workdir::mount::shared_file_system_of;
 use crate::workdir::write_atomic;
 

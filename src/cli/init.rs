@@ -1,4 +1,4 @@
-//! `sandbox init`: a commented sweep that runs.
+//! `sandbox init`: a commented sweep, or study, that runs.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::cli::next;
 use crate::cli::output::Output;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::spec::{self, AxisHelp};
+use crate::spec::{self, AxisHelp, study_file};
 use crate::workdir::write_atomic;
 
 /// The data that the template names.
@@ -17,31 +17,39 @@ const PREPARE: &str = "data prepare rust-sources --name rust-sources --tokenizer
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
-    /// Where to write it
-    #[arg(default_value = "sweep.yaml")]
-    file: PathBuf,
+    /// Where to write it (default: sweep.yaml, or study.yaml)
+    file: Option<PathBuf>,
     /// Write over a file that is there
     #[arg(long)]
     force: bool,
     /// List every axis of a sweep instead: what it is, what its values look like, and its default
     #[arg(long, conflicts_with = "force")]
     axes: bool,
+    /// Write a study instead: data, target, budget and the ranges within which it asks
+    #[arg(long, conflicts_with = "axes")]
+    study: bool,
 }
 
 pub(super) fn init(context: &Context, args: &InitArgs, output: &Output) -> Result<u8, Failure> {
     if args.axes {
         return list(&spec::axes(), output);
     }
-    let path = args.file.display().to_string();
-    if fs::exists(&args.file)? && !args.force {
+    let (name, kind, template) = if args.study {
+        ("study.yaml", "study", study_file::TEMPLATE)
+    } else {
+        ("sweep.yaml", "sweep", spec::TEMPLATE)
+    };
+    let file = args.file.clone().unwrap_or_else(|| name.into());
+    let path = file.display().to_string();
+    if fs::exists(&file)? && !args.force {
         return Err(Failure::invalid(
             "file_exists",
             format!("`{path}` is there already"),
             "choose another name, or write over it with `--force`",
         ));
     }
-    write_atomic(&args.file, spec::TEMPLATE.as_bytes())?;
-    let value = serde_json::json!({ "sweep": path });
+    write_atomic(&file, template.as_bytes())?;
+    let value = serde_json::json!({ kind: path });
     output.result(&value, std::slice::from_ref(&path), || {
         format!("wrote {path}; look at it: every key is explained there")
     })?;

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::cli::log_text::logs_text;
 use crate::cli::output::{Output, number, table};
+use crate::cli::study;
 use crate::protocol::Spent;
 use crate::record::TrialRow;
 use crate::run::context::Context;
@@ -14,8 +15,8 @@ use crate::units::{human_count, whole_count};
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    /// The trial (its name, the beginning of it, or its slug), or a fit or a recipe: what it rests on
-    #[arg(value_name = "TRIAL|FIT|RECIPE")]
+    /// The trial (its name, the beginning of it, or its slug), or a fit or a recipe: what it rests on; or a study: its story
+    #[arg(value_name = "TRIAL|FIT|RECIPE|STUDY")]
     name: String,
 }
 
@@ -27,6 +28,10 @@ pub(super) struct LogsArgs {
 
 pub(super) async fn show(context: &Context, args: &ShowArgs, output: &Output) -> Result<u8, Failure> {
     let mut store = context.store().await?;
+    if let Some(view) = study::told(context, &mut store, &args.name).await? {
+        output.result(&view, std::slice::from_ref(&view.study), || study::human(&view))?;
+        return Ok(0);
+    }
     let row = match find(&mut store, &args.name).await {
         Err(failure) if failure.code == "unknown_trial" => {
             return show_kept(&mut store, &args.name, failure, output).await;

@@ -30,6 +30,7 @@ mod run;
 mod score;
 mod serve;
 mod status;
+mod study;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,7 @@ loss in SQLite, fits scaling laws, and extrapolates a recipe for the big run.
   sandbox data prepare rust-sources --name rust-sources --tokenizer byte
   sandbox plan sweep.yaml             what it will cost, and why each trial runs
   sandbox run sweep.yaml              train what is missing; kill it and run it again as you like
+  sandbox study study.yaml            all of it, within a budget: chooses and runs the sweeps itself
   sandbox serve                       watch it in the browser
   sandbox fit SWEEP                   the law of loss, the best learning rate by size
   sandbox recipe --params 2.4B        what to use at scale, and how sure that is
@@ -135,6 +137,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Train what is missing of a sweep
     Run(run::RunArgs),
+    /// From data, a target and a budget to a recipe that was tested: chooses, runs and explains the sweeps
+    Study(study::StudyArgs),
     /// Show the sweeps of a home and what runs now
     Status(status::StatusArgs),
     /// Show a home in the browser while its sweeps run
@@ -253,6 +257,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Data(command) => data::data(&context, command, output),
         Command::Plan(args) => block_on(plan::plan(&context, &args, output)),
         Command::Run(args) => block_on(run::run(&context, &args, output)),
+        Command::Study(args) => block_on(study::study(&context, &args, output)),
         Command::Status(args) => block_on(status::status(&context, &args, output)),
         Command::Serve(args) => block_on(serve::serve(&context, &args, output)),
         Command::Show(args) => block_on(inspect::show(&context, &args, output)),

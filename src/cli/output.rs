@@ -23,6 +23,11 @@ impl Output {
         !self.json && !self.quiet && std::io::stderr().is_terminal()
     }
 
+    /// Whether a program listens.
+    pub(super) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Prints a result: as JSON, as ids, or as people read it.
     pub(super) fn result<T: Serialize>(
         self,

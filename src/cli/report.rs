@@ -12,7 +12,7 @@ use crate::run::sweep_set::SweepSet;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// The sweep (default: the one that was run last), several as one study, `lr-transfer+batch-size`, or a kept law
+    /// The sweep (default: the one that was run last), several as one study, `lr-transfer+batch-size`, a study by its name, or a kept law
     /// of loss by its name: `sandbox fit` prints it
     #[arg(value_name = "SWEEP|FIT")]
     target: Option<String>,

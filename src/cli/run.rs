@@ -52,6 +52,7 @@ pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> R
         fail_fast: args.fail_fast,
         retry: args.retry.iter().copied().collect(),
         workers: args.workers,
+        hours: None,
         cluster,
     };
     let summary = train(&context, &request, output).await?;

@@ -52,6 +52,10 @@ fn write_page(page: &mut String, view: &ReportView, figures: &[Figure]) -> fmt::
     head(page, view)?;
     header(page, view)?;
     page.push_str("<main>\n");
+    if let Some(story) = &view.story {
+        page.push_str("<h2 id=\"story\">Story</h2>\n");
+        table(page, story, "stack")?;
+    }
     if !view.is_law_alone {
         recipe(page, view.recipe.as_ref())?;
     }
@@ -124,6 +128,7 @@ fn header(page: &mut String, view: &ReportView) -> fmt::Result {
         page.push_str("</dl>\n");
     }
     let sections = [
+        ("story", "Story", view.story.is_some()),
         ("recipe", "Recipe", !view.is_law_alone),
         ("laws", "Laws", true),
         ("figures", "Figures", true),

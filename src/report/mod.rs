@@ -10,6 +10,7 @@ pub mod figures;
 pub mod law_view;
 pub mod recipe_view;
 pub mod sections;
+pub mod story;
 pub mod study;
 pub mod text;
 pub mod view;
@@ -35,6 +36,9 @@ pub struct ReportView {
     pub summary: Vec<(String, String)>,
     /// What a reader must know before anything else.
     pub notices: Vec<String>,
+    /// What a study that chose its own sweeps has decided; none: a person chose them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub story: Option<Table>,
     pub recipe: Option<RecipeView>,
     pub laws: Vec<LawView>,
     /// The figures, also those with nothing to show.
@@ -79,6 +83,7 @@ pub fn build(study: &Study<'_>) -> ReportView {
         question: study.question.map(str::to_owned),
         summary: sections::summary(study.trials),
         notices: sections::notices(study),
+        story: None,
         recipe,
         laws,
         figures,

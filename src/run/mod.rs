@@ -11,5 +11,7 @@ pub mod planning;
 pub mod recipe;
 pub mod report;
 pub mod signals;
+pub mod study;
 pub mod sweep_set;
 pub mod train;
+pub mod worker;

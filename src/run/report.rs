@@ -27,6 +27,7 @@ use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fit::kept;
 use crate::run::fit::sweep::{self, Laws};
 use crate::run::recipe::advise::{self, Batch};
+use crate::run::study::told;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
 use crate::study::{self, select};
@@ -78,7 +79,10 @@ pub async fn report(
         .filter_map(|row| row.description.as_deref())
         .collect();
     let question = (!questions.is_empty()).then(|| questions.join(" "));
-    let view = view(sweep, question.as_deref(), &trials, &curves, &fitted, score.as_ref());
+    let told = told::story(store, sweep).await?;
+    let question = told.as_ref().map_or(question, |told| told.question.clone());
+    let mut view = view(sweep, question.as_deref(), &trials, &curves, &fitted, score.as_ref());
+    view.story = told.map(|told| told.table);
     let left_out = view
         .left_out
         .iter()

@@ -4,12 +4,23 @@
 
 use std::collections::BTreeSet;
 
+use crate::campaign::state::Made;
 use crate::record::{PointRow, TrialRow};
 use crate::run::failure::Failure;
+use crate::spec::study_file::Question;
 use crate::store::{Store, SweepRow};
 
 /// What joins the names of sweeps; no name of a sweep has it.
 const AND: char = '+';
+
+/// The sweeps of a study whose runs compare with each other; those of single constants and decays do not.
+pub(in crate::run) fn of_study(made: &[Made]) -> Vec<&str> {
+    let apart = [Question::Constants.name(), Question::Decay.name()];
+    let comparing = made
+        .iter()
+        .filter(|made| made.outcome.is_some() && !apart.contains(&made.question.as_str()));
+    comparing.filter_map(|made| made.sweep.as_deref()).collect()
+}
 
 /// One sweep, or several of one home.
 #[derive(Debug, Clone)]
@@ -19,7 +30,7 @@ pub struct SweepSet {
 }
 
 impl SweepSet {
-    /// The sweeps that are named, or the one that was run last.
+    /// The sweeps that are named, those of a study that is named, or the one that was run last.
     pub async fn find(store: &mut Store, asked: Option<&str>) -> Result<Self, Failure> {
         let known = store.sweeps().await?;
         let names: Vec<String> = known.iter().map(|row| row.sweep.clone()).collect();
@@ -30,8 +41,16 @@ impl SweepSet {
                 .await?
                 .ok_or_else(|| Failure::unknown_sweep("", &names))?,
         };
+        let decisions = store.decisions(&name).await?;
+        let of_study = of_study(&decisions);
+        let parts: Vec<&str> = if of_study.is_empty() {
+            name.split(AND).collect()
+        } else {
+            of_study
+        };
+        let is_study = !decisions.is_empty();
         let mut sweeps: Vec<SweepRow> = Vec::new();
-        for part in name.split(AND) {
+        for part in parts {
             let row = known.iter().find(|row| row.sweep == part);
             let row = row.ok_or_else(|| Failure::unknown_sweep(part, &names))?;
             if sweeps.iter().all(|other| other.sweep != row.sweep) {
@@ -40,7 +59,7 @@ impl SweepSet {
         }
         let names: Vec<&str> = sweeps.iter().map(|row| row.sweep.as_str()).collect();
         Ok(Self {
-            name: names.join("+"),
+            name: if is_study { name } else { names.join("+") },
             sweeps,
         })
     }

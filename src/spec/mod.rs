@@ -9,6 +9,7 @@ pub mod profile;
 mod read;
 pub mod resolve;
 mod settings;
+pub mod study_file;
 mod sweep;
 pub mod syntax;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::campaign::state::Made;
 use crate::plan::StagePlan;
 use crate::protocol::{Cause, Checkpoint, Process, Resume, Spent, Trainer};
 use crate::stage::StageEvent;
@@ -70,6 +71,22 @@ pub enum Entry {
     },
     /// A forecast was frozen: what runs after this entry cannot have been known.
     Registered { forecast: String, hash: String },
+    /// A study was planned: its file and its frame.
+    StudyPlanned {
+        study: String,
+        spec: String,
+        /// Sizes, budgets and grids.
+        frame: serde_json::Value,
+    },
+    /// A study has decided what to do next.
+    Decided { study: String, decision: Made },
+    /// A decision was carried out.
+    Concluded {
+        study: String,
+        n: u64,
+        /// What it changed.
+        outcome: String,
+    },
     /// Trials were taken out, or brought back.
     Cancelled {
         sweep: String,

@@ -11,6 +11,7 @@ mod read;
 mod replay;
 mod rows;
 mod stages;
+mod studies;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use live::{AttemptSpan, LeanTrial, PathStage};
 pub use log::{Entry, StageDetail, TrialEntry};
 pub use replay::Problem;
 pub use rows::{RunningRow, StageAttempt, SweepRow, rate_key};
+pub use studies::StudyRow;
 pub use write::Said;
 
 use crate::record::UnreadableColumn;

@@ -12,13 +12,15 @@ use crate::store::rows::unsigned;
 use crate::store::{Store, StoreError, write};
 
 /// The tables that follow from the log, with their keys.
-const DERIVED: [(&str, &str); 6] = [
+const DERIVED: [(&str, &str); 8] = [
     ("sweeps", "sweep"),
     ("stages", "stage"),
     ("attempts", "stage, attempt"),
     ("trials", "sweep, trial"),
     ("trial_stages", "sweep, trial, position"),
     ("checkpoints", "stage, step"),
+    ("studies", "study"),
+    ("decisions", "study, n"),
 ];
 
 /// A counter of a running attempt, which is ahead of the log until the attempt ends.

@@ -7,7 +7,7 @@ use crate::protocol::{Point, Trainer};
 use crate::record::{Column, Origin, TrialRow, Value};
 use crate::store::log::{Entry, TrialEntry};
 use crate::store::rows::signed;
-use crate::store::{Store, StoreError, stages};
+use crate::store::{Store, StoreError, stages, studies};
 use crate::units::StageId;
 
 /// What a worker said, as the database takes it in.
@@ -93,6 +93,9 @@ pub(super) async fn log(tx: &mut SqliteConnection, at: &str, entry: &Entry) -> R
         Entry::Dropped { stage, .. } => ("dropped", stage.0.as_str()),
         Entry::Cancelled { sweep, .. } => ("cancelled", sweep.as_str()),
         Entry::Registered { forecast, .. } => ("registered", forecast.as_str()),
+        Entry::StudyPlanned { study, .. } => ("study_planned", study.as_str()),
+        Entry::Decided { study, .. } => ("decided", study.as_str()),
+        Entry::Concluded { study, .. } => ("concluded", study.as_str()),
     };
     let body = serde_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
     sqlx::query("insert into events (at, kind, subject, body) values (?, ?, ?, ?)")
@@ -120,6 +123,9 @@ pub(super) async fn derive(tx: &mut SqliteConnection, at: &str, entry: &Entry) -
         Entry::Dropped { stage, steps, .. } => stages::dropped(tx, stage, steps).await,
         // Its table is beside the log, like those of fits.
         Entry::Registered { .. } => Ok(()),
+        Entry::StudyPlanned { .. } | Entry::Decided { .. } | Entry::Concluded { .. } => {
+            studies::derive(tx, at, entry).await
+        }
         Entry::Cancelled { sweep, trials, undo } => {
             for trial in trials {
                 sqlx::query("update trials set cancelled = ? where sweep = ? and trial = ?")

@@ -152,6 +152,11 @@ impl Workdir {
         self.home.join("next").join(name)
     }
 
+    /// The folder of a study: the files of its sweeps.
+    pub fn study(&self, name: &str) -> PathBuf {
+        self.home.join("studies").join(name)
+    }
+
     fn lock_file(&self) -> PathBuf {
         self.home.join("sandbox.lock")
     }

@@ -13,6 +13,7 @@ fn the_help_texts_are_known() {
         "data prepare",
         "plan",
         "run",
+        "study",
         "status",
         "serve",
         "show",

@@ -14,6 +14,7 @@ mod skip;
 #[cfg(feature = "torch")]
 mod slurm;
 mod studies;
+mod study;
 mod tables;
 mod toy;
 #[cfg(feature = "torch")]

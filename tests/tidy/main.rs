@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("queue", 4, &[]),
     ("sched", 4, &[]),
     ("study", 4, &[]),
+    ("campaign", 5, &[]),
     ("report", 5, &[]),
     ("card", 6, &[]),
     ("packed", 6, &["flate2", "zstd"]),

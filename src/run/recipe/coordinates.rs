@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::law::name_of;
 use crate::plan::identity::EPOCH;
+use crate::protocol::Trainer;
 use crate::recipe::Coordinates;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
 use crate::run::fit::kept;
+use crate::run::worker::ask_worker;
 use crate::store::{FitRow, Store};
 
 /// The name under which a coordinate check is kept.
@@ -38,6 +40,18 @@ struct KeptCoordinates {
     /// None: it is older than such a number.
     #[serde(default)]
     code_epoch: u64,
+}
+
+/// Measures the coordinate check of this build, unless that was done; where the worker cannot, its gate stays open.
+pub(in crate::run) async fn ensure(context: &Context, store: &mut Store) -> Result<(), Failure> {
+    if context.trainer != Trainer::Proxy || newest(store).await?.is_some() {
+        return Ok(());
+    }
+    let found = ask_worker(context, &["coordinates".to_owned()]).ok();
+    match found.map(serde_json::from_value::<Coordinates>) {
+        Some(Ok(found)) => keep(context, store, &found).await,
+        Some(Err(_)) | None => Ok(()),
+    }
 }
 
 /// The newest coordinate check of this home, if it checked the arithmetic of this program.

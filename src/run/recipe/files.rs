@@ -107,7 +107,7 @@ pub(crate) fn taken_over(proxies: &Settings) -> serde_json::Value {
 }
 
 /// A sweep of one trial: the recipe, and what it leaves as the proxies had it. Its vocabulary is that of the data here.
-fn sweep(recipe: &Recipe, proxies: &Settings, seeds: u64) -> Result<serde_json::Value, Failure> {
+pub(in crate::run) fn sweep(recipe: &Recipe, proxies: &Settings, seeds: u64) -> Result<serde_json::Value, Failure> {
     let shape = &recipe.shape;
     let count = |item: &str| number(recipe, item).map(|value| value.round() as u64);
     let mut parameters = taken_over(proxies);

@@ -74,7 +74,12 @@ pub async fn run(
         observe(Progress::Word(&warning));
     }
     let mut equipment = equipment(context, request, &sweep, &text, store, observe).await?;
-    let hours = sweep.budget.hours;
+    let hours = sweep
+        .budget
+        .hours
+        .into_iter()
+        .chain(request.hours)
+        .min_by(f64::total_cmp);
     let deadline = hours.map(|hours| began + Duration::from_secs_f64(hours * 3600.0));
     let mut trained = Trained::default();
     let mut rounds = 0;

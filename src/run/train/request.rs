@@ -19,6 +19,8 @@ pub struct Request {
     pub retry: BTreeMap<Cause, u32>,
     /// Workers at once; none: what the sweep says, else as many as the machine carries.
     pub workers: Option<u64>,
+    /// Hours that it may take, beside the sweep's own budget.
+    pub hours: Option<f64>,
     /// The cluster whose nodes train; none: this machine does.
     pub cluster: Option<Cluster>,
 }
@@ -32,6 +34,7 @@ impl Request {
             fail_fast: false,
             retry: BTreeMap::new(),
             workers: None,
+            hours: None,
             cluster: None,
         }
     }

@@ -3,7 +3,7 @@
 //! Refuses to know how trials come out of it (`expand`).
 
 pub(crate) mod parameters;
-mod sections;
+pub(crate) mod sections;
 
 use std::collections::BTreeMap;
 

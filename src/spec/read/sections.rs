@@ -74,7 +74,13 @@ pub(crate) fn read_seeds(node: &Node, findings: &mut Findings) -> Vec<u64> {
 }
 
 /// The entries of a mapping whose keys are all known.
-fn known<'n>(node: &'n Node, key: &str, keys: &[&str], example: &str, findings: &mut Findings) -> Vec<&'n Entry> {
+pub(crate) fn known<'n>(
+    node: &'n Node,
+    key: &str,
+    keys: &[&str],
+    example: &str,
+    findings: &mut Findings,
+) -> Vec<&'n Entry> {
     let Data::Map(entries) = &node.data else {
         let wrong = Wrong::new(format!("expected a mapping, found {}", node.found()));
         findings.mistake(node.place, key, wrong.with(example));
@@ -96,7 +102,7 @@ fn known<'n>(node: &'n Node, key: &str, keys: &[&str], example: &str, findings: 
 }
 
 /// A number above 0.
-fn positive(entry: &Entry, parent: &str, findings: &mut Findings) -> Option<f64> {
+pub(crate) fn positive(entry: &Entry, parent: &str, findings: &mut Findings) -> Option<f64> {
     let read = entry.value.text().and_then(number).filter(|&n| n > 0.0);
     if read.is_none() {
         let wrong = Wrong::new(format!("expected a number above 0, found {}", entry.value.found()));
