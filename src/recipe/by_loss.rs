@@ -104,14 +104,8 @@ pub(super) fn tokens(ask: &Ask, optimal: &Item, per_token: f64) -> Item {
 }
 
 pub(super) fn flops(tokens: &Item, per_token: f64, context: u64) -> Item {
-    let item = Item {
-        value: json!(tokens.value.as_f64().map(|count| count * per_token)),
-        ci95: tokens.ci95.map(|ends| ends.map(|end| end * per_token)),
-        unit: "FLOP".to_owned(),
-        law: format!("6 (N + V d) + 12 L d T a token, T = {context}"),
-        ..tokens.clone()
-    };
-    following(item, tokens)
+    let law = format!("6 (N + V d) + 12 L d T a token, T = {context}");
+    following(tokens.times(per_token, "FLOP", &law), tokens)
 }
 
 /// What follows from the tokens goes where they go.
@@ -121,6 +115,35 @@ pub(super) fn following(item: Item, tokens: &Item) -> Item {
     }
     let beyond = tokens.beyond;
     Item { beyond, ..item }
+}
+
+/// A share of the tokens that a paper gives, with the interval that follows from that of the tokens.
+pub(super) fn share(tokens: &Item, share: f64, source: &str) -> Item {
+    let item = tokens.times(share, "tokens", source);
+    Item {
+        value: json!(item.value.as_f64().map(f64::round)),
+        source: Source::Published,
+        fit: None,
+        trials: 0,
+        extrapolation: None,
+        ..following(item, tokens)
+    }
+}
+
+/// What rests on the tokens by a law, `at` any number of them: where this study leaves these open, its interval holds what
+/// the law says at both ends.
+pub(super) fn over_open_tokens(item: Item, tokens: &Item, at: impl Fn(f64) -> Estimate) -> Item {
+    let Some(ends) = tokens.undetermined else {
+        return item;
+    };
+    let all = ends.map(|end| at(end).ci95).into_iter().chain([item.ci95]);
+    let all: Option<Vec<[f64; 2]>> = all.collect();
+    let ci95 = all.map(|all| {
+        all.iter()
+            .fold([f64::INFINITY, 0.0], |[a, b], [low, high]| [a.min(*low), b.max(*high)])
+    });
+    let law = format!("{}; over all tokens that this study leaves open", item.law);
+    Item { ci95, law, ..item }
 }
 
 fn chinchilla_tokens(params: f64) -> Item {

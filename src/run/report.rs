@@ -202,7 +202,9 @@ fn view(
 ) -> report::ReportView {
     let laws = &fitted.laws;
     let groups = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
-    let bowls = groups.map(|kept| bowls_of(&select::lr_grids(trials).0, &kept.law.groups));
+    let of_rate = laws.as_ref().ok().and_then(|laws| laws.of_rate.trials.as_deref());
+    let of_rate = select::lr_grids(of_rate.unwrap_or_default()).0;
+    let bowls = groups.map(|kept| bowls_of(&of_rate, &kept.law.groups));
     let bowls = bowls.unwrap_or_default();
     let parts = match laws {
         Ok(Laws { loss: Ok(any), .. }) => Ok(LossParts::new(any, trials)),

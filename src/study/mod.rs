@@ -6,6 +6,7 @@ pub mod alike;
 pub mod carries;
 pub mod filter;
 pub mod next_sweep;
+pub mod one_set;
 pub mod pairs;
 pub mod proxies;
 pub mod select;

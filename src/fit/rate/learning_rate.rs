@@ -129,12 +129,15 @@ impl LrFit {
 impl LrFit {
     /// Too few minima say what they are, and nothing of others.
     fn drop_intervals(&mut self) {
-        let Some(why) = lr_edges::no_interval(&self.groups) else {
+        let one_more = |params, tokens| self.predict(params, tokens).lr.ci95;
+        let against = lr_edges::contradicted(&self.groups, one_more);
+        let are_missing = against.is_some() || lr_edges::is_majority(self.at_edge, self.groups.len());
+        let Some(why) = lr_edges::no_interval(&self.groups).or(against) else {
             return;
         };
         self.warnings.push(Warning::new("no_interval", why));
         (self.best.se, self.best.ci95, self.power) = (None, None, None);
-        if lr_edges::is_majority(self.at_edge, self.groups.len()) {
+        if are_missing {
             for exponent in [
                 &mut self.size_exponent,
                 &mut self.token_exponent,

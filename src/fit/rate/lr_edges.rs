@@ -30,6 +30,40 @@ pub(crate) fn is_majority(at_edge: usize, groups: usize) -> bool {
     2 * at_edge > groups
 }
 
+/// Why the law has no interval where groups whose minimum lies at the edge speak against it; none: they do not.
+///
+/// Of such a group no more is known than that its best rate lies beyond the middle of the grid's last step. `one_more`: the
+/// interval, by the law, of one more best rate at a size and a number of tokens. Where it does not reach that far, the groups
+/// that were left out are not like those that entered, and what the latter scatter says nothing of them.
+pub(crate) fn contradicted(groups: &[LrGroup], one_more: impl Fn(f64, f64) -> Option<[f64; 2]>) -> Option<String> {
+    let at_edge = || groups.iter().filter(|group| group.edge.is_some());
+    let speaks_against = |group: &&LrGroup| {
+        let reached = one_more(group.params, group.tokens).zip(last_step(group));
+        reached.is_some_and(|([low, high], middle)| match group.edge {
+            Some(Edge::Low) => low > middle,
+            Some(Edge::High | Edge::Stability) => high < middle,
+            None => false,
+        })
+    };
+    let count = at_edge().filter(speaks_against).count();
+    (count > 0).then(|| {
+        format!(
+            "{count} of the {} minima at the edge of the grid lie beyond what the others say: the best rate has no interval",
+            at_edge().count()
+        )
+    })
+}
+
+/// The middle of the grid's step at the edge where the minimum lies; none of a grid of one rate.
+fn last_step(group: &LrGroup) -> Option<f64> {
+    let rates: Vec<f64> = group.points.iter().map(|point| point.0).collect();
+    let pair = match group.edge? {
+        Edge::Low => rates.first_chunk::<2>()?,
+        Edge::High | Edge::Stability => rates.last_chunk::<2>()?,
+    };
+    Some((pair[0] * pair[1]).sqrt())
+}
+
 /// Where minima lie at an edge: which, in how many groups, and which rates to add; none where none does.
 pub(crate) fn hit(groups: &[LrGroup]) -> Option<String> {
     let sides = [Edge::Low, Edge::High, Edge::Stability].map(|edge| side(groups, edge));
@@ -94,6 +128,18 @@ mod tests {
                      between 0.009 and 0.1";
         assert_eq!(hit(&both).as_deref(), Some(words));
         assert_eq!(hit(&[group(1e4, None)]), None);
+    }
+
+    #[test]
+    fn minima_at_the_edge_that_the_law_does_not_reach_speak_against_it() {
+        let groups = [group(1e4, None), group(2e4, None), group(4e4, Some(Edge::Low))];
+        let against = |low: f64, high: f64| contradicted(&groups, |_, _| Some([low, high]));
+        // The middle of 0.001 and 0.003.
+        assert_eq!(against(0.0017, 0.005), None);
+        let words =
+            "1 of the 1 minima at the edge of the grid lie beyond what the others say: the best rate has no interval";
+        assert_eq!(against(0.0018, 0.005).as_deref(), Some(words));
+        assert_eq!(contradicted(&groups[..2], |_, _| Some([1.0, 2.0])), None);
     }
 
     #[test]
