@@ -3,6 +3,7 @@
 //! Pure functions on rows. Refuses to know where rows are stored, how laws are fitted, and what is shown.
 
 pub mod alike;
+pub mod beside;
 pub mod carries;
 pub mod filter;
 pub mod next_sweep;

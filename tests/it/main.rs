@@ -8,6 +8,7 @@ mod errors;
 mod faults;
 mod help;
 mod inputs;
+mod recipes;
 mod serve;
 mod settings;
 mod skip;

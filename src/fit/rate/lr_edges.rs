@@ -2,6 +2,7 @@
 //!
 //! Refuses to move a minimum.
 
+use crate::fit::Estimate;
 use crate::fit::design::distinct;
 use crate::fit::rate::lr_parabola::{Edge, LrGroup};
 use crate::units::printed;
@@ -51,6 +52,31 @@ pub(crate) fn contradicted(groups: &[LrGroup], one_more: impl Fn(f64, f64) -> Op
             "{count} of the {} minima at the edge of the grid lie beyond what the others say: the best rate has no interval",
             at_edge().count()
         )
+    })
+}
+
+/// Why the mean of the best rates has no interval where they move and no law says how far; none: they do not, or one does.
+///
+/// `exponents`: of the size at equal tokens, of the tokens at equal size.
+pub(crate) fn moves_without_law(
+    groups: &[LrGroup],
+    exponents: [(&str, Option<Estimate>); 2],
+    has_law: bool,
+) -> Option<String> {
+    /// The factor over the sizes or budgets of the grid from which a movement matters.
+    const MATTERS: f64 = 1.1;
+    let values = [|group: &LrGroup| group.params, |group: &LrGroup| group.tokens];
+    exponents.iter().zip(values).filter(|_| !has_law).find_map(|((what, exponent), of)| {
+        let exponent = exponent.filter(Estimate::excludes_zero)?.value;
+        let all = distinct(groups.iter().filter(|group| group.best.is_some()).map(of));
+        let factor = (all.last()? / all.first()?).powf(exponent);
+        (factor.ln().abs() > MATTERS.ln()).then(|| {
+            format!(
+                "the best rate moves with {what} (by a factor of {} over those with a minimum), and fewer than three sizes \
+                 or budgets have one: what it is elsewhere has no interval",
+                printed(factor, 2)
+            )
+        })
     })
 }
 
@@ -140,6 +166,26 @@ mod tests {
             "1 of the 1 minima at the edge of the grid lie beyond what the others say: the best rate has no interval";
         assert_eq!(against(0.0018, 0.005).as_deref(), Some(words));
         assert_eq!(contradicted(&groups[..2], |_, _| Some([1.0, 2.0])), None);
+    }
+
+    #[test]
+    fn a_rate_that_moves_and_has_no_law_has_no_interval() {
+        let groups = [group(1e4, None), group(2e4, None), group(4e4, None)];
+        let of_size = |value: f64| {
+            let ends = Some([value - 0.01, value + 0.01]);
+            Estimate {
+                value,
+                se: None,
+                ci95: ends,
+            }
+        };
+        let why = |value: f64, has_law| {
+            moves_without_law(&groups, [("size", Some(of_size(value))), ("tokens", None)], has_law)
+        };
+        assert!(why(-0.3, false).is_some_and(|why| why.contains("a factor of 0.66")));
+        assert_eq!(why(-0.3, true), None, "a law says how far");
+        assert_eq!(why(-0.05, false), None, "4 sizes apart that is 7 %");
+        assert_eq!(why(0.005, false), None, "it may be zero");
     }
 
     #[test]
