@@ -9,6 +9,7 @@ mod faults;
 mod help;
 mod inputs;
 mod recipes;
+mod reports;
 mod serve;
 mod settings;
 mod skip;

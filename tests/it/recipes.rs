@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::world::{Ran, World, ran};
 
 /// A world in which the toy trainer answers with more than its law of loss.
-struct Planted {
-    world: World,
+pub(crate) struct Planted {
+    pub(crate) world: World,
     plant: &'static str,
 }
 
 impl Planted {
     /// Plants, and trains a sweep.
-    fn new(plant: &'static str, sweep: &str) -> Self {
+    pub(crate) fn new(plant: &'static str, sweep: &str) -> Self {
         let world = World::new();
         world.prepare_text();
         world.write("sweep.yaml", sweep);
@@ -23,7 +23,7 @@ impl Planted {
         planted
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         let mut command = self.world.command(args);
         ran(&command
             .env("SANDBOX_TOY", self.plant)
