@@ -2,7 +2,7 @@
 //!
 //! Refuses to know which runs there are, and which factor is compared where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a comparison may leave free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,18 @@ impl Setup {
     pub fn without<const N: usize>(mut self, free: [Factor; N]) -> Self {
         self.0.retain(|path, _| free.iter().all(|factor| !factor.has(path)));
         self
+    }
+
+    /// The same without some paths.
+    #[must_use]
+    pub fn without_paths(mut self, out: &BTreeSet<&str>) -> Self {
+        self.0.retain(|path, _| !out.contains(path.as_str()));
+        self
+    }
+
+    /// Each setting with its value, by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(path, value)| (path.as_str(), value.as_str()))
     }
 
     /// Whether both are of one size and one budget.

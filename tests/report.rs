@@ -27,6 +27,7 @@ fn view_of(trials: &[TrialRow], points: &[PointRow]) -> ReportView {
         laws: &[],
         recipe: None,
         forecast: None,
+        beside: None,
     })
 }
 
@@ -184,6 +185,7 @@ fn names_from_outside_are_never_markup() {
         laws: &[],
         recipe: None,
         forecast: None,
+        beside: None,
     });
     let drawn = figures(&view).expect("figures");
     let html = page(&view, &drawn);

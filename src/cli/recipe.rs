@@ -8,19 +8,17 @@ use serde::Serialize;
 use crate::cli::next;
 use crate::cli::output::Output;
 use crate::cli::predict::count;
+use crate::cli::progress::Display;
 use crate::cli::recipe_text::recipe_text;
-use crate::cli::run;
 use crate::recipe::Recipe;
-use crate::recipe::evidence::{Ask, Size};
+use crate::recipe::evidence::Size;
 use crate::run::context::Context;
 use crate::run::failure::Failure;
-use crate::run::fit::sweep::Laws;
 use crate::run::recipe::advise::{self, Advice};
 use crate::run::recipe::next_runs::NextRun;
+use crate::run::recipe::rounds::{self, Asked, Told};
 use crate::run::recipe::{files, forecast};
 use crate::run::sweep_set::SweepSet;
-use crate::run::train::request::Request;
-use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct RecipeArgs {
@@ -73,49 +71,25 @@ impl RecipeArgs {
     }
 }
 
-/// The recipe of some sweeps, and the laws that it rests on.
-async fn advised(
-    context: &Context,
-    store: &mut Store,
-    args: &RecipeArgs,
-    sweeps: &SweepSet,
-) -> Result<(Laws, Advice), Failure> {
-    let laws = advise::laws(context, store, sweeps).await?;
-    let ask = Ask {
-        params: args.params.unwrap_or_else(|| sweeps.target_params()),
-        size: args.size(),
-        beyond: args.beyond,
-    };
-    let batch = advise::Batch::of(context, store, &laws).await?;
-    let advice = advise::advise(context, store, sweeps, &laws, &batch, &ask).await?;
-    Ok((laws, advice))
-}
-
-/// Runs the sweeps that the recipe asks for, or that its refusal does, and gives the study that they make together.
-async fn run_next(
-    context: &Context,
-    store: &mut Store,
-    args: &RecipeArgs,
-    sweeps: SweepSet,
-    output: &Output,
-) -> Result<SweepSet, Failure> {
-    let files: Vec<String> = match advised(context, store, args, &sweeps).await {
-        Ok((_, advice)) => advice.next.into_iter().map(|next| next.file).collect(),
-        Err(failure) if failure.next.is_empty() => return Err(failure),
-        Err(failure) => failure.next,
-    };
-    let mut name = sweeps.name().to_owned();
-    for (place, file) in files.iter().enumerate() {
-        output.note(&format!("running {} of {}: {file}", place + 1, files.len()));
-        let summary = run::train(context, &Request::of_file(file.into()), output).await?;
-        if summary.exit != 0 {
-            let message = format!("`{file}` was not trained to its end");
-            let again = "the same command goes on from here";
-            return Err(Failure::new(summary.exit, "not_finished", message, again));
+/// Shows how the sweeps of a round are trained.
+fn shown(output: &Output) -> impl FnMut(Told<'_>) {
+    let mut display: Option<Display> = None;
+    move |told| match told {
+        Told::Begins { place, of, file } => {
+            output.note(&format!("running {place} of {of}: {file}"));
+            display = Some(Display::new(*output));
         }
-        name = format!("{name}+{}", summary.sweep);
+        Told::Trains(progress) => {
+            if let Some(display) = &mut display {
+                display.show(&progress);
+            }
+        }
+        Told::Ends => {
+            if let Some(display) = display.take() {
+                display.close();
+            }
+        }
     }
-    SweepSet::find(store, Some(&name)).await
 }
 
 pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output) -> Result<u8, Failure> {
@@ -124,10 +98,15 @@ pub(super) async fn recipe(context: &Context, args: &RecipeArgs, output: &Output
     }
     let mut store = context.store().await?;
     let mut sweeps = SweepSet::find(&mut store, args.sweep.as_deref()).await?;
+    let asked = Asked {
+        params: args.params,
+        size: args.size(),
+        beyond: args.beyond,
+    };
     if args.run_next {
-        sweeps = run_next(context, &mut store, args, sweeps, output).await?;
+        sweeps = rounds::run_next(context, &mut store, asked, sweeps, &mut shown(output)).await?;
     }
-    let (laws, Advice { recipe, next }) = advised(context, &mut store, args, &sweeps).await?;
+    let (laws, Advice { recipe, next }) = rounds::advised(context, &mut store, asked, &sweeps).await?;
     if let Some(folder) = &args.out {
         let proxies = advise::settings_of_best(&mut store, &laws).await?;
         for file in files::write(&recipe, &proxies, args.seeds, folder)? {

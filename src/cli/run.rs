@@ -68,7 +68,7 @@ pub(super) async fn run(context: &Context, args: &RunArgs, output: &Output) -> R
 }
 
 /// Trains what is missing of a sweep, and shows how it goes.
-pub(super) async fn train(context: &Context, request: &Request, output: &Output) -> Result<Summary, Failure> {
+async fn train(context: &Context, request: &Request, output: &Output) -> Result<Summary, Failure> {
     let mut display = Display::new(*output);
     let summary = orchestrate::run(context, request, &mut |progress| display.show(&progress)).await;
     display.close();

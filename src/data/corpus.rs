@@ -19,6 +19,15 @@ pub struct Reading {
     pub skips_bad: bool,
 }
 
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            text_column: "text".to_owned(),
+            skips_bad: false,
+        }
+    }
+}
+
 /// Records that were left out because they cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BadRecords {
@@ -194,11 +203,14 @@ mod tests {
                 set: None,
             }
         });
-        let reading = Reading {
-            text_column: "text".to_owned(),
-            skips_bad: false,
-        };
-        Corpus::read(files.collect(), &reading, &[HeldOut::standard()], None, &mut |_| {}).unwrap()
+        Corpus::read(
+            files.collect(),
+            &Reading::default(),
+            &[HeldOut::standard()],
+            None,
+            &mut |_| {},
+        )
+        .unwrap()
     }
 
     #[test]

@@ -12,19 +12,15 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::live::curves::{self, CurvesView, RateView, SHOWN, SHOWN_MAX};
-use crate::live::database::{Database, Opened};
+use crate::live::database::{Database, known, opened};
 use crate::live::tail;
-use crate::live::throughput::{self, Beat, Span};
-use crate::record::{Column, Kind, TrialRow};
+use crate::live::throughput::{self, Beat, Span, Window};
+use crate::live::trials::{Which, meant, page};
+use crate::record::TrialRow;
 use crate::run::failure::{Failure, exit};
 use crate::run::home::status::{self, AttemptLog, HomeStatus, TrialStatus};
 use crate::store::Store;
-use crate::study::filter::Filter;
 
-/// Trials on a page where nobody asks for another number.
-const PAGE: usize = 50;
-/// The most that can be asked for.
-const PAGE_MAX: usize = 1000;
 /// Seconds for which an answer about the last minutes holds.
 const PACE_HOLDS: i64 = 5;
 
@@ -54,37 +50,16 @@ struct Called {
     slug: String,
 }
 
-/// What the last minutes were like.
+/// What the last run was like, or the one that goes on.
 #[derive(Debug, Serialize)]
 struct Pace {
     window_seconds: f64,
+    /// How long ago it ended; none: it goes on.
+    ended_seconds_ago: Option<f64>,
     slots: u64,
+    /// The mean of the last ten seconds.
+    last: Option<Beat>,
     beats: Vec<Beat>,
-}
-
-/// Which trials of a sweep are meant.
-#[derive(Debug, Deserialize)]
-pub(super) struct Which {
-    #[serde(rename = "where")]
-    condition: Option<String>,
-    sort: Option<String>,
-    #[serde(default)]
-    down: bool,
-    #[serde(default)]
-    offset: usize,
-    limit: Option<usize>,
-}
-
-/// Some trials of a sweep.
-#[derive(Debug, Serialize)]
-struct Page {
-    sweep: String,
-    /// Trials of the sweep.
-    total: usize,
-    /// Trials for which the condition holds.
-    matching: usize,
-    offset: usize,
-    trials: Vec<TrialRow>,
 }
 
 /// Of which sweep a trial is meant.
@@ -98,15 +73,20 @@ pub(super) async fn status(State(database): Shared, headers: HeaderMap) -> Respo
     answer(&database, &headers, "", status_now(&database)).await
 }
 
-/// `GET /api/pace`: tokens per second and workers at work over the last minutes.
+/// `GET /api/pace`: tokens per second and workers at work over the run that goes on, or the last one.
 pub(super) async fn throughput(State(database): Shared, headers: HeaderMap) -> Response {
     let moment = jiff::Timestamp::now().as_second() / PACE_HOLDS;
     answer(&database, &headers, &moment.to_string(), async {
         let (now, spans) = spans(&database).await?;
+        let holder = database.context.workdir.holder()?;
+        let began = holder.as_ref().and_then(|holder| seconds(&holder.since));
+        let window = Window::of_run(now, began, &spans);
         Ok(Pace {
-            window_seconds: throughput::WINDOW,
+            window_seconds: window.seconds(),
+            ended_seconds_ago: holder.is_none().then_some(now - window.to),
             slots: database.context.slots(),
-            beats: throughput::beats(now, &spans),
+            last: holder.and_then(|_| throughput::beats(window.last(), &spans).pop()),
+            beats: throughput::beats(window, &spans),
         })
     })
     .await
@@ -134,13 +114,21 @@ pub(super) async fn sweep_curves(
     answer(&database, &headers, &about, curves_of(&database, &sweep, &which)).await
 }
 
-/// `GET /api/sweeps/{sweep}/rates`: final loss against learning rate.
-pub(super) async fn sweep_rates(State(database): Shared, headers: HeaderMap, Named(sweep): Named<String>) -> Response {
-    answer(&database, &headers, &sweep, async {
+/// `GET /api/sweeps/{sweep}/rates?where=…`: final loss against learning rate, means over seeds.
+pub(super) async fn sweep_rates(
+    State(database): Shared,
+    headers: HeaderMap,
+    Named(sweep): Named<String>,
+    Query(which): Query<Which>,
+) -> Response {
+    let about = format!("{sweep} {which:?}");
+    answer(&database, &headers, &about, async {
         let mut reader = database.slow().await;
         let opened = opened(reader.open(database.context.workdir.database()).await?)?;
         known(&mut opened.store, &sweep).await?;
-        let rates: Vec<RateView> = curves::rates(&opened.store.lean_trials(&sweep).await?);
+        let trials = opened.store.lean_trials(&sweep).await?;
+        let trials = meant(&mut opened.store, &sweep, &which, trials).await?;
+        let rates: Vec<RateView> = curves::rates(&trials);
         Ok(rates)
     })
     .await
@@ -260,14 +248,14 @@ async fn status_now(database: &Database) -> Result<Status, Failure> {
     })
 }
 
-/// The seconds now, and the attempts of the last minutes on the same clock.
+/// The seconds now, and the attempts of the last day on the same clock.
 async fn spans(database: &Database) -> Result<(f64, Vec<Span>), Failure> {
     let is_running = database.context.workdir.holder()?.is_some();
     let moment = jiff::Timestamp::now();
     let now = moment.as_millisecond() as f64 / 1e3;
     let since = format!(
         "{:.6}",
-        moment - jiff::SignedDuration::from_secs_f64(throughput::WINDOW)
+        moment - jiff::SignedDuration::from_secs_f64(throughput::WINDOW_MAX)
     );
     let mut reader = database.quick().await;
     let Some(opened) = reader.open(database.context.workdir.database()).await? else {
@@ -295,95 +283,14 @@ fn seconds(text: &str) -> Option<f64> {
     Some(moment.as_millisecond() as f64 / 1e3)
 }
 
-async fn page(database: &Database, sweep: &str, which: &Which) -> Result<Page, Failure> {
-    let limit = which.limit.unwrap_or(PAGE).min(PAGE_MAX);
-    let mut reader = database.slow().await;
-    let opened = opened(reader.open(database.context.workdir.database()).await?)?;
-    known(&mut opened.store, sweep).await?;
-    let condition = condition(which);
-    if condition.is_none() && which.sort.is_none() {
-        let total = opened.store.trial_count(sweep).await? as usize;
-        let trials = opened
-            .store
-            .trial_page(sweep, which.offset as u64, limit as u64)
-            .await?;
-        return Ok(Page {
-            sweep: sweep.to_owned(),
-            total,
-            matching: total,
-            offset: which.offset,
-            trials,
-        });
-    }
-    let mut trials = opened.store.trials(Some(sweep)).await?;
-    let total = trials.len();
-    let filter = Filter::new(condition, &trials)?;
-    trials.retain(|trial| filter.holds(trial));
-    let matching = trials.len();
-    if let Some(sort) = &which.sort {
-        order(&mut trials, sort, which.down)?;
-    }
-    Ok(Page {
-        sweep: sweep.to_owned(),
-        total,
-        matching,
-        offset: which.offset,
-        trials: trials.into_iter().skip(which.offset).take(limit).collect(),
-    })
-}
-
-fn condition(which: &Which) -> Option<&str> {
-    which
-        .condition
-        .as_deref()
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-}
-
-/// Orders trials by a column; what has no value comes last, either way.
-fn order(trials: &mut [TrialRow], column: &str, down: bool) -> Result<(), Failure> {
-    let name = if column == "params" {
-        "params_non_embedding"
-    } else {
-        column
-    };
-    let is_ordered = |it: &&Column| it.name == name && (it.kind != Kind::Text || name == "state");
-    let Some(found) = TrialRow::COLUMNS.iter().find(is_ordered) else {
-        return Err(Failure::invalid(
-            "unknown_column",
-            format!("trials cannot be sorted by `{column}`"),
-            "by state, params, or any column of numbers such as lr, tokens or final_loss",
-        ));
-    };
-    let number = |row: &TrialRow| match found.kind {
-        Kind::Text => Some(f64::from(row.state as u8)),
-        Kind::Count | Kind::Number => (found.get)(row).number(),
-    };
-    trials.sort_by(|a, b| match (number(a), number(b)) {
-        (Some(a), Some(b)) if down => b.total_cmp(&a),
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        (a, b) => b.is_some().cmp(&a.is_some()),
-    });
-    Ok(())
-}
-
 async fn curves_of(database: &Database, sweep: &str, which: &Which) -> Result<CurvesView, Failure> {
     let most = which.limit.unwrap_or(SHOWN).min(SHOWN_MAX);
     let mut reader = database.slow().await;
     let opened = opened(reader.open(database.context.workdir.database()).await?)?;
     known(&mut opened.store, sweep).await?;
-    let mut trials = opened.store.lean_trials(sweep).await?;
+    let trials = opened.store.lean_trials(sweep).await?;
     let sizes = curves::sizes(&trials);
-    if let Some(condition) = condition(which) {
-        let rows = opened.store.trials(Some(sweep)).await?;
-        let filter = Filter::new(Some(condition), &rows)?;
-        let meant: BTreeSet<&str> = rows
-            .iter()
-            .filter(|row| filter.holds(row))
-            .map(|row| row.trial.as_str())
-            .collect();
-        trials.retain(|it| meant.contains(it.trial.as_str()));
-    }
+    let trials = meant(&mut opened.store, sweep, which, trials).await?;
     let (chosen, drawable) = curves::choose(&trials, most);
     let curves = curves::curves(&mut opened.store, &mut opened.thinned, sweep, &chosen).await?;
     Ok(CurvesView {
@@ -392,19 +299,6 @@ async fn curves_of(database: &Database, sweep: &str, which: &Which) -> Result<Cu
         sizes,
         curves,
     })
-}
-
-/// The database, which must be there by now.
-fn opened(opened: Option<&mut Opened>) -> Result<&mut Opened, Failure> {
-    opened.ok_or_else(|| Failure::invalid("no_database", "nothing was run here yet", "`sandbox run sweep.yaml`"))
-}
-
-async fn known(store: &mut Store, sweep: &str) -> Result<(), Failure> {
-    let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
-    if names.iter().any(|name| name == sweep) {
-        return Ok(());
-    }
-    Err(Failure::unknown_sweep(sweep, &names))
 }
 
 async fn find(store: &mut Store, name: &str, of: &Of) -> Result<TrialRow, Failure> {

@@ -172,51 +172,104 @@ pub(super) async fn curves(
     Ok(views.filter(|view| !view.points.is_empty()).collect())
 }
 
-/// Final losses at one learning rate of one size and budget.
+/// Final losses at one learning rate of one size, budget and batch.
 #[derive(Debug, Serialize)]
 pub(super) struct RateView {
     model: String,
     params: u64,
     /// The budget that was asked: the same at every batch.
     tokens: u64,
+    batch_tokens: u64,
     lr: f64,
-    /// The lowest final loss; none: all that ended diverged.
+    /// The lowest mean of final losses over the seeds of equal settings; none: all that ended diverged.
     loss: Option<f64>,
-    /// The trial that has it.
+    /// The lowest and the highest of these seeds.
+    range: Option<[f64; 2]>,
+    /// How many seeds there are.
+    seeds: u64,
+    /// A trial of them, that with the lowest loss.
     trial: Option<String>,
     complete: u64,
     diverged: u64,
 }
 
-/// Loss against learning rate, by size and budget.
+/// What a trial is called without its seed: equal names are equal settings.
+fn without_seed(slug: &str) -> String {
+    let is_seed = |part: &&str| {
+        part.strip_prefix("seed")
+            .is_some_and(|rest| rest.parse::<u64>().is_ok())
+    };
+    let parts: Vec<&str> = slug.split('-').filter(|part| !is_seed(part)).collect();
+    parts.join("-")
+}
+
+/// Loss against learning rate, by size, budget and batch.
 pub(super) fn rates(trials: &[LeanTrial]) -> Vec<RateView> {
-    let mut rates: BTreeMap<(u64, &str, u64, u64), RateView> = BTreeMap::new();
+    type Settings<'a> = BTreeMap<String, Vec<(f64, &'a str)>>;
+    type Place<'a> = (u64, &'a str, u64, u64, u64);
+    let mut rates: BTreeMap<Place<'_>, (RateView, Settings<'_>)> = BTreeMap::new();
     for it in trials {
         let is_diverged = it.state == TrialState::Diverged;
         if !is_diverged && it.final_loss.is_none() {
             continue;
         }
         // Positive numbers have the order of their bits.
-        let rate = rates
-            .entry((it.params, &it.model, it.tokens_asked, it.lr.to_bits()))
-            .or_insert_with(|| RateView {
-                model: it.model.clone(),
-                params: it.params,
-                tokens: it.tokens_asked,
-                lr: it.lr,
-                loss: None,
-                trial: None,
-                complete: 0,
-                diverged: 0,
-            });
+        let place = (
+            it.params,
+            it.model.as_str(),
+            it.tokens_asked,
+            it.batch_tokens,
+            it.lr.to_bits(),
+        );
+        let (rate, settings) = rates
+            .entry(place)
+            .or_insert_with(|| (RateView::of(it), Settings::new()));
         rate.diverged += u64::from(is_diverged);
         rate.complete += u64::from(!is_diverged);
-        if let Some(loss) = it.final_loss.filter(|loss| rate.loss.is_none_or(|best| *loss < best)) {
-            rate.loss = Some(loss);
-            rate.trial = Some(it.trial.clone());
+        if let Some(loss) = it.final_loss {
+            let seeds = settings.entry(without_seed(&it.slug)).or_default();
+            seeds.push((loss, it.trial.as_str()));
         }
     }
-    rates.into_values().collect()
+    rates
+        .into_values()
+        .map(|(rate, settings)| rate.with(settings.into_values()))
+        .collect()
+}
+
+impl RateView {
+    fn of(it: &LeanTrial) -> Self {
+        Self {
+            model: it.model.clone(),
+            params: it.params,
+            tokens: it.tokens_asked,
+            batch_tokens: it.batch_tokens,
+            lr: it.lr,
+            loss: None,
+            range: None,
+            seeds: 0,
+            trial: None,
+            complete: 0,
+            diverged: 0,
+        }
+    }
+
+    /// With the losses of the settings whose mean over seeds is the lowest.
+    fn with<'a>(self, settings: impl Iterator<Item = Vec<(f64, &'a str)>>) -> Self {
+        let mean = |seeds: &[(f64, &str)]| seeds.iter().map(|it| it.0).sum::<f64>() / seeds.len() as f64;
+        let Some(mut seeds) = settings.min_by(|a, b| mean(a).total_cmp(&mean(b))) else {
+            return self;
+        };
+        seeds.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let ends = seeds.first().zip(seeds.last());
+        Self {
+            loss: Some(mean(&seeds)),
+            range: ends.map(|(first, last)| [first.0, last.0]),
+            seeds: seeds.len() as u64,
+            trial: ends.map(|(first, _)| first.1.to_owned()),
+            ..self
+        }
+    }
 }
 
 #[cfg(test)]
@@ -273,16 +326,37 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_equal_settings_is_shown_and_what_diverged_is_counted() {
+    fn a_point_is_the_mean_over_seeds_and_what_diverged_is_counted() {
+        let at = |name: usize, slug: &str, loss: Option<f64>| LeanTrial {
+            slug: slug.to_owned(),
+            ..trial(
+                name,
+                5,
+                if loss.is_some() {
+                    TrialState::Complete
+                } else {
+                    TrialState::Diverged
+                },
+                loss,
+            )
+        };
         let trials = [
-            trial(0, 5, TrialState::Complete, Some(3.0)),
-            trial(3, 5, TrialState::Complete, Some(2.5)),
-            trial(6, 5, TrialState::Diverged, None),
-            trial(9, 5, TrialState::Running, None),
+            at(0, "5-lr0.01-seed0", Some(3.0)),
+            at(3, "5-lr0.01-seed1", Some(2.5)),
+            at(6, "5-lr0.01-seed2", None),
+            // Other settings, and worse.
+            at(9, "5-lr0.01-clip2-seed0", Some(2.9)),
         ];
         let rates = rates(&trials);
         assert_eq!(rates.len(), 1);
-        assert_eq!((rates[0].complete, rates[0].diverged, rates[0].loss), (2, 1, Some(2.5)));
-        assert_eq!(rates[0].trial.as_deref(), Some("3"));
+        let rate = &rates[0];
+        assert_eq!(
+            (rate.complete, rate.diverged, rate.loss, rate.seeds),
+            (3, 1, Some(2.75), 2)
+        );
+        assert_eq!((rate.range, rate.trial.as_deref()), (Some([2.5, 3.0]), Some("3")));
+        let mut other_batch = trials.to_vec();
+        other_batch[3].batch_tokens = 2;
+        assert_eq!(super::rates(&other_batch).len(), 2, "another batch is another point");
     }
 }

@@ -124,3 +124,16 @@ impl Reader {
         self.opened = None;
     }
 }
+
+/// The database, which must be there by now.
+pub(super) fn opened(opened: Option<&mut Opened>) -> Result<&mut Opened, Failure> {
+    opened.ok_or_else(|| Failure::invalid("no_database", "nothing was run here yet", "`sandbox run sweep.yaml`"))
+}
+
+pub(super) async fn known(store: &mut Store, sweep: &str) -> Result<(), Failure> {
+    let names: Vec<String> = store.sweeps().await?.into_iter().map(|row| row.sweep).collect();
+    if names.iter().any(|name| name == sweep) {
+        return Ok(());
+    }
+    Err(Failure::unknown_sweep(sweep, &names))
+}

@@ -9,6 +9,7 @@ mod curves;
 mod database;
 mod tail;
 mod throughput;
+mod trials;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

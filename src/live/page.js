@@ -231,24 +231,43 @@
     return true;
   };
 
-  const drawRates = (points, colours) => {
+  // One budget and one batch at a time: losses of several do not compare. Without a choice the largest budget that has finished,
+  // and the batch at which most points of it were measured (of as many, that with the lowest loss).
+  const choices = (points, query) => {
+    const measured = points.filter((point) => point.loss !== null);
+    const values = (of, all) => [...new Set(all.map(of))].sort((a, b) => a - b);
+    const asked = (name, all) => { const value = Number(query.get(name)); return all.includes(value) ? value : null; };
+    const budgets = values((point) => point.tokens, points);
+    const batches = values((point) => point.batch_tokens, points);
+    const budget = asked('budget', budgets) ?? Math.max(...values((point) => point.tokens, measured.length ? measured : points));
+    const here = measured.filter((point) => point.tokens === budget);
+    const rank = (batch) => { const all = here.filter((point) => point.batch_tokens === batch); return [all.length, -Math.min(...all.map((point) => point.loss))]; };
+    const best = [...batches].sort((a, b) => { const [x, y] = [rank(a), rank(b)]; return y[0] - x[0] || y[1] - x[1]; })[0];
+    return { budgets, batches, budget, batch: asked('batch', batches) ?? best };
+  };
+  const showChoices = (chosen, query) => {
+    const one = (name, label, all, value) => (all.length < 2 ? [] : [h('label', { class: 'set' }, h('span', {}, label), h('select', { onchange: (event) => change({ [name]: event.target.value }) },
+      h('option', { value: '', selected: !query.get(name) }, `as suits (${count(value)})`),
+      ...all.map((it) => h('option', { value: String(it), selected: query.get(name) === String(it) }, count(it)))))]);
+    $('choices').replaceChildren(...one('budget', 'budget', chosen.budgets, chosen.budget), ...one('batch', 'batch', chosen.batches, chosen.batch));
+  };
+
+  const drawRates = (all, colours, chosen) => {
     const host = $('rates');
     const caption = $('rates-caption');
-    const measured = points.filter((point) => point.loss !== null);
     caption.textContent = '';
-    if (!measured.length) { say(host, 'No trial of this sweep has finished yet.'); return; }
+    // Budgets that are a number of tokens a parameter differ with the size: then each size has its own.
+    const isShared = new Set(all.filter((point) => point.tokens === chosen.budget).map((point) => point.model)).size > 1 || colours.size < 2 || place().query.get('budget');
     const most = new Map();
-    for (const point of measured) most.set(point.model, Math.max(point.tokens, most.get(point.model) || 0));
-    // Of one rate the lowest counts.
-    const isMost = (point) => point.tokens === most.get(point.model);
-    const lowestOf = (line) => [...line.reduce((best, point) => {
-      const held = best.get(point.lr);
-      return best.set(point.lr, held && held.loss <= point.loss ? held : point);
-    }, new Map()).values()];
-    const lines = [...colours.keys()].map((model) => lowestOf(measured.filter((point) => point.model === model && isMost(point)))).filter((line) => line.length);
+    for (const point of all) if (point.loss !== null) most.set(point.model, Math.max(point.tokens, most.get(point.model) || 0));
+    const isBudget = (point) => (isShared ? point.tokens === chosen.budget : point.tokens === most.get(point.model));
+    const points = all.filter((point) => isBudget(point) && point.batch_tokens === chosen.batch);
+    const measured = points.filter((point) => point.loss !== null);
+    if (!measured.length) { say(host, 'No trial of this choice has finished yet.'); return; }
+    const lines = [...colours.keys()].map((model) => measured.filter((point) => point.model === model)).filter((line) => line.length);
     const top = lines.flat();
     const diverged = points.filter((point) => point.diverged && !point.complete && colours.has(point.model));
-    const losses = top.map((point) => point.loss);
+    const losses = top.flatMap((point) => [point.loss, ...point.range]);
     // What diverged far beyond everything else stands at the edge, and says where it belongs.
     const measuredTo = Math.max(...top.map((point) => point.lr));
     const measuredFrom = Math.min(...top.map((point) => point.lr));
@@ -274,37 +293,47 @@
       layer.append(s('path', { class: `l s${step}`, d: path(sorted.map((point) => [point.lr, point.loss]), sx, sy) }));
       const lowest = sorted.reduce((best, point) => (point.loss < best.loss ? point : best));
       for (const point of sorted) {
-        const words = `${point.model}, ${count(point.tokens)} tokens\nlr ${rate(point.lr)}\nfinal loss ${loss(point.loss)}${point.complete > 1 ? `, the best of ${point.complete}` : ''}${point === lowest ? '\nthe lowest so far' : ''}`;
+        const seeds = point.seeds > 1 ? `, mean of ${point.seeds} seeds from ${loss(point.range[0])} to ${loss(point.range[1])}` : '';
+        const unstable = point.diverged ? `\n${several(point.diverged, 'trial', 'trials')} diverged` : '';
+        const words = `${point.model}, ${count(point.tokens)} tokens, batch ${count(point.batch_tokens)}\nlr ${rate(point.lr)}\nfinal loss ${loss(point.loss)}${seeds}${unstable}${point === lowest ? '\nthe lowest so far' : ''}`;
         const at = { cx: sx(point.lr), cy: sy(point.loss) };
+        if (point.seeds > 1) layer.append(s('path', { class: `l s${step}`, d: `M${at.cx} ${sy(point.range[0])}V${sy(point.range[1])}` }));
         layer.append(mark(words, link('trial', point.trial, { sweep: shown }), s('circle', { class: `f s${step}`, ...at, r: point === lowest ? 5.5 : 3 }), s('circle', { class: 'hit', ...at, r: 6 })));
       }
     }
-    const budgets = !measured.every(isMost);
-    caption.textContent = `Nats per token at the end of the schedule; of equal settings the lowest. ${budgets ? 'Of each size the largest budget that has finished. ' : ''}The large dot is the lowest of its size so far.`;
+    const where = isShared ? `a budget of ${count(chosen.budget)} tokens` : 'each size its largest budget that has finished';
+    caption.textContent = `Nats per token at the end of the schedule: ${where}, batches of ${count(chosen.batch)} tokens. A dot is the mean over seeds, its bar reaches from the lowest to the highest; of other settings the best. The large dot is the lowest of its size so far.`;
   };
 
   const drawPace = (pace) => {
+    const whole = pace.window_seconds;
+    const [unit, of] = whole < 300 ? ['s', 1] : whole < 7200 ? ['min', 60] : ['h', 3600];
+    const end = pace.ended_seconds_ago === null ? 'now' : 'end';
     const one = (id, value, top, words) => draw(id, () => {
       const host = $(id);
       const most = Math.max(top, ...pace.beats.map(value));
       const { sx, sy, layer } = frame(host, {
         height: 130,
-        x: { from: -pace.window_seconds / 60, to: 0, log: false, write: (minutes) => (minutes ? `${minutes} min` : 'now') },
+        x: { from: -whole / of, to: 0, log: false, write: (back) => (back ? `${digits(back, 3)} ${unit}` : end) },
         y: { from: 0, to: most > 0 ? most * 1.1 : 1, log: false, write: count, name: words },
       });
-      const half = pace.window_seconds / pace.beats.length / 2;
-      const points = pace.beats.flatMap((beat) => [-beat.seconds_ago - half, -beat.seconds_ago + half].map((at) => [at / 60, value(beat)]));
-      layer.append(s('path', { class: 'area', d: `${path([[-pace.window_seconds / 60, 0], ...points, [0, 0]], sx, sy)}Z` }));
+      const half = whole / pace.beats.length / 2;
+      const points = pace.beats.flatMap((beat) => [-beat.seconds_ago - half, -beat.seconds_ago + half].map((at) => [at / of, value(beat)]));
+      layer.append(s('path', { class: 'area', d: `${path([[-whole / of, 0], ...points, [0, 0]], sx, sy)}Z` }));
       layer.append(s('path', { class: 'edge', d: path(points, sx, sy) }));
     });
-    one('speed', (beat) => beat.tokens_per_second, 0, 'Tokens per second over the last minutes');
-    one('busy', (beat) => beat.busy, 1, 'Workers at work over the last minutes');
-    // What is said of now is what the table of running stages says, too.
-    const now = status.running.reduce((sum, it) => sum + (it.tokens_per_second || 0), 0);
-    const worked = [...pace.beats].reverse().find((beat) => beat.tokens_per_second > 0);
-    const flops = worked ? (now * worked.flops_per_second) / worked.tokens_per_second : 0;
-    $('speed-caption').textContent = `Tokens per second: ${count(now)}, ${count(flops / 1e9)} GFLOP/s`;
-    $('busy-caption').textContent = `Workers at work: ${status.running.length}, on ${several(pace.slots, 'slot', 'slots')}`;
+    one('speed', (beat) => beat.tokens_per_second, 0, 'Tokens per second over the run');
+    one('busy', (beat) => beat.busy, 1, 'Workers at work over the run');
+    const mean = `each point the mean of ${time(whole / pace.beats.length)}`;
+    const { last } = pace;
+    if (last) {
+      $('speed-caption').textContent = `Tokens per second: ${count(last.tokens_per_second)}, ${count(last.flops_per_second / 1e9)} GFLOP/s over the last ten seconds; ${mean}`;
+      $('busy-caption').textContent = `Workers at work: ${digits(last.busy, 2)} on ${several(pace.slots, 'slot', 'slots')}`;
+    } else {
+      const ago = pace.beats.some((beat) => beat.busy > 0) ? `the last run, which ended ${time(Math.round(pace.ended_seconds_ago))} ago` : 'nothing has run in the last day';
+      $('speed-caption').textContent = `Tokens per second: ${ago}; ${mean}`;
+      $('busy-caption').textContent = `Workers at work: none now, on ${several(pace.slots, 'slot', 'slots')}`;
+    }
   };
 
   // Tables.
@@ -368,11 +397,13 @@
     ['bits/byte', null, (row) => loss(row.bits_per_byte), true],
     ['seconds', 'seconds', (row) => (row.seconds === null ? '–' : digits(row.seconds, 3)), true],
   ];
+  const BEST = 'final_loss';
   const showTrials = (page) => {
     const query = place().query;
-    const [sort, down] = [query.get('sort'), query.get('down') === 'true'];
+    const [sort, down] = [query.get('sort') || BEST, query.get('down') === 'true'];
     const heads = COLUMNS.map(([name, column, , isNumber]) => {
       const isSorted = column && sort === column;
+      // The third time, and at first, the best come first.
       const next = !isSorted ? { sort: column, down: '' } : down ? { sort: '', down: '' } : { sort: column, down: 'true' };
       const words = column ? h('button', { type: 'button', title: 'sort', onclick: () => change({ ...next, offset: '' }) }, name) : name;
       return h('th', { class: isNumber && 'n', 'aria-sort': isSorted && (down ? 'descending' : 'ascending') }, words);
@@ -440,7 +471,8 @@
     mistaken = '';
     try {
       const rows = new URLSearchParams(query);
-      for (const name of ['sort', 'down', 'offset']) if (at.query.get(name)) rows.set(name, at.query.get(name));
+      rows.set('sort', at.query.get('sort') || BEST);
+      for (const name of ['down', 'offset', 'budget', 'batch']) if (at.query.get(name)) rows.set(name, at.query.get(name));
       const trials = await ask(`${base}/trials?${rows}`);
       $('where-mistake').textContent = '';
       if (trials.fresh || isNew || isOther) showTrials(trials.value);
@@ -450,14 +482,18 @@
       mistaken = where;
       return;
     }
-    const rates = await ask(`${base}/rates`);
+    // What is to be chosen from is what the condition leaves; the choice itself is made here.
+    const rates = await ask(`${base}/rates?${query}`);
+    for (const name of ['budget', 'batch']) if (at.query.get(name)) query.set(name, at.query.get(name));
     const curves = await ask(`${base}/curves?${query}`);
     if (!curves.fresh && !rates.fresh && !isNew && !isOther && drawn.has('curves')) return;
     const colours = sizes(curves.value.sizes);
     const redraw = () => draw('curves', () => drawCurves('curves', curves.value, { height: 400, colours, none: 'No curve yet: nothing of this has begun to train.' }));
     redraw();
     switches($('curve-tools'), redraw);
-    draw('rates', () => drawRates(rates.value, colours));
+    const chosen = choices(rates.value, at.query);
+    showChoices(chosen, at.query);
+    draw('rates', () => drawRates(rates.value, colours, chosen));
     legend($('curve-legend'), colours, { diverged: curves.value.curves.some((curve) => curve.state === 'diverged') });
     legend($('rate-legend'), colours, { cross: true, diverged: rates.value.some((point) => point.diverged && !point.complete) });
     const shownCurves = curves.value.curves.length;

@@ -1,13 +1,19 @@
-//! How fast a home has worked over the last minutes, from when its attempts began and ended.
+//! How fast a home has worked during its last run, from when its attempts began and ended.
 //!
 //! Pure: the time now is passed in. Nothing is sampled, so a page that was just opened has the whole window.
 
 use serde::Serialize;
 
-/// Seconds that are looked back on.
-pub(super) const WINDOW: f64 = 900.0;
-/// Pieces of the window.
-const BEATS: usize = 60;
+/// Seconds that are looked back on, at most.
+pub(super) const WINDOW_MAX: f64 = 86_400.0;
+/// Seconds that are shown of a run that has just begun.
+const WINDOW_MIN: f64 = 60.0;
+/// Pieces of the window, at most.
+const BEATS: f64 = 60.0;
+/// Seconds over which rates are averaged, at least.
+const BEAT_MIN: f64 = 10.0;
+/// Seconds without an attempt that part two runs.
+const PAUSE: f64 = 300.0;
 /// Seconds that a forecast rests on.
 const RECENT: f64 = 300.0;
 /// Seconds before which nothing is forecast.
@@ -25,7 +31,7 @@ pub(super) struct Span {
 /// One piece of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Beat {
-    /// Its middle: seconds before now.
+    /// Its middle: seconds before the end of the window.
     pub(super) seconds_ago: f64,
     pub(super) tokens_per_second: f64,
     pub(super) flops_per_second: f64,
@@ -33,12 +39,61 @@ pub(super) struct Beat {
     pub(super) busy: f64,
 }
 
-/// The window, the oldest piece first. An attempt has worked evenly from its beginning to its end.
-pub(super) fn beats(now: f64, spans: &[Span]) -> Vec<Beat> {
-    let length = WINDOW / BEATS as f64;
-    let mut beats: Vec<Beat> = (0..BEATS)
+/// A piece of time, seconds on any clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Window {
+    pub(super) from: f64,
+    pub(super) to: f64,
+}
+
+impl Window {
+    /// The run that began at `began`, up to now; where none is told, the last that there was.
+    pub(super) fn of_run(now: f64, began: Option<f64>, spans: &[Span]) -> Self {
+        let to = match began {
+            Some(_) => now,
+            None => spans.iter().map(|span| span.to).reduce(f64::max).unwrap_or(now),
+        };
+        let from = began.unwrap_or_else(|| first_of_the_last_run(to, spans));
+        Self {
+            from: from.clamp(to - WINDOW_MAX, to - WINDOW_MIN),
+            to,
+        }
+    }
+
+    /// Its last seconds, over which rates are averaged.
+    pub(super) fn last(self) -> Self {
+        Self {
+            from: self.to - BEAT_MIN,
+            ..self
+        }
+    }
+
+    pub(super) fn seconds(self) -> f64 {
+        self.to - self.from
+    }
+}
+
+fn first_of_the_last_run(to: f64, spans: &[Span]) -> f64 {
+    let mut latest_first: Vec<&Span> = spans.iter().collect();
+    latest_first.sort_by(|a, b| b.to.total_cmp(&a.to));
+    latest_first.iter().fold(to, |from, span| {
+        if span.to >= from - PAUSE {
+            from.min(span.from)
+        } else {
+            from
+        }
+    })
+}
+
+/// The window in pieces of ten seconds or more, the oldest first. An attempt has worked evenly from its beginning to its
+/// end.
+pub(super) fn beats(window: Window, spans: &[Span]) -> Vec<Beat> {
+    let whole = window.seconds();
+    let count = (whole / BEAT_MIN).floor().clamp(1.0, BEATS);
+    let length = whole / count;
+    let mut beats: Vec<Beat> = (0..count as usize)
         .map(|at| Beat {
-            seconds_ago: WINDOW - (at as f64 + 0.5) * length,
+            seconds_ago: whole - (at as f64 + 0.5) * length,
             tokens_per_second: 0.0,
             flops_per_second: 0.0,
             busy: 0.0,
@@ -47,9 +102,9 @@ pub(super) fn beats(now: f64, spans: &[Span]) -> Vec<Beat> {
     for span in spans {
         // What began and ended within one tick of the clock still counts.
         let to = span.to.max(span.from + 1e-3);
-        let first = ((span.from - now + WINDOW) / length).floor().max(0.0) as usize;
+        let first = ((span.from - window.from) / length).floor().max(0.0) as usize;
         for (at, beat) in beats.iter_mut().enumerate().skip(first) {
-            let begin = now - WINDOW + at as f64 * length;
+            let begin = window.from + at as f64 * length;
             let shared = to.min(begin + length) - span.from.max(begin);
             if shared <= 0.0 {
                 break;
@@ -87,11 +142,14 @@ mod tests {
             flops: 6000.0,
         };
         let now = 10_000.0;
-        let length = WINDOW / BEATS as f64;
-        let total = |spans: &[Span]| beats(now, spans).iter().map(|beat| beat.tokens_per_second).sum::<f64>() * length;
+        let window = Window { from: 9_100.0, to: now };
+        let total = |spans: &[Span]| {
+            let beats = beats(window, spans);
+            beats.iter().map(|beat| beat.tokens_per_second).sum::<f64>() * window.seconds() / beats.len() as f64
+        };
         assert!((total(&[span(9_500.0, 9_700.0), span(9_990.0, now)]) - 1200.0).abs() < 1e-6);
         assert!(
-            (total(&[span(now - WINDOW - 100.0, now - WINDOW + 100.0)]) - 300.0).abs() < 1e-6,
+            (total(&[span(9_000.0, 9_200.0)]) - 300.0).abs() < 1e-6,
             "half lies before"
         );
         assert!(
@@ -109,9 +167,41 @@ mod tests {
             tokens: 1000.0,
             flops: 2000.0,
         };
-        let beats = beats(1000.0, &[span, span]);
+        let window = Window {
+            from: 100.0,
+            to: 1000.0,
+        };
+        let beats = beats(window, &[span, span]);
         assert!((beats[30].busy - 2.0).abs() < 1e-9);
         assert!((recent(1000.0, 0.0, &[span, span]).expect("worked") - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_window_is_that_of_the_run_and_a_rate_is_the_mean_of_ten_seconds() {
+        let span = |from, to| Span {
+            from,
+            to,
+            tokens: 100.0,
+            flops: 0.0,
+        };
+        let spans = [span(1000.0, 1400.0), span(5000.0, 5100.0), span(5300.0, 5320.0)];
+        let ends = |now, began| {
+            let window = Window::of_run(now, began, &spans);
+            (window.from, window.to)
+        };
+        assert_eq!(ends(9000.0, None), (5000.0, 5320.0), "the run before lies an hour back");
+        assert_eq!(ends(5330.0, Some(5000.0)), (5000.0, 5330.0));
+        assert_eq!(ends(5010.0, Some(5000.0)), (4950.0, 5010.0), "a minute at least");
+        let window = Window {
+            from: 5000.0,
+            to: 5320.0,
+        };
+        assert_eq!(beats(window, &spans).len(), 32, "ten seconds each");
+        let last = beats(window.last(), &spans);
+        assert!(
+            last.len() == 1 && (last[0].tokens_per_second - 5.0).abs() < 1e-9,
+            "{last:?}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::recipe::evidence::{Ask, Evidence, Proxies};
 use crate::recipe::next::Widening;
 use crate::recipe::reach::{Reach, RunSize};
 use crate::recipe::{Item, Mup, PublishedItem, Recipe, ShapeItem, alternatives, gates, imported, items, published};
+use crate::units::significant;
 
 /// Writes the recipe; also says for each gate in order which experiment would answer it, where it fails.
 pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening>>) {
@@ -33,6 +34,7 @@ pub fn build(ask: &Ask, evidence: &Evidence<'_>) -> (Recipe, Vec<Option<Widening
     );
     let mut warnings = warnings(evidence, is_beyond(&items));
     warnings.extend(outside(&model, &items));
+    warnings.extend(at_another_batch(evidence, &items));
     let to_reach = reach
         .filter(|reach| !reach.largest.holds(target))
         .map(|reach| reach.needed(target));
@@ -93,6 +95,23 @@ fn warnings(evidence: &Evidence<'_>, is_beyond: bool) -> Vec<Warning> {
 
 fn is_beyond(items: &BTreeMap<String, Item>) -> bool {
     items.values().any(|item| item.beyond)
+}
+
+/// The best rate moves with the batch: where the recipe's batch is another than that of the runs, its rate is not known.
+fn at_another_batch(evidence: &Evidence<'_>, items: &BTreeMap<String, Item>) -> Option<Warning> {
+    const NEAR: f64 = 2.0;
+    let of_runs = evidence
+        .proxies
+        .batch_tokens
+        .filter(|_| evidence.lr_batch.is_none() && evidence.lr.is_some())? as f64;
+    let of_recipe = items.get("batch_tokens")?.value.as_f64()?;
+    let factor = of_recipe / of_runs;
+    let text = format!(
+        "the learning rate is that of runs with batches of {of_runs:.0} tokens; at the recipe's batch, {} times as large, it \
+         is not known: vary both in one grid",
+        significant(factor, 2)
+    );
+    (!(1.0 / NEAR..=NEAR).contains(&factor)).then(|| Warning::new("rate_at_other_batch", text))
 }
 
 /// What papers print has two digits.

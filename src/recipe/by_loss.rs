@@ -104,14 +104,8 @@ pub(super) fn tokens(ask: &Ask, optimal: &Item, per_token: f64) -> Item {
 }
 
 pub(super) fn flops(tokens: &Item, per_token: f64, context: u64) -> Item {
-    let item = Item {
-        value: json!(tokens.value.as_f64().map(|count| count * per_token)),
-        ci95: tokens.ci95.map(|ends| ends.map(|end| end * per_token)),
-        unit: "FLOP".to_owned(),
-        law: format!("6 (N + V d) + 12 L d T a token, T = {context}"),
-        ..tokens.clone()
-    };
-    following(item, tokens)
+    let law = format!("6 (N + V d) + 12 L d T a token, T = {context}");
+    following(tokens.times(per_token, "FLOP", &law), tokens)
 }
 
 /// What follows from the tokens goes where they go.
@@ -121,6 +115,35 @@ pub(super) fn following(item: Item, tokens: &Item) -> Item {
     }
     let beyond = tokens.beyond;
     Item { beyond, ..item }
+}
+
+/// A share of the tokens that a paper gives, with the interval that follows from that of the tokens.
+pub(super) fn share(tokens: &Item, share: f64, source: &str) -> Item {
+    let item = tokens.times(share, "tokens", source);
+    Item {
+        value: json!(item.value.as_f64().map(f64::round)),
+        source: Source::Published,
+        fit: None,
+        trials: 0,
+        extrapolation: None,
+        ..following(item, tokens)
+    }
+}
+
+/// What rests on the tokens by a law, `at` any number of them: where this study leaves these open, its interval holds what
+/// the law says at both ends.
+pub(super) fn over_open_tokens(item: Item, tokens: &Item, at: impl Fn(f64) -> Estimate) -> Item {
+    let Some(ends) = tokens.undetermined else {
+        return item;
+    };
+    let all = ends.map(|end| at(end).ci95).into_iter().chain([item.ci95]);
+    let all: Option<Vec<[f64; 2]>> = all.collect();
+    let ci95 = all.map(|all| {
+        all.iter()
+            .fold([f64::INFINITY, 0.0], |[a, b], [low, high]| [a.min(*low), b.max(*high)])
+    });
+    let law = format!("{}; over all tokens that this study leaves open", item.law);
+    Item { ci95, law, ..item }
 }
 
 fn chinchilla_tokens(params: f64) -> Item {
@@ -137,5 +160,69 @@ fn extrapolated(law: &dyn OfLoss, params: f64, tokens: f64) -> Extrapolated {
     Extrapolated {
         params: beyond.params,
         tokens: beyond.tokens,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(low: f64, high: f64) -> Item {
+        let estimate = Estimate {
+            value: 60.0,
+            se: None,
+            ci95: Some([low, high]),
+        };
+        let published = || Item::plain(json!(20.0), "tokens", Source::Published, "a paper");
+        Item::estimated(estimate, "tokens", "a law").or_published(published, "more")
+    }
+
+    /// A law of the batch: the root of the tokens, within a tenth.
+    fn root(tokens: f64) -> Estimate {
+        let value = tokens.sqrt();
+        Estimate {
+            value,
+            se: None,
+            ci95: Some([0.9 * value, 1.1 * value]),
+        }
+    }
+
+    #[test]
+    fn what_follows_published_tokens_carries_what_the_study_leaves_open() {
+        let run = tokens(16.0, 400.0);
+        assert_eq!((run.source, run.undetermined), (Source::Published, Some([16.0, 400.0])));
+        let flops = flops(&run, 10.0, 128);
+        assert_eq!(
+            (flops.value, flops.ci95, flops.undetermined),
+            (json!(200.0), None, Some([160.0, 4000.0]))
+        );
+        assert!(
+            flops.law.ends_with("not determined by this study: 160 to 4K"),
+            "{}",
+            flops.law
+        );
+        let warmup = share(&run, 0.1, "a paper");
+        assert_eq!((warmup.value, warmup.undetermined), (json!(2.0), Some([1.6, 40.0])));
+        // The batch moves as the root: over all these tokens it stays within a factor of ten, so it is a value.
+        let batch = |run: &Item| over_open_tokens(Item::estimated(root(20.0), "tokens", "a law"), run, root);
+        let ends = batch(&run).ci95.expect("an interval");
+        assert!(
+            (ends[0] - 0.9 * 4.0).abs() < 1e-12 && (ends[1] - 1.1 * 20.0).abs() < 1e-12,
+            "{ends:?}"
+        );
+        assert!(batch(&run).is_determined());
+        assert!(
+            !batch(&tokens(1.0, 400.0)).is_determined(),
+            "over a factor of 400 it does not"
+        );
+    }
+
+    #[test]
+    fn what_follows_fitted_tokens_has_their_interval_and_the_batch_its_own() {
+        let run = tokens(30.0, 90.0);
+        assert_eq!((run.source, run.undetermined), (Source::Fitted, None));
+        assert_eq!(share(&run, 0.1, "a paper").ci95, Some([3.0, 9.0]));
+        let batch = over_open_tokens(Item::estimated(root(60.0), "tokens", "a law"), &run, root);
+        assert_eq!((batch.ci95, batch.law.as_str()), (root(60.0).ci95, "a law"));
     }
 }

@@ -10,6 +10,7 @@ use crate::fit::rate::lr_batch::LrBatchLaw;
 use crate::model::mup::{Multipliers, Parametrization};
 use crate::model::schedule::Decay;
 use crate::recipe::{Coordinates, OptimizerItem, TextShape};
+use crate::spec::ScheduleName;
 
 /// Where the best batches lie among those that were tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,8 @@ pub struct Proxies {
     pub text: TextShape,
     /// The tokens of a batch, where all of them have the same.
     pub batch_tokens: Option<u64>,
+    /// The schedule of the runs on which the laws rest.
+    pub schedule: ScheduleName,
     /// How their rate came down, where they were trained with WSD.
     pub annealing: Option<Annealing>,
     /// Names of settings in which they differ.

@@ -54,6 +54,9 @@ pub struct Item {
     pub trials: u64,
     /// How far beyond them it reaches.
     pub extrapolation: Option<Extrapolated>,
+    /// The 95 % interval of this study, where that is too wide for a value and what a paper says stands in.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub undetermined: Option<[f64; 2]>,
     /// Why it has no value.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub withheld: Option<String>,
@@ -85,6 +88,7 @@ impl Item {
             fit: None,
             trials: 0,
             extrapolation: None,
+            undetermined: None,
             withheld: None,
             beyond: false,
         }
@@ -104,6 +108,7 @@ impl Item {
             ci95: None,
             ci95_new_run: None,
             extrapolation: None,
+            undetermined: None,
             withheld: Some(why.to_owned()),
             ..self
         }
@@ -130,16 +135,40 @@ impl Item {
             return self;
         };
         let published = published();
-        let [low, high] = [low, high].map(|end| match end {
-            small if small < 1.0 => format!("{small:.2e}"),
-            large => human_count(large),
-        });
-        let law = format!(
-            "{}; not determined by this study: {low} to {high} (needs {needs})",
-            published.law
-        );
-        Self { law, ..published }
+        let law = format!("{}; {} (needs {needs})", published.law, open([low, high]));
+        Self {
+            law,
+            undetermined: Some([low, high]),
+            ..published
+        }
     }
+
+    /// What is so many times as much, with its interval, or with what this study leaves open.
+    pub(super) fn times(&self, factor: f64, unit: &str, law: &str) -> Self {
+        let scaled = |ends: [f64; 2]| ends.map(|end| end * factor);
+        let undetermined = self.undetermined.map(scaled);
+        let law = match undetermined {
+            Some(ends) => format!("{law}; {}", open(ends)),
+            None => law.to_owned(),
+        };
+        Self {
+            value: json!(self.value.as_f64().map(|value| value * factor)),
+            ci95: self.ci95.map(scaled),
+            unit: unit.to_owned(),
+            undetermined,
+            law,
+            ..self.clone()
+        }
+    }
+}
+
+/// What this study leaves open, in words.
+fn open(ends: [f64; 2]) -> String {
+    let [low, high] = ends.map(|end| match end {
+        small if small < 1.0 => format!("{small:.2e}"),
+        large => human_count(large),
+    });
+    format!("not determined by this study: {low} to {high}")
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::recipe::evidence::{Annealing, Ask, Comparison, Evidence, Proxies};
 use crate::recipe::published;
 use crate::recipe::reach::REACH_MAX;
 use crate::recipe::{Extrapolated, Item, Source};
+use crate::spec::ScheduleName;
 use crate::units::significant;
 
 /// The numbers, by name.
@@ -34,9 +35,8 @@ pub(super) fn items(ask: &Ask, by_loss: ByLoss<'_>, shape: Shape, text: TextShap
     let count = tokens.value.as_f64();
     let lr = lr_item(evidence, params, count);
     let lr_hidden = hidden(&lr, scaling.lr_factor(Group::Matrix), proxies);
-    let warmup = json!(count.map(|count| (published::WARMUP_FRACTION * count).round()));
-    let warmup = Item::plain(warmup, "tokens", Source::Published, published::WARMUP_SOURCE);
-    let batch = batch_item(evidence, params, count.unwrap_or(f64::NAN), text.context);
+    let warmup = by_loss::share(&tokens, published::WARMUP_FRACTION, published::WARMUP_SOURCE);
+    let batch = batch_item(evidence, params, &tokens, text.context);
     let batch_warmup = count
         .filter(|&count| by_loss.beyond || by_loss.holds(params, count))
         .and_then(|count| batch_warmup_item(evidence, params, count));
@@ -44,12 +44,12 @@ pub(super) fn items(ask: &Ask, by_loss: ByLoss<'_>, shape: Shape, text: TextShap
         ("lr", lr),
         ("lr_hidden", lr_hidden),
         ("batch_tokens", by_loss::following(batch, &tokens)),
-        ("warmup_tokens", by_loss::following(warmup, &tokens)),
-        ("schedule", schedule_item(proxies.wsd_less_cosine)),
+        ("warmup_tokens", warmup),
+        ("schedule", schedule_item(proxies.schedule, proxies.wsd_less_cosine)),
         ("flops", by_loss::flops(&tokens, per_token, text.context)),
         ("tokens_compute_optimal", optimal),
     ];
-    items.extend(decay_items(proxies.annealing));
+    items.extend(decay_items(proxies));
     items.extend(by_loss.loss(params, count).map(|loss| ("loss", loss)));
     items.extend(batch_warmup.map(|item| ("batch_warmup_tokens", by_loss::following(item, &tokens))));
     items.push(("tokens", tokens));
@@ -167,34 +167,31 @@ fn hidden(item: &Item, factor: f64, proxies: &Proxies) -> Item {
 }
 
 /// The best batch of the valley in learning rate and batch, else of curves of equal loss, else the published one.
-fn batch_item(evidence: &Evidence<'_>, params: f64, tokens: f64, context: u64) -> Item {
+fn batch_item(evidence: &Evidence<'_>, params: f64, run: &Item, context: u64) -> Item {
     let unit = "tokens";
+    let tokens = run.value.as_f64().unwrap_or(f64::NAN);
     let published = || {
         let value = json!(published::batch_tokens(tokens));
         Item::plain(value, unit, Source::Published, published::BATCH_SOURCE)
     };
     let item = if let Some((fit, law)) = evidence.lr_batch {
+        let at = |tokens: f64| law.batch.at(params, tokens);
+        let rule = format!("lr-batch: {}", law.batch_form.formula());
         Item {
             fit: Some(fit.to_owned()),
             trials: trials_of(law),
             extrapolation: reach_of(law, params, tokens),
-            ..Item::estimated(
-                law.batch.at(params, tokens),
-                unit,
-                &format!("lr-batch: {}", law.batch_form.formula()),
-            )
+            ..by_loss::over_open_tokens(Item::estimated(at(tokens), unit, &rule), run, at)
         }
     } else if let Some(equal) = &evidence.equal_loss {
+        let at = |tokens: f64| equal.law.by_tokens.at(tokens);
+        let rule = "minima of curves of equal loss: c D^b";
         let levels = || equal.law.levels.iter().map(|level| (level.params, level.tokens));
         Item {
             fit: Some(equal.fit.to_owned()),
             trials: equal.trials,
             extrapolation: beyond(levels(), params, tokens),
-            ..Item::estimated(
-                equal.law.by_tokens.at(tokens),
-                unit,
-                "minima of curves of equal loss: c D^b",
-            )
+            ..by_loss::over_open_tokens(Item::estimated(at(tokens), unit, rule), run, at)
         }
     } else if let Some(batch) = of_proxies(evidence, params, tokens) {
         Item::plain(
@@ -256,8 +253,12 @@ fn batch_warmup_item(evidence: &Evidence<'_>, params: f64, tokens: f64) -> Optio
     })
 }
 
-fn schedule_item(measured: Option<Comparison>) -> Item {
-    let value = json!("wsd");
+/// The schedule of the runs on which the laws rest: their rate and their losses are those of no other.
+fn schedule_item(schedule: ScheduleName, measured: Option<Comparison>) -> Item {
+    let value = json!(schedule.name());
+    if schedule != ScheduleName::Wsd {
+        return other_than_wsd(schedule, measured);
+    }
     let Some(Comparison { pairs, rates, mean }) = measured else {
         return Item::plain(value, "", Source::Published, published::SCHEDULE_SOURCE);
     };
@@ -273,9 +274,26 @@ fn schedule_item(measured: Option<Comparison>) -> Item {
     }
 }
 
+fn other_than_wsd(schedule: ScheduleName, measured: Option<Comparison>) -> Item {
+    let name = schedule.name();
+    let item = |source, law: &str| Item::plain(json!(name), "", source, law);
+    let Some(Comparison { pairs, mean, .. }) = measured else {
+        let law =
+            "that of the proxies: the laws of loss and rate hold for it; MiniCPM used WSD, which was not compared";
+        return item(Source::Default, law);
+    };
+    let law =
+        format!("that of the runs with the lowest losses; WSD less cosine: {mean:+.4} nats, mean of {pairs} pairs");
+    Item {
+        trials: 2 * pairs,
+        ..item(Source::Measured, &law)
+    }
+}
+
 /// How the rate comes down: as in the proxies, for their losses are what the law predicts from.
-fn decay_items(annealing: Option<Annealing>) -> [(&'static str, Item); 3] {
-    let (proxies, law) = match annealing {
+fn decay_items(proxies: &Proxies) -> [(&'static str, Item); 3] {
+    let schedule = proxies.schedule;
+    let (proxies, law) = match proxies.annealing {
         Some(used) => (used, "as the proxies decayed"),
         None => (published::ANNEALING, "as sweeps decay where they do not say"),
     };
@@ -287,10 +305,22 @@ fn decay_items(annealing: Option<Annealing>) -> [(&'static str, Item); 3] {
         }
     };
     let Annealing { form, fraction, last } = proxies;
+    let of_wsd = |item: Item| match schedule {
+        ScheduleName::Wsd => item,
+        ScheduleName::Cosine | ScheduleName::Linear | ScheduleName::Constant => {
+            item.withheld(&format!("the schedule is {}, which has no such part", schedule.name()))
+        }
+    };
     let is_tenth = (fraction - published::ANNEALING.fraction).abs() < 1e-9;
     [
-        ("decay_fraction", item(json!(fraction), "share of the run", is_tenth)),
-        ("decay", item(json!(form), "", form == published::ANNEALING.form)),
+        (
+            "decay_fraction",
+            of_wsd(item(json!(fraction), "share of the run", is_tenth)),
+        ),
+        (
+            "decay",
+            of_wsd(item(json!(form), "", form == published::ANNEALING.form)),
+        ),
         ("final_fraction", item(json!(last), "share of the peak", false)),
     ]
 }

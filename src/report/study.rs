@@ -31,6 +31,15 @@ pub struct Study<'a> {
     pub recipe: Option<&'a Recipe>,
     /// What was forecast of a run before it was trained, and what came.
     pub forecast: Option<&'a Score>,
+    /// Another study to stand beside it.
+    pub beside: Option<&'a Other<'a>>,
+}
+
+/// Another study that stands beside one.
+#[derive(Debug, Clone, Copy)]
+pub struct Other<'a> {
+    pub name: &'a str,
+    pub trials: &'a [TrialRow],
 }
 
 impl Study<'_> {

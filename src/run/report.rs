@@ -11,7 +11,7 @@ use crate::fit::law::{About, AnyKept, Kept, Law as _, Place, reasons};
 use crate::fit::laws::{BatchFit, Chinchilla, lr_formula};
 use crate::fit::rate::learning_rate::LrFit;
 use crate::fit::rate::transfer::{TOLERANCE, Verdict};
-use crate::fit::view::View;
+use crate::fit::view::{Rows, View};
 use crate::recipe::Recipe;
 use crate::recipe::evidence::{Ask, Size};
 use crate::recipe::forecast::Score;
@@ -19,9 +19,10 @@ use crate::record::TrialRow;
 use crate::report;
 use crate::report::curves::Curves;
 use crate::report::figures::lr_sweeps::bowls_of;
+use crate::report::figures::rate_batch::of_law;
 use crate::report::law_view::{HeldOut, LawInput, LawPoint, Predict, Spread};
 use crate::report::sections::LeftOut;
-use crate::report::study::{BatchMinimum, BatchRule, RateLaw, Study, Transfer};
+use crate::report::study::{BatchMinimum, BatchRule, Other, RateLaw, Study, Transfer};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit, unless_refused};
 use crate::run::fit::kept;
@@ -30,6 +31,7 @@ use crate::run::recipe::advise::{self, Batch};
 use crate::run::study::told;
 use crate::run::sweep_set::SweepSet;
 use crate::store::Store;
+use crate::study::beside::beside;
 use crate::study::{self, select};
 use crate::units::{human_count, significant};
 use crate::workdir::write_atomic;
@@ -60,10 +62,19 @@ pub async fn report(
     context: &Context,
     store: &mut Store,
     sweeps: &SweepSet,
+    beside: Option<&SweepSet>,
     folder: &Path,
 ) -> Result<Written, Failure> {
     let sweep = sweeps.name();
     let trials = sweeps.trials(store).await?;
+    let other = match beside {
+        Some(other) => Some((other.name(), other.trials(store).await?)),
+        None => None,
+    };
+    let other = other.as_ref().map(|(name, trials)| (*name, trials.as_slice()));
+    if let Some(other) = other {
+        shares_cells(&trials, sweep, other)?;
+    }
     let mut curves = Curves::new(&trials);
     let wanted = curves.wanted();
     sweeps
@@ -81,13 +92,33 @@ pub async fn report(
     let question = (!questions.is_empty()).then(|| questions.join(" "));
     let told = told::story(store, sweep).await?;
     let question = told.as_ref().map_or(question, |told| told.question.clone());
-    let mut view = view(sweep, question.as_deref(), &trials, &curves, &fitted, score.as_ref());
+    let shown = Shown {
+        sweep,
+        question: question.as_deref(),
+        trials: &trials,
+        curves: &curves,
+        forecast: score.as_ref(),
+        beside: other,
+    };
+    let mut view = view(&shown, &fitted);
     view.story = told.map(|told| told.table);
     let left_out = view
         .left_out
         .iter()
         .map(|it| study::LeftOut::from((it.trial.clone(), it.reason.clone())));
     write(folder, &view, left_out.collect())
+}
+
+/// Refuses two studies of which no cell compares.
+fn shares_cells(trials: &[TrialRow], name: &str, (other, others): (&str, &[TrialRow])) -> Result<(), Failure> {
+    if !beside(trials, others).cells.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("no finished run of `{name}` has one of `{other}` with equal size, budget and rate beside it");
+    let hint =
+        "studies stand side by side where they differ in settings that are one in each, such as the batch or the data";
+    Err(Failure::invalid("nothing_compares", message, hint))
 }
 
 /// What is fitted to a sweep or study for its page.
@@ -125,9 +156,9 @@ async fn fit(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Result<
     })
 }
 
-/// Writes the page of one kept law of loss into a folder: of a sweep or of somebody's table.
+/// Writes the page of one kept law into a folder: of loss, or of learning rate and batch; of a sweep or of somebody's table.
 pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<Written, Failure> {
-    let any = kept::loss_law(store, fit).await?;
+    let any = kept::drawn_law(store, fit).await?;
     let kept = &any.kept;
     let parts = LossParts::new(&any, &[]);
     let spread = |params: f64, tokens: f64| {
@@ -151,7 +182,13 @@ pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<W
         laws: &[parts.input(&predict, &spread)],
         recipe: None,
         forecast: None,
+        beside: None,
     });
+    if let Some(fit) = kept::lr_batch(&any)? {
+        view.figures = of_law::figures(&fit.law);
+        // Its questions are those of a law of loss.
+        view.checklist = Vec::new();
+    }
     view.left_out = kept
         .left_out
         .iter()
@@ -196,17 +233,25 @@ fn write(folder: &Path, view: &report::ReportView, left_out: Vec<study::LeftOut>
     })
 }
 
-fn view(
-    sweep: &str,
-    question: Option<&str>,
-    trials: &[TrialRow],
-    curves: &Curves,
-    fitted: &OfSweep,
-    forecast: Option<&Score>,
-) -> report::ReportView {
+/// What a page shows beside laws and recipe.
+struct Shown<'a> {
+    sweep: &'a str,
+    question: Option<&'a str>,
+    trials: &'a [TrialRow],
+    curves: &'a Curves,
+    forecast: Option<&'a Score>,
+    /// Another study and its trials.
+    beside: Option<(&'a str, &'a [TrialRow])>,
+}
+
+fn view(shown: &Shown<'_>, fitted: &OfSweep) -> report::ReportView {
+    let Shown { trials, .. } = *shown;
+    let beside = shown.beside.map(|(name, trials)| Other { name, trials });
     let laws = &fitted.laws;
     let groups = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
-    let bowls = groups.map(|kept| bowls_of(&select::lr_grids(trials).0, &kept.law.groups));
+    let of_rate = laws.as_ref().ok().and_then(|laws| laws.of_rate.trials.as_deref());
+    let of_rate = select::lr_grids(of_rate.unwrap_or_default()).0;
+    let bowls = groups.map(|kept| bowls_of(&of_rate, &kept.law.groups));
     let bowls = bowls.unwrap_or_default();
     let parts = match laws {
         Ok(Laws { loss: Ok(any), .. }) => Ok(LossParts::new(any, trials)),
@@ -234,16 +279,17 @@ fn view(
     let best_batch = |tokens: f64| batch.map_or(f64::NAN, |kept| kept.law.law.by_tokens.at(tokens).value);
     let batch = batch.map(|kept| batch_rule(&kept.law, &best_batch));
     report::build(&Study {
-        sweep,
-        question,
+        sweep: shown.sweep,
+        question: shown.question,
         trials,
-        curves,
+        curves: shown.curves,
         bowls: &bowls,
         rates: rates.as_ref(),
         batch: batch.as_ref(),
         laws: &[law],
         recipe: fitted.recipe.as_ref(),
-        forecast,
+        forecast: shown.forecast,
+        beside: beside.as_ref(),
     })
 }
 
@@ -263,6 +309,19 @@ const NO_LAW: LawInput<'static> = LawInput {
     spread: None,
     size_exponent: None,
 };
+
+/// The rows of tables as facts: what stands first, then each column with its heading.
+fn rows(tables: &[Rows]) -> Vec<(String, String)> {
+    let row = |table: &Rows, row: &[String]| {
+        let cells = table.columns.iter().zip(row).skip(1);
+        let cells: Vec<String> = cells.map(|(heading, cell)| format!("{heading} {cell}")).collect();
+        (row.first().cloned().unwrap_or_default(), cells.join(", "))
+    };
+    tables
+        .iter()
+        .flat_map(|table| table.rows.iter().map(move |it| row(table, it)))
+        .collect()
+}
 
 /// What is meant, then the word by which README explains it.
 fn sentence(text: &str, code: &str) -> String {
@@ -318,7 +377,17 @@ impl<'a> LossParts<'a> {
             ("left out", reasons(&any.kept.left_out)),
         ];
         let of_runs = of_runs.map(|(name, text)| (name.to_owned(), text));
-        view.facts = of_runs.into_iter().chain(view.facts).chain(any.chosen_from()).collect();
+        let of_tables = if any.about.compare.is_none() {
+            rows(&view.tables)
+        } else {
+            Vec::new()
+        };
+        view.facts = of_runs
+            .into_iter()
+            .chain(of_tables)
+            .chain(view.facts)
+            .chain(any.chosen_from())
+            .collect();
         Self {
             about: any.about,
             fit: &any.kept.fit,

@@ -95,12 +95,24 @@ impl Store {
         Ok(unsigned(row.try_get(0)?))
     }
 
-    /// Some trials of a sweep in the order of its file.
-    pub async fn trial_page(&mut self, sweep: &str, offset: u64, limit: u64) -> Result<Vec<TrialRow>, StoreError> {
+    /// Some trials of a sweep: in the order of its file, or those with the lowest final losses first.
+    pub async fn trial_page(
+        &mut self,
+        sweep: &str,
+        offset: u64,
+        limit: u64,
+        is_best_first: bool,
+    ) -> Result<Vec<TrialRow>, StoreError> {
+        let (asked, order) = if is_best_first {
+            let order = "final_loss is null, final_loss, position";
+            ("v_sweep_trials where trainer <> 'imported'", order)
+        } else {
+            ("trials where asked = 1", "position")
+        };
         let rows = sqlx::query(AssertSqlSafe(format!(
             "{SELECT_TRIALS} and sweep = ?1 and trial in (
-               select trial from trials where sweep = ?1 and asked = 1 order by position limit ?2 offset ?3)
-             order by position"
+               select trial from {asked} and sweep = ?1 order by {order} limit ?2 offset ?3)
+             order by {order}"
         )))
         .bind(sweep)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))

@@ -24,14 +24,14 @@ pub struct Best<'a> {
     pub decaying: Option<&'a TrialRow>,
 }
 
-/// The best trials of the parametrization of those on which the law of the learning rate rests, else of that of most;
-/// `left_out` did not enter that law. Without a finished trial, how many of that parametrization there are.
+/// The best of the trials on which the laws rest, of the parametrization of most of them; `left_out` are the others. Without a finished trial, how many of that parametrization there are.
 ///
 /// # Errors
 /// How many trials have not finished.
 pub fn best<'a>(trials: &'a [TrialRow], left_out: &[LeftOut]) -> Result<Best<'a>, usize> {
+    let out: BTreeSet<&str> = left_out.iter().map(|it| it.trial.as_str()).collect();
     let parametrization = parametrization(trials, left_out);
-    let is_alike = |row: &&TrialRow| Some(row.parametrization) == parametrization;
+    let is_alike = |row: &&TrialRow| Some(row.parametrization) == parametrization && !out.contains(row.trial.as_str());
     let alike: Vec<&TrialRow> = trials.iter().filter(is_alike).collect();
     let is_wsd = |row: &&TrialRow| row.schedule == ScheduleName::Wsd;
     Ok(Best {
@@ -67,11 +67,15 @@ pub fn proxies(
             weight_decay: best.weight_decay,
             clip: best.clip,
         },
-        annealing: decaying.map(|settings| Annealing {
-            form: settings.schedule.decay,
-            fraction: settings.schedule.decay_fraction,
-            last: settings.schedule.final_fraction,
-        }),
+        schedule: row.schedule,
+        // Another schedule ends at a share of the peak, too.
+        annealing: decaying
+            .or((row.schedule != ScheduleName::Wsd).then_some(best))
+            .map(|settings| Annealing {
+                form: settings.schedule.decay,
+                fraction: settings.schedule.decay_fraction,
+                last: settings.schedule.final_fraction,
+            }),
         differ_in: differences(trials),
         wsd_less_cosine: wsd_less_cosine(trials),
     }

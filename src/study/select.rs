@@ -5,12 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fit::observation::Observation;
-use crate::model::mup::Parametrization;
 use crate::record::{TrialRow, TrialState};
 use crate::setup::Factor::{Batch, Budget, LearningRate, Schedule, Seed, Size};
 use crate::setup::Setup;
-use crate::study::LeftOut;
 use crate::study::alike::alike;
+use crate::study::{LeftOut, one_set};
 
 /// Why a run does not compare with the others of its size and tokens.
 const OTHER_SETTINGS: &str = "other settings than most runs of its kind";
@@ -47,50 +46,11 @@ fn place(row: &TrialRow) -> (u64, u64) {
     (row.params_non_embedding, row.tokens_asked)
 }
 
-/// Of equal coverage is who has this share of the most settings: a run that failed makes no other choice.
-const AS_MANY: f64 = 0.8;
-
 fn of_one_kind(runs: &[&TrialRow]) -> Vec<bool> {
-    type Kind = (bool, &'static str, u64, &'static str);
-    type Rates = BTreeSet<((u64, u64), u64)>;
-    let kind = |row: &TrialRow| -> Kind {
-        let is_mup = row.parametrization == Parametrization::Mup;
-        (
-            is_mup,
-            row.schedule.name(),
-            row.batch_tokens,
-            row.parametrization.name(),
-        )
-    };
-    let mut settings: BTreeMap<Kind, Rates> = BTreeMap::new();
-    let mut best: BTreeMap<Kind, BTreeMap<(u64, u64), f64>> = BTreeMap::new();
-    for row in runs {
-        settings
-            .entry(kind(row))
-            .or_default()
-            .insert((place(row), row.lr.to_bits()));
-        let lowest = best
-            .entry(kind(row))
-            .or_default()
-            .entry(place(row))
-            .or_insert(f64::INFINITY);
-        *lowest = lowest.min(row.final_loss.unwrap_or(f64::INFINITY));
-    }
-    let most = settings.values().map(BTreeSet::len).max().unwrap_or(0) as f64;
-    settings.retain(|_, of_kind| of_kind.len() as f64 >= AS_MANY * most);
-    // muP's rates are those that a recipe needs.
-    let is_mup = settings.keys().any(|kind| kind.0);
-    settings.retain(|kind, _| kind.0 == is_mup);
-    best.retain(|kind, _| settings.contains_key(kind));
-    // Losses compare over the sizes and budgets that all of them have.
-    let in_all = |at: &&(u64, u64)| best.values().all(|of_kind| of_kind.contains_key(at));
-    let places: Vec<(u64, u64)> = best.values().flat_map(BTreeMap::keys).filter(in_all).copied().collect();
-    let sum = |of_kind: &BTreeMap<(u64, u64), f64>| places.iter().map(|at| of_kind[at].ln()).sum::<f64>();
-    let chosen = best
-        .iter()
-        .min_by(|a, b| sum(a.1).total_cmp(&sum(b.1)).then(b.0.cmp(a.0)))
-        .map(|(kind, _)| *kind);
-    runs.iter().map(|row| Some(kind(row)) == chosen).collect()
+    let chosen = one_set::ranked(runs.iter().copied()).into_iter().next();
+    runs.iter()
+        .map(|row| chosen.is_some_and(|kind| kind.has(row)))
+        .collect()
 }
 
 /// Which runs a law rests on and which not, in words; none where all are of one schedule, batch and parametrization.

@@ -23,6 +23,8 @@ function look(frame) {
     empty: text('empty'),
     sweeps: text('sweeps'),
     running: text('running'),
+    sorted: [...inside.querySelectorAll('#trials th[aria-sort=ascending]')].map((it) => it.textContent).join(),
+    speed: text('speed-caption'),
     curves: inside.querySelectorAll('#curves svg path').length,
     trouble: drawn.flatMap((it) => figure(it, it.querySelector('.chart').id).trouble.map((what) => `${it.querySelector('.chart').id}: ${what}`)),
   };

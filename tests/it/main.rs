@@ -8,6 +8,8 @@ mod errors;
 mod faults;
 mod help;
 mod inputs;
+mod recipes;
+mod reports;
 mod serve;
 mod settings;
 mod skip;

@@ -304,6 +304,14 @@ fn trials_are_chosen_and_sorted_before_they_are_counted() {
     let worst = page.ok("/api/sweeps/toy/trials?sort=final_loss&down=true");
     let worst = losses(&worst);
     assert!(worst[..12].is_sorted_by(|a, b| a >= b) && worst[12..].iter().all(Option::is_none));
+    // As the page asks without a condition: the same order, all of it, with the rest behind.
+    let first = page.ok("/api/sweeps/toy/trials?sort=final_loss&limit=5");
+    assert_eq!(losses(&first), losses(&best));
+    let rest = losses(&page.ok("/api/sweeps/toy/trials?sort=final_loss&offset=11"));
+    assert_eq!(
+        rest.iter().map(Option::is_some).collect::<Vec<_>>(),
+        [true, false, false, false, false]
+    );
     let mistake = page.get("/api/sweeps/toy/trials?where=learning_rate+%3E+1");
     assert_eq!(
         (mistake.status, &mistake.json()["error"]["code"]),
@@ -349,6 +357,30 @@ fn curves_are_thinned_and_say_where_they_end() {
     assert!(
         over.len() == 2 && over.iter().all(|rate| rate["diverged"] == 2 && rate["lr"] == 0.5),
         "{over:?}"
+    );
+    for rate in rates.iter().filter(|rate| rate["lr"] != 0.5) {
+        assert_eq!((&rate["seeds"], &rate["complete"]), (&2.into(), &2.into()), "{rate}");
+        assert_eq!(rate["batch_tokens"], 1000);
+    }
+    // The condition holds for this figure, too, and so do the budget and the batch for the curves.
+    let some = page.ok("/api/sweeps/toy/rates?where=model+%3D%3D+6K");
+    assert_eq!(some.as_array().map(Vec::len), Some(4));
+    let none = page.ok("/api/sweeps/toy/curves?batch=2000&budget=300000");
+    assert_eq!(
+        (&none["drawable"], none["sizes"].as_array().map(Vec::len)),
+        (&0.into(), Some(2))
+    );
+    assert_eq!(
+        page.ok("/api/sweeps/toy/curves?batch=1000&budget=300000")["drawable"],
+        16
+    );
+    assert_eq!(page.ok("/api/sweeps/toy/trials?batch=2000")["matching"], 0);
+    let pace = page.ok("/api/pace");
+    let window = pace["window_seconds"].as_f64().expect("a number");
+    assert!((60.0..300.0).contains(&window), "the run took seconds: {window}");
+    assert!(
+        pace["ended_seconds_ago"].is_number() && pace["last"].is_null(),
+        "nothing runs: {pace}"
     );
 }
 

@@ -29,6 +29,8 @@ struct Look {
     empty: String,
     sweeps: String,
     running: String,
+    sorted: String,
+    speed: String,
     curves: u64,
     trouble: Vec<String>,
 }
@@ -229,6 +231,9 @@ fn a_browser_sees_the_whole_life_of_a_sweep() {
     assert!(run.wait().expect("ends").success(), "nobody who looks is in the way");
     watcher.until("the end", |look| {
         look.words == "Nothing runs. 2,000 of 2,000 trials have a result." && look.sweeps.contains("done")
+    });
+    watcher.until("the best first, and the pace of the run that is over", |look| {
+        look.sorted == "final loss" && look.speed.contains("the last run, which ended") && !look.sweeps.contains("left")
     });
     watcher.check(false);
     let dark = Watcher::start(&program, &authority, true);

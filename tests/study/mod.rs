@@ -450,6 +450,7 @@ pub(crate) fn refused() -> ReportView {
         laws: &[refused],
         recipe: None,
         forecast: None,
+        beside: None,
     })
 }
 
@@ -517,6 +518,7 @@ pub(crate) fn many() -> ReportView {
         laws: &[law],
         recipe: None,
         forecast: None,
+        beside: None,
     })
 }
 
@@ -560,6 +562,7 @@ pub(crate) fn batches() -> ReportView {
         laws: &[],
         recipe: None,
         forecast: None,
+        beside: None,
     })
 }
 
@@ -594,6 +597,7 @@ pub(crate) fn law_alone() -> ReportView {
         laws: &[law],
         recipe: None,
         forecast: None,
+        beside: None,
     })
 }
 

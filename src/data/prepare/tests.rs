@@ -30,10 +30,7 @@ impl World {
             name: "test".to_owned(),
             sources: vec![Source::Path(self.folder.path().join("in"))],
             tokenizer: TokenizerSpec::Byte,
-            reading: Reading {
-                text_column: "text".to_owned(),
-                skips_bad: false,
-            },
+            reading: Reading::default(),
             held_out: held_out.iter().map(|text| text.parse().unwrap()).collect(),
             bytes_max: None,
             force: false,

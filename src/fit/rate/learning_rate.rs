@@ -127,14 +127,18 @@ impl LrFit {
 }
 
 impl LrFit {
-    /// Too few minima say what they are, and nothing of others.
+    /// Too few minima, or minima that are not like the others, say what they are, and nothing of others.
     fn drop_intervals(&mut self) {
-        let Some(why) = lr_edges::no_interval(&self.groups) else {
+        let against = lr_edges::contradicted(&self.groups, |params, tokens| self.predict(params, tokens).lr.ci95);
+        let are_missing = against.is_some() || lr_edges::is_majority(self.at_edge, self.groups.len());
+        let exponents = [("size", self.size_exponent), ("tokens", self.token_exponent)];
+        let moves = || lr_edges::moves_without_law(&self.groups, exponents, self.power.is_some());
+        let Some(why) = lr_edges::no_interval(&self.groups).or(against).or_else(moves) else {
             return;
         };
         self.warnings.push(Warning::new("no_interval", why));
         (self.best.se, self.best.ci95, self.power) = (None, None, None);
-        if lr_edges::is_majority(self.at_edge, self.groups.len()) {
+        if are_missing {
             for exponent in [
                 &mut self.size_exponent,
                 &mut self.token_exponent,

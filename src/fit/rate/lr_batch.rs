@@ -10,7 +10,7 @@ use crate::fit::loss::loss_law::HoldOut;
 use crate::fit::numeric::bootstrap::Draws;
 use crate::fit::observation::Observation;
 use crate::fit::rate::batch_form::{BatchForm, FormTried};
-use crate::fit::rate::lr_batch_surface::{self, Group};
+use crate::fit::rate::lr_batch_surface::{self, Cell, Group};
 use crate::fit::rate::over_tokens::OverTokens;
 use crate::fit::rate::valley_laws::Laws;
 pub use crate::fit::rate::valley_laws::PowerLaw;
@@ -65,6 +65,9 @@ pub struct LrBatchGroup {
     pub points: usize,
     /// The learning rate, the batch in tokens and the loss of the grid's lowest point.
     pub lowest: [f64; 3],
+    /// The same of every point of the grid, means over runs; empty in fits of before.
+    #[serde(default)]
+    pub grid: Vec<[f64; 3]>,
     /// Why the group is left out, where it is.
     pub left_out: Option<String>,
 }
@@ -194,12 +197,13 @@ fn regret(groups: &[&Group], options: &Options) -> Result<Option<Regret>, Refusa
 
 /// What a reader sees of a group.
 fn report(group: &Group) -> LrBatchGroup {
-    let [ln_lr, ln_batch] = group.lowest.at;
+    let point = |cell: &Cell| [cell.at[0].exp(), cell.at[1].exp(), cell.loss];
     LrBatchGroup {
         params: group.params,
         tokens: group.tokens,
         points: group.cells.len(),
-        lowest: [ln_lr.exp(), ln_batch.exp(), group.lowest.loss],
+        lowest: point(&group.lowest),
+        grid: group.cells.iter().map(point).collect(),
         left_out: group.edge.clone(),
     }
 }

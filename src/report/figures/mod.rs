@@ -3,6 +3,7 @@
 //! To add one: a file here, its `mod` line, and its place in [`all`].
 
 pub(crate) mod allocation;
+pub(crate) mod beside;
 pub(crate) mod best_lr;
 pub(crate) mod compute;
 pub(crate) mod envelope;
@@ -43,6 +44,7 @@ pub(crate) fn all(study: &Study<'_>) -> (Vec<FigureView>, u64) {
         .map(|score| forecast::forecast(study, score))
         .into_iter()
         .collect();
+    figures.extend(study.beside.map(|other| beside::side_by_side(study, other)));
     figures.push(by_tokens);
     // With one batch, steps are tokens by another name.
     if batches.len() > 1 {

@@ -2,6 +2,8 @@
 //!
 //! Drawn from the runs alone, so also where no law of rate and batch was found. Refuses to fit.
 
+pub(crate) mod of_law;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::TrialRow;
@@ -37,14 +39,6 @@ pub(crate) fn rate_batch(study: &Study<'_>) -> Option<FigureView> {
         .flat_map(|grid| grid.values().flatten())
         .map(|trial| trial.trial.as_str())
         .collect();
-    let best = Ink::Size {
-        rank: SHADES.len() - 1,
-        of: SHADES.len(),
-    };
-    let key = SHADES
-        .iter()
-        .enumerate()
-        .map(|(at, from)| (shade(at), format!("{} % and more above", number(100.0 * from, 2))));
     (!panels.is_empty()).then(|| FigureView {
         name: "rate-batch",
         title: "Final loss over learning rate and batch".to_owned(),
@@ -52,7 +46,7 @@ pub(crate) fn rate_batch(study: &Study<'_>) -> Option<FigureView> {
             above the lowest of its panel; the diamond is the lowest. Fields that are missing were not run or diverged. \
             Where the diamond lies at a side, the best may lie beyond."
             .to_owned(),
-        key: [(best, "up to 0.5 % above the lowest".to_owned())].into_iter().chain(key.skip(1)).collect(),
+        key: key(),
         content: Content::Panels(panels),
         omitted: omitted(study.trials, &shown, "of another schedule, or without a grid of rates and batches"),
     })
@@ -93,15 +87,24 @@ fn grids(trials: &[TrialRow]) -> BTreeMap<Place<'_>, Grid<'_>> {
 }
 
 fn panel(&(params, model, tokens): &Place<'_>, grid: &Grid<'_>) -> Option<Panel> {
-    let fields: Vec<([f64; 2], f64, usize)> = grid
+    let fields: Vec<Field> = grid
         .iter()
         .filter(|((batch, rate), _)| *batch > 0 && f64::from_bits(*rate) > 0.0)
         .map(|(&(batch, rate), runs)| {
             let losses = runs.iter().filter_map(|run| run.final_loss);
             let mean = losses.sum::<f64>() / runs.len() as f64;
-            ([f64::from_bits(rate), batch as f64], mean, runs.len())
+            ([f64::from_bits(rate), batch as f64], mean, Some(runs.len()))
         })
         .collect();
+    let size = text::size_label(model, params);
+    map(&format!("{size}, {} tokens", text::count(tokens as f64)), &fields)
+}
+
+/// Rate and batch, the mean loss there, and how many runs it is of, where that is known.
+type Field = ([f64; 2], f64, Option<usize>);
+
+/// The map of one size and budget, with a diamond at its lowest field; none without fields.
+fn map(title: &str, fields: &[Field]) -> Option<Panel> {
     let (best, lowest, _) = fields.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied()?;
     let edges = [0, 1].map(|axis| edges(fields.iter().map(|field| field.0[axis])));
     let mut marks: Vec<Mark> = fields
@@ -110,16 +113,16 @@ fn panel(&(params, model, tokens): &Place<'_>, grid: &Grid<'_>) -> Option<Panel>
             let ([left, right], [bottom, top]) = (around(&edges[0], at[0])?, around(&edges[1], at[1])?);
             let above = loss / lowest - 1.0;
             let shades = SHADES.iter().rposition(|from| above >= *from).unwrap_or(0);
+            let of = runs.map_or_else(String::new, |runs| format!(" of {}", text::plural(runs, "run")));
             Some(Mark::Field {
                 from: [left, bottom],
                 to: [right, top],
                 ink: shade(shades),
                 hover: Some(format!(
-                    "lr {}, batch {}\nloss {} of {} ({:+.1} %)",
+                    "lr {}, batch {}\nloss {}{of} ({:+.1} %)",
                     number(at[0], 3),
                     text::count(at[1]),
                     text::loss(loss),
-                    text::plural(runs, "run"),
                     100.0 * above
                 )),
             })
@@ -133,15 +136,25 @@ fn panel(&(params, model, tokens): &Place<'_>, grid: &Grid<'_>) -> Option<Panel>
     });
     let ends = |edges: &[f64]| Some([*edges.first()?, *edges.last()?]);
     Some(Panel {
-        title: format!(
-            "{}, {} tokens",
-            text::size_label(model, params),
-            text::count(tokens as f64)
-        ),
+        title: title.to_owned(),
         x: rate_axis(ends(&edges[0])?),
         y: log_axis("batch (tokens)", Numbers::Counts, ends(&edges[1])?),
         marks,
     })
+}
+
+/// The shades in words.
+fn key() -> Vec<(Ink, String)> {
+    let best = Ink::Size {
+        rank: SHADES.len() - 1,
+        of: SHADES.len(),
+    };
+    let others = SHADES.iter().enumerate().skip(1);
+    let others = others.map(|(at, from)| (shade(at), format!("{} % and more above", number(100.0 * from, 2))));
+    [(best, "up to 0.5 % above the lowest".to_owned())]
+        .into_iter()
+        .chain(others)
+        .collect()
 }
 
 /// The borders of fields about values: midway in the logarithm, and as far beyond the ends.

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use crate::fit::Warning;
 use crate::fit::curve::decay::{self, Decays};
 use crate::fit::curve::{self, CurveFit, Schedule};
-use crate::fit::law::{AnyKept, Needs, Place, Said};
-use crate::fit::laws;
+use crate::fit::law::{About, AnyKept, Law as _, Needs, Place, Said};
+use crate::fit::laws::{self, LrBatch, LrBatchFit};
 use crate::fit::refusal::Refusal;
 use crate::run::failure::Failure;
 use crate::run::fit::request::refused;
@@ -28,9 +28,21 @@ pub async fn place_law(store: &mut Store, name: &str) -> Result<AnyKept, Failure
     kept(store, name, &laws::names(|about| about.needs != Needs::LossCurves)).await
 }
 
-/// The one law of loss in size and tokens that is meant.
-pub async fn loss_law(store: &mut Store, name: &str) -> Result<AnyKept, Failure> {
-    kept(store, name, &laws::names(|about| about.compare.is_some())).await
+/// The one law that has a page of its own that is meant: of loss in size and tokens, or of learning rate and batch.
+pub async fn drawn_law(store: &mut Store, name: &str) -> Result<AnyKept, Failure> {
+    let is_drawn = |about: &About| about.compare.is_some() || about.name == LrBatch::ABOUT.name;
+    kept(store, name, &laws::names(is_drawn)).await
+}
+
+/// The law of learning rate and batch, where a fit is one.
+pub fn lr_batch(any: &AnyKept) -> Result<Option<LrBatchFit>, Failure> {
+    if any.about.name != LrBatch::ABOUT.name {
+        return Ok(None);
+    }
+    let found = serde_json::from_value(any.body.clone());
+    found
+        .map(Some)
+        .map_err(|error| damaged(&any.kept.fit, &error.to_string()))
 }
 
 /// The one law of loss curves that is meant.

@@ -48,6 +48,8 @@ pub struct Runs {
     pub(super) observations: Vec<Observation>,
     /// What does not, with the reason.
     left_out: Vec<(String, String)>,
+    /// What was set aside of the trials before any law was asked for.
+    set_aside: Vec<LeftOut>,
     /// What is odd about somebody's table.
     warnings: Vec<Warning>,
     /// Loss curves to fit and to predict.
@@ -143,6 +145,30 @@ impl Runs {
         })
     }
 
+    /// The runs of some trials; of the others, those that have ended are set aside.
+    pub(super) fn only(&self, keeps: impl Fn(&TrialRow) -> bool, why: &str) -> Self {
+        let (trials, others): (Vec<TrialRow>, Vec<TrialRow>) = self.trials.iter().flatten().cloned().partition(keeps);
+        let names: BTreeSet<&str> = trials.iter().map(|row| row.trial.as_str()).collect();
+        let is_here = |name: &str| names.contains(name);
+        let ended = others.iter().filter(|row| row.final_loss.is_some());
+        let observations = self.observations.iter().filter(|run| is_here(&run.label));
+        Self {
+            name: self.name.clone(),
+            counts: self.counts,
+            observations: observations.cloned().collect(),
+            left_out: self.left_out.clone(),
+            set_aside: ended.map(|row| LeftOut::new(&row.trial, why)).collect(),
+            warnings: self.warnings.clone(),
+            trials: Some(trials),
+            ..Self::default()
+        }
+    }
+
+    /// What was set aside of the trials before any law was asked for.
+    pub fn set_aside(&self) -> &[LeftOut] {
+        &self.set_aside
+    }
+
     /// The sweep, where the runs are its trials.
     pub(super) fn sweep(&self) -> Option<&str> {
         self.trials.as_ref().map(|_| self.name.as_str())
@@ -165,7 +191,8 @@ impl Runs {
 
     /// What a law needs of them.
     pub(super) async fn data(&self, store: &mut Store, needs: Needs) -> Result<Data, Failure> {
-        let left_out = self.left_out.iter().cloned().map(LeftOut::from).collect();
+        let left_out = self.left_out.iter().cloned().map(LeftOut::from);
+        let left_out = left_out.chain(self.set_aside.iter().cloned()).collect();
         let mut data = Data {
             source: (needs != Needs::LossCurves).then(|| self.name.clone()),
             convention: if self.trials.is_some() {
@@ -190,6 +217,7 @@ impl Runs {
                 data.warnings
                     .extend(selected(LAW_OF_RATE, self.trials.as_deref(), &left_out));
                 data.left_out = left_out;
+                data.left_out.extend(self.set_aside.iter().cloned());
             }
             Needs::BatchCurves => {
                 data.batches = match &self.trials {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::fit::law::{Kept, LeftOut};
-use crate::fit::laws::{Batch as BatchLaw, BatchFit, LrBatch, LrBatchFit};
+use crate::fit::laws::{Batch as BatchLaw, BatchFit};
 use crate::fit::refusal::Refusal;
 use crate::recipe::Recipe;
 use crate::recipe::build;
@@ -45,16 +45,19 @@ pub async fn advise(
     let evidence = Evidence {
         loss: laws.of_loss(),
         lr: laws.lr.as_ref().ok().map(|kept| (kept.fit.as_str(), &kept.law)),
-        lr_batch: batch.joint.as_ref().map(|kept| (kept.fit.as_str(), &kept.law.law)),
+        lr_batch: laws.joint().map(|kept| (kept.fit.as_str(), &kept.law.law)),
         equal_loss: batch.equal_loss.as_ref().map(|kept| EqualLoss {
             fit: &kept.fit,
             law: &kept.law.law,
             trials: kept.law.trials.len() as u64,
         }),
-        batch_refused: batch.refused.clone(),
+        batch_refused: laws
+            .lr_batch
+            .as_ref()
+            .and_then(|it| Some(it.as_ref().err()?.to_string())),
         batches: batch.sizes,
-        batch_edges: batch_edges(laws.trials()),
-        selected: laws.selected(),
+        batch_edges: batch_edges(laws.of_schedule.trials.as_deref().unwrap_or_default()),
+        selected: laws.selected.clone(),
         proxies: proxies(store, laws).await?,
         coordinates: coordinates::newest(store).await?,
     };
@@ -84,7 +87,7 @@ fn left_out(laws: &Laws) -> &[LeftOut] {
 }
 
 fn best(laws: &Laws) -> Result<Best<'_>, Failure> {
-    proxies::best(laws.trials(), left_out(laws)).map_err(|left_out| refused(&Refusal::NotFinished { left_out }))
+    proxies::best(laws.trials(), laws.set_aside()).map_err(|left_out| refused(&Refusal::NotFinished { left_out }))
 }
 
 /// What the best trial of the largest size was trained with.
@@ -162,8 +165,11 @@ pub async fn laws(context: &Context, store: &mut Store, sweeps: &SweepSet) -> Re
 
 /// No law of loss, or no learning rate between two worse ones: no recipe, but the sweep to run next.
 async fn refuse(context: &Context, store: &mut Store, sweeps: &SweepSet, laws: &Laws) -> Result<(), Failure> {
+    let of_rate = laws.of_rate.trials.as_deref().unwrap_or_default();
     let (refusal, mut widenings) = match (&laws.lr, &laws.loss) {
-        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) => (edge, vec![beyond_the_best(laws.trials())]),
+        (Err(edge @ Refusal::OptimumAtEdge { .. }), _) if laws.joint().is_none() => {
+            (edge, vec![beyond_the_best(of_rate)])
+        }
         (_, Err(loss)) => (loss, Vec::new()),
         (Ok(_) | Err(_), Ok(_)) => return Ok(()),
     };
@@ -210,38 +216,28 @@ fn hand_over(failure: &mut Failure, next: Vec<NextRun>) {
     failure.next = next.into_iter().map(|next| next.file).collect();
 }
 
-/// What the trials say of the batch.
+/// What the trials say of the batch, beside the law of rate and batch.
 #[derive(Debug)]
 pub struct Batch {
-    joint: Option<Kept<LrBatchFit>>,
     /// By curves of equal loss.
     pub equal_loss: Option<Kept<BatchFit>>,
-    refused: Option<String>,
     sizes: usize,
 }
 
 impl Batch {
-    /// Fits the laws of the batch to the trials of a sweep, where they have several, and keeps them.
+    /// Fits the batch by curves of equal loss to the trials of a sweep, where they have several, and keeps it.
     pub async fn of(context: &Context, store: &mut Store, laws: &Laws) -> Result<Self, Failure> {
-        let trials = laws.trials();
-        let sizes: BTreeSet<u64> = trials.iter().map(|row| row.batch_tokens).collect();
+        let sizes: BTreeSet<u64> = laws.trials().iter().map(|row| row.batch_tokens).collect();
         let mut batch = Self {
-            joint: None,
             equal_loss: None,
-            refused: None,
             sizes: sizes.len(),
         };
-        if batch.sizes < 2 {
-            return Ok(batch);
-        }
-        match fit_one::<LrBatch>(context, store, &laws.runs).await? {
-            Ok(kept) => batch.joint = Some(kept),
-            Err(refusal) => batch.refused = Some(refusal.to_string()),
-        }
-        batch.equal_loss = fit_one::<BatchLaw>(context, store, &laws.runs).await?.ok();
-        // What was fitted on the way is not what a reader asks `last` for.
-        if let Ok(law) = &laws.loss {
-            store.touch_fit(&context.now(), &law.kept.fit).await?;
+        if batch.sizes > 1 {
+            batch.equal_loss = fit_one::<BatchLaw>(context, store, &laws.of_schedule).await?.ok();
+            // What was fitted on the way is not what a reader asks `last` for.
+            if let Ok(law) = &laws.loss {
+                store.touch_fit(&context.now(), &law.kept.fit).await?;
+            }
         }
         Ok(batch)
     }

@@ -13,7 +13,7 @@ use crate::model::shape::Shape;
 use crate::recipe::Recipe;
 use crate::run::failure::{Failure, exit};
 use crate::run::recipe::forecast::sweep_of;
-use crate::spec::{self, Settings};
+use crate::spec::{self, ScheduleName, Settings};
 use crate::workdir::write_atomic;
 
 /// The tokens that begin and end a text in `MiniCPM`'s tokenizer.
@@ -118,10 +118,15 @@ pub(in crate::run) fn sweep(recipe: &Recipe, proxies: &Settings, seeds: u64) -> 
     parameters["schedule"] = json!({
         "name": recipe.items["schedule"].value,
         "warmup": count("warmup_tokens")?,
-        "decay_fraction": number(recipe, "decay_fraction")?,
-        "decay": recipe.items["decay"].value,
-        "final_fraction": number(recipe, "final_fraction")?,
     });
+    let is = |schedule: ScheduleName| recipe.items["schedule"].value == schedule.name();
+    if is(ScheduleName::Wsd) || is(ScheduleName::Cosine) {
+        parameters["schedule"]["final_fraction"] = json!(number(recipe, "final_fraction")?);
+    }
+    if is(ScheduleName::Wsd) {
+        parameters["schedule"]["decay_fraction"] = json!(number(recipe, "decay_fraction")?);
+        parameters["schedule"]["decay"] = recipe.items["decay"].value.clone();
+    }
     if shape.model == "derived" {
         parameters["shape"] = json!({
             "width": shape.width,

@@ -7,3 +7,4 @@ pub mod coordinates;
 pub mod files;
 pub mod forecast;
 pub mod next_runs;
+pub mod rounds;

@@ -8,6 +8,7 @@ use fs_err as fs;
 
 use crate::campaign::foresee::{self, Outlook};
 use crate::campaign::frame::{Frame, Setting};
+use crate::data::corpus::Reading;
 use crate::data::manifest::Manifest;
 use crate::data::prepare::{self, Request};
 use crate::data::source::Source;
@@ -80,7 +81,7 @@ fn prepared(
         name: study.data.clone(),
         sources: sources.map_err(data_failure)?,
         tokenizer: TokenizerSpec::parse(&text.tokenizer).map_err(data_failure)?,
-        text_column: "text".to_owned(),
+        reading: Reading::default(),
         held_out: Vec::new(),
         bytes_max: None,
         force: false,

@@ -8,6 +8,7 @@ use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 
 use fs_err as fs;
+use serde::Deserialize;
 
 use crate::mailbox::Leaving;
 use crate::model::config::RunConfig;
@@ -47,24 +48,92 @@ const BATCH_CURVATURE: f64 = 0.005;
 /// Points that a stage records, at most, beside its last.
 const POINTS: u64 = 1000;
 
+/// The variable of the environment that plants more, for tests: a JSON object with some of the fields of [`Planted`].
+pub const VARIABLE: &str = "SANDBOX_TOY";
+
+/// What is planted beside the law of loss; by default nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Planted {
+    /// ln of what the best learning rate at 100,000 parameters and 1M tokens is to [`LR`].
+    shift: f64,
+    /// Exponents of the best learning rate in parameters, tokens and batch (about [`BATCH`]).
+    by_size: f64,
+    by_tokens: f64,
+    by_batch: f64,
+    /// What a batch that is off the best by a factor e costs at the end of a run, nats.
+    batch_cost: f64,
+    /// What a cosine costs at the end of a run, nats.
+    cosine_cost: f64,
+    /// How much steeper the loss rises above the best rate than below, as a share.
+    skew: f64,
+    /// The standard deviation of a final loss, nats.
+    noise: f64,
+}
+
+impl Planted {
+    #[expect(clippy::disallowed_methods, reason = "a toy's worker is a program of its own")]
+    fn of_environment() -> std::io::Result<Self> {
+        match std::env::var(VARIABLE) {
+            Ok(text) => serde_json::from_str(&text).map_err(std::io::Error::other),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+
+    /// ln of the best learning rate.
+    fn ln_lr(&self, params: f64, tokens: f64, batch: f64) -> f64 {
+        let Self {
+            shift,
+            by_size,
+            by_tokens,
+            by_batch,
+            ..
+        } = self;
+        LR.ln()
+            + shift
+            + by_size * (params / 1e5).ln()
+            + by_tokens * (tokens / 1e6).ln()
+            + by_batch * (batch / BATCH).ln()
+    }
+
+    /// What is added to the loss at the end of a run.
+    fn at_the_end(&self, config: &RunConfig, off_batch: f64) -> f64 {
+        let cosine = match config.schedule.form {
+            Form::Cosine { .. } => self.cosine_cost,
+            Form::Constant | Form::Wsd { .. } | Form::Linear { .. } => 0.0,
+        };
+        cosine + self.batch_cost * off_batch * off_batch + self.noise * noise_of(config)
+    }
+}
+
+/// A number of the standard normal distribution (to a sum of twelve) that is a run's own.
+fn noise_of(config: &RunConfig) -> f64 {
+    let text = serde_json::to_string(config).unwrap_or_default();
+    let hash = blake3::hash(text.as_bytes());
+    let uniform = |pair: &[u8]| f64::from(u16::from_le_bytes([pair[0], pair[1]])) / 65_535.0;
+    hash.as_bytes().chunks(2).take(12).map(uniform).sum::<f64>() - 6.0
+}
+
 /// The loss of the planted law after `done` steps.
-pub fn loss(config: &RunConfig, done: Steps) -> f64 {
+pub fn loss(config: &RunConfig, done: Steps, planted: &Planted) -> f64 {
     let params = config.shape.params_non_embedding().as_f64();
     let tokens = config.tokens_at(done).as_f64().max(1.0);
     let law = E + A / params.powf(ALPHA) + B / tokens.powf(BETA);
-    let off = (config.optimizer.lr / LR).ln();
+    let batch = config.batch_tokens.as_f64();
+    let off = config.optimizer.lr.ln() - planted.ln_lr(params, tokens, batch);
+    let off = if off > 0.0 { off * (1.0 + planted.skew) } else { off };
     let end = match config.schedule.form {
         Form::Constant => None,
         Form::Wsd { end, .. } | Form::Cosine { end, .. } | Form::Linear { end, .. } => Some(end),
     };
     let decayed = end == Some(done);
+    let best = BATCH * (tokens / 1e6).powf(BATCH_EXPONENT);
+    let off_batch = (batch / best).ln();
     law + LR_CURVATURE * off * off
         + if decayed {
-            0.0
+            planted.at_the_end(config, off_batch)
         } else {
-            let best = BATCH * (tokens / 1e6).powf(BATCH_EXPONENT);
-            let off = (config.batch_tokens.as_f64() / best).ln();
-            (UNDECAYED + BATCH_CURVATURE * off * off) * config.schedule.factor(done)
+            (UNDECAYED + BATCH_CURVATURE * off_batch * off_batch) * config.schedule.factor(done)
         }
 }
 
@@ -110,6 +179,7 @@ fn answer(path: &Path) -> std::io::Result<()> {
 }
 
 fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
+    let planted = Planted::of_environment()?;
     let mut lines = vec![Line::Started {
         from: job.from,
         unusable: Vec::new(),
@@ -127,7 +197,7 @@ fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
         lines.push(Line::Point(Point {
             step,
             split: Split::train(),
-            loss: loss(&job.config, Steps(step)),
+            loss: loss(&job.config, Steps(step), &planted),
             lr: Some(job.config.lr_at(Steps(step - 1))),
             grad_norm: Some(1.0),
             bits_per_byte: None,
@@ -137,7 +207,7 @@ fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
         .map_err(std::io::Error::other)?
         .info();
     for (name, _) in &info.held_out {
-        let loss = loss(&job.config, job.to);
+        let loss = loss(&job.config, job.to, &planted);
         lines.push(Line::Point(Point {
             step: job.to.0,
             split: Split(name.clone()),
