@@ -191,6 +191,7 @@ impl Planted {
                     tokens: 2200.0,
                 }),
                 withheld: None,
+                undetermined: None,
                 beyond: false,
             }
         };
@@ -417,6 +418,7 @@ pub(crate) fn whole() -> ReportView {
         laws: &[law],
         recipe: Some(&recipe),
         forecast: Some(&score),
+        beside: None,
     })
 }
 
