@@ -1,7 +1,7 @@
 # Every target does the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart test coverage chaos bench-scale bench-cluster bench-pytorch fuzz-build fuzz check build libtorch lint doc deny bless fmt clean tools
+.PHONY: help quickstart audit test coverage chaos bench-scale bench-cluster bench-pytorch fuzz-build fuzz check build libtorch lint doc deny bless fmt clean tools
 
 # A variable that is set but empty would hide the pinned libtorch from cargo.
 $(foreach name,LIBTORCH LIBTORCH_USE_PYTORCH LIBTORCH_LIB LIBTORCH_INCLUDE,$(if $($(name)),,$(eval unexport $(name))))
@@ -18,6 +18,9 @@ help: ## list the targets
 
 quickstart: build ## train a real grid, fit its laws, print a recipe, draw the report
 	@sh scripts/quickstart.sh $(TARGET)/release/sandbox
+
+audit: build ## replay forecasts on published runs, where they are, and on our own studies; RECORD=FILE keeps the figures
+	@python3 scripts/audit.py $(TARGET)/release/sandbox $(if $(RECORD),--record $(RECORD))
 
 test: libtorch ## run all tests
 	cargo $(TEST)

@@ -71,23 +71,49 @@ fn law_help() -> String {
 }
 
 /// What chooses among laws of loss.
-const AUTO: &str = "auto";
+pub(super) const AUTO: &str = "auto";
 
 fn law_names() -> Vec<&'static str> {
     std::iter::once(AUTO).chain(laws::names(|_| true)).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ObjectiveArg {
+pub(super) enum ObjectiveArg {
     Huber,
     LeastSquares,
     Auto,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum CountsArg {
+pub(super) enum CountsArg {
     NonEmbedding,
     Total,
+}
+
+impl ObjectiveArg {
+    /// What is minimised; none where a hold-out chooses.
+    pub(super) fn objective(self) -> Option<Objective> {
+        match self {
+            Self::Huber => Some(Objective::Huber),
+            Self::LeastSquares => Some(Objective::LeastSquares),
+            Self::Auto => None,
+        }
+    }
+}
+
+impl CountsArg {
+    pub(super) fn counts(self) -> Counts {
+        match self {
+            Self::NonEmbedding => Counts::NonEmbedding,
+            Self::Total => Counts::Total,
+        }
+    }
+}
+
+/// The table that is meant, if it is one: a file of that name, or whatever has columns that are mapped.
+pub(super) fn table_of(target: &str, is_mapped: bool) -> Option<PathBuf> {
+    let path = PathBuf::from(target);
+    (is_mapped || (file::is_table(&path) && path.exists())).then_some(path)
 }
 
 fn hold_out(text: &str) -> Result<HoldOut, String> {
@@ -106,16 +132,9 @@ fn hold_out(text: &str) -> Result<HoldOut, String> {
 impl FitArgs {
     fn request(&self) -> Request {
         Request {
-            objective: match self.objective {
-                Some(ObjectiveArg::Huber) => Some(Objective::Huber),
-                Some(ObjectiveArg::LeastSquares) => Some(Objective::LeastSquares),
-                Some(ObjectiveArg::Auto) | None => None,
-            },
+            objective: self.objective.and_then(ObjectiveArg::objective),
             objective_by_hold_out: self.objective == Some(ObjectiveArg::Auto),
-            counts: match self.params_count {
-                CountsArg::NonEmbedding => Counts::NonEmbedding,
-                CountsArg::Total => Counts::Total,
-            },
+            counts: self.params_count.counts(),
             hold_out: self.hold_out,
             bootstrap: self.bootstrap,
             condition: self.mapping.condition.clone(),
@@ -142,10 +161,8 @@ impl FitArgs {
         })
     }
 
-    /// The table that is meant, if it is one.
     fn table(&self) -> Option<PathBuf> {
-        let path = PathBuf::from(self.target.as_ref()?);
-        (!self.mapping.map.is_empty() || (file::is_table(&path) && path.exists())).then_some(path)
+        table_of(self.target.as_deref()?, !self.mapping.map.is_empty())
     }
 }
 
@@ -170,13 +187,7 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
         Some(_) | None => Source::Named(args.target.as_deref()),
     };
     refuse_idle_flags(source, &mapping)?;
-    if args.params_count == CountsArg::Total && !matches!(source, Source::Named(_)) {
-        return Err(Failure::invalid(
-            "usage",
-            "--params-count is for trials of a sweep: a table's N is what its column holds",
-            "map another column: `--map params=COLUMN`",
-        ));
-    }
+    refuse_idle_count(args.params_count, matches!(source, Source::Named(_)))?;
     let mut store = match source {
         Source::Named(_) if laws.iter().take(1).all(|law| is_of_home(law)) => context.store().await?,
         Source::Named(_) | Source::Table(..) | Source::Folder(_) => context.store_or_new().await?,
@@ -205,7 +216,7 @@ pub(super) async fn fit(context: &Context, args: &FitArgs, output: &Output) -> R
 }
 
 /// Refuses a flag that would mean nothing here: who gives one expects another result.
-fn refuse_idle_flags(source: Source<'_>, mapping: &Mapping) -> Result<(), Failure> {
+pub(super) fn refuse_idle_flags(source: Source<'_>, mapping: &Mapping) -> Result<(), Failure> {
     let is_table = matches!(source, Source::Table(..));
     if !is_table && !mapping.scales.is_empty() {
         return Err(Failure::invalid(
@@ -219,6 +230,18 @@ fn refuse_idle_flags(source: Source<'_>, mapping: &Mapping) -> Result<(), Failur
             "usage",
             "--where chooses among runs, and a folder of curves has none",
             "name the files with `--train` and `--predict`",
+        ));
+    }
+    Ok(())
+}
+
+/// The same of what N counts, where no trials are among the runs.
+pub(super) fn refuse_idle_count(count: CountsArg, has_trials: bool) -> Result<(), Failure> {
+    if count == CountsArg::Total && !has_trials {
+        return Err(Failure::invalid(
+            "usage",
+            "--params-count is for trials of a sweep: a table's N is what its column holds",
+            "map another column: `--map params=COLUMN`",
         ));
     }
     Ok(())

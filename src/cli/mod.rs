@@ -2,6 +2,7 @@
 //!
 //! One file per command. Refuses to know how anything is carried out.
 
+mod audit;
 mod bench;
 mod cancel;
 mod cluster;
@@ -164,6 +165,8 @@ enum Command {
     Recipe(recipe::RecipeArgs),
     /// Say how a registered forecast did
     Score(score::ScoreArgs),
+    /// Replay forecasts on finished runs: hide the larger ones, fit, forecast, compare
+    Audit(audit::AuditArgs),
     /// Write one page with everything, and the figures beside it
     Report(report::ReportArgs),
     /// Write the tables of trials, points and stages; event files for TensorBoard; a proxy for `transformers`
@@ -270,6 +273,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Predict(args) => block_on(predict::predict(&context, &args, output)),
         Command::Recipe(args) => block_on(recipe::recipe(&context, &args, output)),
         Command::Score(args) => block_on(score::score(&context, &args, output)),
+        Command::Audit(args) => block_on(audit::audit(&context, &args, output)),
         Command::Report(args) => block_on(report::report(&context, &args, output)),
         Command::Export(args) => block_on(export::export(&context, &args, output)),
         Command::Bench(args) => block_on(bench::bench(&context, &args, output)),

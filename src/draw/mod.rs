@@ -3,6 +3,7 @@
 //! Plotters' surfaces do the drawing. Nothing here reads or writes a file: the caller has the bytes. Refuses to know
 //! where numbers come from and what they mean; it obeys the view.
 
+mod audit_page;
 mod canvas;
 mod compose;
 mod geometry;
@@ -16,6 +17,7 @@ mod ticks;
 mod typeface;
 
 use crate::report::ReportView;
+use crate::report::audit::AuditView;
 use crate::report::view::Content;
 use crate::report::view::FigureView;
 
@@ -56,10 +58,15 @@ pub enum DrawError {
 
 /// Draws every figure of a view that has something to show, in the view's order.
 pub fn figures(view: &ReportView) -> Result<Vec<Figure>, DrawError> {
-    view.figures
+    figures_of(&view.figures, &view.sweep)
+}
+
+/// Draws every figure that has something to show, in order; each file says what it belongs to.
+pub fn figures_of(figures: &[FigureView], of: &str) -> Result<Vec<Figure>, DrawError> {
+    figures
         .iter()
         .filter(|figure| matches!(figure.content, Content::Panels(_)))
-        .map(|figure| draw(figure, &view.sweep))
+        .map(|figure| draw(figure, of))
         .collect()
 }
 
@@ -76,6 +83,11 @@ fn draw(figure: &FigureView, sweep: &str) -> Result<Figure, DrawError> {
 /// The report as one HTML page that needs nothing beyond itself.
 pub fn page(view: &ReportView, figures: &[Figure]) -> String {
     page::html(view, figures)
+}
+
+/// An audit as one HTML page that needs nothing beyond itself.
+pub fn audit_page(view: &AuditView, figures: &[Figure]) -> String {
+    audit_page::html(view, figures)
 }
 
 /// The page's type: the regular cut and the semi-bold one.

@@ -49,7 +49,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 fn write_page(page: &mut String, view: &ReportView, figures: &[Figure]) -> fmt::Result {
-    head(page, view)?;
+    head(page, &view.sweep)?;
     header(page, view)?;
     page.push_str("<main>\n");
     if let Some(story) = &view.story {
@@ -70,21 +70,26 @@ fn write_page(page: &mut String, view: &ReportView, figures: &[Figure]) -> fmt::
     }
     left_out(page, view)?;
     provenance(page, view)?;
-    page.push_str("</main>\n");
+    foot(page)
+}
+
+/// The end of a page, with its script.
+pub(super) fn foot(page: &mut String) -> fmt::Result {
     write!(
         page,
-        "<script>\n{}</script>\n</body>\n</html>\n",
+        "</main>\n<script>\n{}</script>\n</body>\n</html>\n",
         include_str!("page.js")
     )
 }
 
-fn head(page: &mut String, view: &ReportView) -> fmt::Result {
+/// The beginning of a page, with its type and style.
+pub(super) fn head(page: &mut String, title: &str) -> fmt::Result {
     writeln!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>",
-        escape(&view.sweep)
+        escape(title)
     )?;
     for (bytes, weight) in [(REGULAR, 400), (SEMIBOLD, 600)] {
         writeln!(
@@ -119,14 +124,7 @@ fn header(page: &mut String, view: &ReportView) -> fmt::Result {
     for notice in &view.notices {
         writeln!(page, "<p class=\"notice\">{}</p>", escape(notice))?;
     }
-    if !view.summary.is_empty() {
-        page.push_str("<dl class=\"summary\">\n");
-        for (name, value) in &view.summary {
-            let (name, value) = (escape(name), escape(value));
-            writeln!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>")?;
-        }
-        page.push_str("</dl>\n");
-    }
+    summary(page, &view.summary)?;
     let sections = [
         ("story", "Story", view.story.is_some()),
         ("recipe", "Recipe", !view.is_law_alone),
@@ -142,6 +140,20 @@ fn header(page: &mut String, view: &ReportView) -> fmt::Result {
         write!(page, "<a href=\"#{anchor}\">{name}</a>")?;
     }
     page.push_str("</nav>\n</header>\n");
+    Ok(())
+}
+
+/// What is in a page in numbers: a name, a value.
+pub(super) fn summary(page: &mut String, summary: &[(String, String)]) -> fmt::Result {
+    if summary.is_empty() {
+        return Ok(());
+    }
+    page.push_str("<dl class=\"summary\">\n");
+    for (name, value) in summary {
+        let (name, value) = (escape(name), escape(value));
+        writeln!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>")?;
+    }
+    page.push_str("</dl>\n");
     Ok(())
 }
 
@@ -264,7 +276,7 @@ fn figure_sections(page: &mut String, view: &ReportView, figures: &[Figure]) -> 
     )
 }
 
-fn figure_section(page: &mut String, figure: &FigureView, drawn: &Figure) -> fmt::Result {
+pub(super) fn figure_section(page: &mut String, figure: &FigureView, drawn: &Figure) -> fmt::Result {
     let (name, title) = (escape(figure.name), escape(&figure.title));
     writeln!(page, "<figure id=\"{name}\">\n<h3>{title}</h3>")?;
     page.push_str(&drawn.wide);
@@ -289,7 +301,7 @@ fn facts(page: &mut String, facts: &[(String, String)]) -> fmt::Result {
     Ok(())
 }
 
-fn table(page: &mut String, table: &Table, class: &str) -> fmt::Result {
+pub(super) fn table(page: &mut String, table: &Table, class: &str) -> fmt::Result {
     let is_stack = class == "stack";
     write!(page, "<div class=\"scroll\"><table class=\"{class}\">\n<thead><tr>")?;
     for column in &table.columns {

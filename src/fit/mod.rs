@@ -8,10 +8,12 @@
 //!                        curve/  the whole loss curve under any schedule
 //!                        numeric/  what they share: linear algebra, statistics, bootstrap, interpolation, power laws
 //! law: what a law is → laws/  the list of all, a file each;  kept: how fits are kept;  view: how they are shown
+//! laws → audit: what they would have said of larger runs, had only the smaller ones been there
 //! ```
 //! Plain numbers in, plain numbers out: the same runs in any order give the same bits, on any number of threads. A law
 //! that the data cannot carry is refused by a named code. Refuses to know where runs come from and who reads a law.
 
+pub mod audit;
 pub mod batch;
 pub mod curve;
 pub mod design;

@@ -3,6 +3,7 @@
 //! A pure function, linear in the rows. Laws and recipes come in as plain inputs of their own, so that any law can
 //! be shown. Refuses to know where rows come from, and how anything is drawn or marked up.
 
+pub mod audit;
 pub mod axes;
 pub mod checklist;
 pub mod curves;

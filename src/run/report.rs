@@ -209,9 +209,24 @@ pub async fn report_law(store: &mut Store, fit: &str, folder: &Path) -> Result<W
 fn write(folder: &Path, view: &report::ReportView, left_out: Vec<study::LeftOut>) -> Result<Written, Failure> {
     let figures = draw::figures(view)
         .map_err(|error| Failure::new(exit::INTERNAL, "draw", error.to_string(), "please report this"))?;
-    let page = draw::page(view, &figures);
+    let (html, figures) = write_page(folder, &draw::page(view, &figures), &figures)?;
+    Ok(Written {
+        html,
+        figures,
+        left_out,
+        points_shown: view.points_shown,
+        points_total: view.points_total,
+    })
+}
+
+/// Writes a page and the figures beside it; gives where they are.
+pub(in crate::run) fn write_page(
+    folder: &Path,
+    page: &str,
+    figures: &[draw::Figure],
+) -> Result<(String, Vec<FigureFiles>), Failure> {
     let mut files = Vec::new();
-    for figure in &figures {
+    for figure in figures {
         let svg = folder.join(format!("{}.svg", figure.name));
         let png = folder.join(format!("{}.png", figure.name));
         write_atomic(&svg, figure.svg.as_bytes())?;
@@ -224,13 +239,7 @@ fn write(folder: &Path, view: &report::ReportView, left_out: Vec<study::LeftOut>
     }
     let html = folder.join("index.html");
     write_atomic(&html, page.as_bytes())?;
-    Ok(Written {
-        html: html.display().to_string(),
-        figures: files,
-        left_out,
-        points_shown: view.points_shown,
-        points_total: view.points_total,
-    })
+    Ok((html.display().to_string(), files))
 }
 
 /// What a page shows beside laws and recipe.

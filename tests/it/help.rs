@@ -22,6 +22,7 @@ fn the_help_texts_are_known() {
         "predict",
         "recipe",
         "report",
+        "audit",
         "export",
         "bench",
         "doctor",

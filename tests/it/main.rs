@@ -1,5 +1,6 @@
 //! The real program, from outside: what it promises to scripts and what it says to people.
 
+mod audit;
 #[cfg(feature = "torch")]
 mod chaos;
 mod corpus;

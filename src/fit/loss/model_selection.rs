@@ -199,6 +199,16 @@ fn without_outliers(runs: &[Observation]) -> (Vec<Observation>, bool) {
     (runs.iter().filter(|run| !is_far(run)).cloned().collect(), false)
 }
 
+/// Of some cuts those that leave enough to fit; all of them where there are none such.
+pub(in crate::fit) fn late(mut cuts: Vec<f64>, design: &Design, axis: Axis) -> Vec<f64> {
+    let seen = |limit: f64| design.rows.iter().filter(|row| axis.of(row) < limit).count() as f64;
+    let is_late = |limit: &f64| seen(*limit) >= SEEN_MIN * design.rows.len() as f64;
+    if cuts.iter().any(is_late) {
+        cuts.retain(is_late);
+    }
+    cuts
+}
+
 /// A cut through the runs.
 struct Split {
     seen: Vec<Observation>,
@@ -225,12 +235,7 @@ fn splits(runs: &[Observation]) -> Vec<Split> {
     };
     let mut splits = Vec::new();
     for axis in axes {
-        let mut cuts = cuts(&design, axis, [VALUES_MIN, CONFIGURATIONS_MIN]);
-        let seen = |limit: f64| design.rows.iter().filter(|row| axis.of(row) < limit).count() as f64;
-        let is_late = |limit: &f64| seen(*limit) >= SEEN_MIN * design.rows.len() as f64;
-        if cuts.iter().any(is_late) {
-            cuts.retain(is_late);
-        }
+        let cuts = late(cuts(&design, axis, [VALUES_MIN, CONFIGURATIONS_MIN]), &design, axis);
         let kept = cuts.len().min(CUTS_MAX);
         for k in 0..kept {
             // Evenly over all, the last among them.

@@ -2,6 +2,7 @@
 //!
 //! Refuses to know any one law, flags, and how a law is printed.
 
+pub mod audit;
 mod batch_curves;
 pub mod curve_files;
 pub mod file;

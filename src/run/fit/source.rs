@@ -77,8 +77,8 @@ pub(super) async fn runs(
     }
     let somebodys = match source {
         Source::Table(path, mapping) => {
-            let table = table::read(path, mapping)?;
-            (path.display().to_string(), table.runs, table.left_out, table.warnings)
+            let table = Runs::of_table(path, mapping)?;
+            (table.name, table.observations, table.left_out, table.warnings)
         }
         Source::Named(Some(name)) if store.imports().await?.iter().any(|it| it == name) => {
             let (runs, mut left_out) = imported(store, name, request).await?;
@@ -114,6 +114,18 @@ pub(super) async fn runs(
 }
 
 impl Runs {
+    /// The runs of somebody's table.
+    pub(super) fn of_table(path: &Path, mapping: &Mapping) -> Result<Self, Failure> {
+        let table = table::read(path, mapping)?;
+        Ok(Self {
+            name: path.display().to_string(),
+            observations: table.runs,
+            left_out: table.left_out,
+            warnings: table.warnings,
+            ..Self::default()
+        })
+    }
+
     /// The runs of a sweep, or of several as one.
     pub(in crate::run) async fn of_sweeps(
         context: &Context,

@@ -54,7 +54,7 @@ impl Axis {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Params => "params",
             Self::Tokens => "tokens",
@@ -283,20 +283,27 @@ fn rolled<F: Form<K>, const K: usize>(
     })
 }
 
-/// Where the rolled fits end: evenly over the values of the axis below which a design still carries the law, and at
-/// least a quarter of the configurations lies.
-pub(crate) fn cuts(design: &Design, axis: Axis, [sizes, configurations]: [usize; 2]) -> Vec<f64> {
-    let values = match axis {
+/// The sizes, budgets of tokens or budgets of compute of a design, in ascending order.
+pub(crate) fn values(design: &Design, axis: Axis) -> Vec<f64> {
+    match axis {
         Axis::Flops => budgets(design),
         Axis::Params | Axis::Tokens => distinct(design.rows.iter().map(|row| axis.of(row))),
+    }
+}
+
+/// The values of the axis below which a design still carries the law, and at least a quarter of the configurations
+/// lies.
+pub(crate) fn possible_cuts(design: &Design, axis: Axis, [sizes, configurations]: [usize; 2]) -> Vec<f64> {
+    let is_possible = |limit: &f64| {
+        let below = design.subset(|row| axis.of(row) < *limit);
+        below.check(sizes, configurations).is_ok() && 4 * below.configurations >= design.configurations
     };
-    let possible: Vec<f64> = values
-        .into_iter()
-        .filter(|&limit| {
-            let below = design.subset(|row| axis.of(row) < limit);
-            below.check(sizes, configurations).is_ok() && 4 * below.configurations >= design.configurations
-        })
-        .collect();
+    values(design, axis).into_iter().filter(is_possible).collect()
+}
+
+/// Where the rolled fits end: evenly over the possible cuts.
+pub(crate) fn cuts(design: &Design, axis: Axis, least: [usize; 2]) -> Vec<f64> {
+    let possible = possible_cuts(design, axis, least);
     if possible.len() <= ROLLED_FITS_MAX {
         return possible;
     }
