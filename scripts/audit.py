@@ -30,10 +30,7 @@ PUBLISHED = {
     "farseer/train.csv": {"columns": {"params": "N", "tokens": "D", "loss": "loss"}},
     # `flops` is the budget, which is not 6ND for every count of parameters.
     "porian_isoflop/isoflop_points.csv": {
-        "set": lambda row: "-".join(
-            [row["hparams"], row["warmup"], row["decay"], row["param_count"]]
-            + [name for name in ["att", "tuned_hparams"] if row["file"].endswith(name)]
-        ),
+        "set": lambda row: "-".join(row[key] for key in ("hparams", "warmup", "decay", "param_count")),
         "columns": {"params": "n", "tokens": "t", "loss": "loss", "flops": "flops"},
     },
     # Batches are in sequences of 2,048 tokens; labels of one learning rate differ in rounding.
@@ -60,7 +57,7 @@ def published(folder, into):
                     of = about["set"](row) if "set" in about else ""
                     sets.setdefault(of, []).append(row)
         for of, rows in sorted(sets.items()):
-            stem = name.split("/")[0] + ("-" + of if of else "")
+            stem = name.split("/")[0].split("_")[0] + ("-" + of if of else "")
             with open(os.path.join(into, stem + ".csv"), "w", newline="") as file:
                 table = csv.writer(file)
                 table.writerow(about["columns"])

@@ -287,6 +287,21 @@ fn equal_compute_is_known_and_rolled_along() {
 }
 
 #[test]
+fn a_law_that_cannot_be_rolled_often_enough_takes_the_additive_laws_widening() {
+    let runs = grid(additive, [6, 6], 0.004);
+    let five = grid(additive, [5, 6], 0.004);
+    let of = |law: &str| fit_with(law, &runs, 100, HoldOut::None).expect("a fit");
+    // Farseer's law needs four sizes below a cut, so six leave two cuts; the additive law has three.
+    let (farseer, additive) = (of("farseer"), of("chinchilla"));
+    assert_eq!(farseer.body["widening"], additive.body["widening"]);
+    assert_eq!(additive.body["widening"]["rolled_fits"], 3);
+    assert!(!warnings(&farseer).contains("extrapolation_not_calibrated"));
+    // Five sizes are too few for either.
+    let few = fit_with("farseer", &five, 100, HoldOut::None).expect("a fit");
+    assert!(warnings(&few).contains("extrapolation_not_calibrated"));
+}
+
+#[test]
 fn minima_of_equal_compute_give_their_law() {
     let found = fit("minima", &equal_compute(7), 100);
     let exponent = found.body["optimum"]["params"]["exponent"]["value"]

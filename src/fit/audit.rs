@@ -177,7 +177,7 @@ pub fn replay(source: &str, data: &Data, ask: &Ask<'_>) -> SetAudit {
     let is_all_refused = cuts.iter().all(|cut| cut.refused.is_some());
     let why = || {
         let of_last = cuts.last().and_then(|cut| cut.refused.clone());
-        of_last.unwrap_or_else(|| format!("all runs have the same {}: nothing lies beyond a cut", axis.name()))
+        of_last.unwrap_or_else(|| "all runs have one size: nothing lies beyond a cut".to_owned())
     };
     SetAudit {
         source: source.to_owned(),

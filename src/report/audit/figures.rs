@@ -151,11 +151,21 @@ fn panel(set: &SetAudit) -> Option<Panel> {
     let x = positive_range(marks.iter().flat_map(|mark| mark.along(0)))?;
     let y = range(marks.iter().flat_map(|mark| mark.along(1)))?;
     Some(Panel {
-        title: short(&set.source).to_owned(),
+        title: fitting(short(&set.source)),
         x: log_axis("compute, times the largest seen", Numbers::Plain, x),
         y: linear_axis("measured less forecast (%)", Numbers::Signed, y),
         marks,
     })
+}
+
+/// A title as long as a panel is wide.
+fn fitting(name: &str) -> String {
+    const LETTERS_MAX: usize = 38;
+    if name.chars().count() <= LETTERS_MAX {
+        return name.to_owned();
+    }
+    let begin: String = name.chars().take(LETTERS_MAX - 1).collect();
+    begin + "\u{2026}"
 }
 
 /// The interval of a run and the run in it, from the forecast in per cent.

@@ -5,7 +5,7 @@
 
 use crate::fit::design::{Design, SAME_BUDGET, SAME_SIZE, distinct};
 use crate::fit::loss::bootstrap_intervals::{DrawOptions, Drawn, ParameterDraws};
-use crate::fit::loss::chinchilla::Objective;
+use crate::fit::loss::chinchilla::{Law, Objective};
 use crate::fit::loss::loss_fit::{HeldOutPoint, HoldOutReport, Predictor, Range, Widening};
 use crate::fit::loss::objective::Form;
 use crate::fit::loss::point_fit::FittedConstants;
@@ -193,19 +193,36 @@ fn predictor<'a, F: Form<K>, const K: usize>(
 ///
 /// The half-width² of a prediction is draws² + noise² + (κ · distance)², distance in e-folds of extrapolation. Each
 /// rolled fit asks for one κ, the root of its mean square miss beyond draws and noise over that of its mean square
-/// distance: predictions of one fit err together. The κ of the fits are combined in squares, with Student's factor
-/// for their number.
+/// distance: predictions of one fit err together. The mean of the κ of the fits is taken, with Student's factor for
+/// their number.
 pub(crate) fn roll_forward<F: Form<K>, const K: usize>(
     design: &Design,
     objective: Objective,
     draws: DrawOptions,
 ) -> Option<Widening> {
     let axis = Axis::of_design(design);
-    let rolled: Vec<Rolled> = cuts(design, axis, F::DESIGN_MIN)
+    let own = widening(&rolled_fits::<F, K>(design, objective, axis, draws), axis);
+    // A law that needs more sizes can be rolled less often, and is no surer for that: what the additive law misses
+    // stands in, which needs the fewest.
+    own.or_else(|| {
+        let has_more_constants = K > 5;
+        has_more_constants
+            .then(|| widening(&rolled_fits::<Law, 5>(design, objective, axis, draws), axis))
+            .flatten()
+    })
+}
+
+/// A law fitted below each cut, against the runs beyond it.
+fn rolled_fits<F: Form<K>, const K: usize>(
+    design: &Design,
+    objective: Objective,
+    axis: Axis,
+    draws: DrawOptions,
+) -> Vec<Rolled> {
+    cuts(design, axis, F::DESIGN_MIN)
         .into_iter()
         .filter_map(|limit| rolled::<F, K>(design, objective, axis, limit, draws))
-        .collect();
-    widening(&rolled, axis)
+        .collect()
 }
 
 /// The widening that some rolled fits ask for; none of too few.
