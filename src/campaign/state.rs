@@ -107,9 +107,10 @@ impl State<'_> {
         self.drops().any(|made| made.what.starts_with(TOO_DEAR))
     }
 
-    /// What was decided not to be run.
+    /// What was decided not to be run since the study ended last: whoever goes on then has changed its file.
     fn drops(&self) -> impl Iterator<Item = &Made> {
-        self.made
+        let ended = self.made.iter().rposition(|made| made.question == STOP);
+        self.made[ended.map_or(0, |place| place + 1)..]
             .iter()
             .filter(|made| made.sweep.is_none() && made.question != STOP)
     }

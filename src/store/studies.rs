@@ -50,6 +50,19 @@ impl Store {
         rows.iter().map(made).collect()
     }
 
+    /// Whether the last decision of a study ended it, as it was planned last.
+    pub async fn study_has_ended(&mut self, study: &str) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "select count(*) from studies s join decisions d using (study)
+             where s.study = ? and d.question = 'stop' and d.decided_at >= s.planned_at
+               and d.n = (select max(n) from decisions where study = s.study)",
+        )
+        .bind(study)
+        .fetch_one(&mut self.connection)
+        .await?;
+        Ok(row.try_get::<i64, _>(0)? > 0)
+    }
+
     /// Seconds that workers have spent on the stages of a study's sweeps since it began.
     pub async fn study_seconds(&mut self, study: &str) -> Result<f64, StoreError> {
         let row = sqlx::query(

@@ -167,20 +167,18 @@ impl Driver<'_> {
                 self.carry_out(store, open, &made, observe).await?;
                 continue;
             }
+            if store.study_has_ended(self.name()).await? {
+                let found = target::of_target(self.context, store, &self.opened.study, &made).await?;
+                return Ok(found.map(|it| it.0));
+            }
             let (next, recipe) = self.next(store, &made).await?;
             let is_stop = next.question == STOP;
-            // The same end for the same reason is not told twice.
-            let is_told = made
-                .last()
-                .is_some_and(|last| is_stop && last.question == STOP && last.what == next.what);
-            if !is_told {
-                let entry = Entry::Decided {
-                    study: self.name().to_owned(),
-                    decision: next.clone(),
-                };
-                store.append(&self.context.now(), &[entry]).await?;
-                observe(Event::Decided(&next));
-            }
+            let entry = Entry::Decided {
+                study: self.name().to_owned(),
+                decision: next.clone(),
+            };
+            store.append(&self.context.now(), &[entry]).await?;
+            observe(Event::Decided(&next));
             if is_stop {
                 return Ok(recipe);
             }
