@@ -206,7 +206,8 @@ fn without_seed(slug: &str) -> String {
 /// Loss against learning rate, by size, budget and batch.
 pub(super) fn rates(trials: &[LeanTrial]) -> Vec<RateView> {
     type Settings<'a> = BTreeMap<String, Vec<(f64, &'a str)>>;
-    let mut rates: BTreeMap<(u64, &str, u64, u64, u64), (RateView, Settings<'_>)> = BTreeMap::new();
+    type Place<'a> = (u64, &'a str, u64, u64, u64);
+    let mut rates: BTreeMap<Place<'_>, (RateView, Settings<'_>)> = BTreeMap::new();
     for it in trials {
         let is_diverged = it.state == TrialState::Diverged;
         if !is_diverged && it.final_loss.is_none() {

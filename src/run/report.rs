@@ -70,7 +70,7 @@ pub async fn report(
         Some(other) => Some((other.name(), other.trials(store).await?)),
         None => None,
     };
-    let other = other.as_ref().map(|(name, trials)| (*name, trials.as_slice()));
+    let other = other.as_ref().map(|(name, trials)| Other { name, trials });
     if let Some(other) = other {
         shares_cells(&trials, sweep, other)?;
     }
@@ -95,8 +95,7 @@ pub async fn report(
         &trials,
         &curves,
         &fitted,
-        score.as_ref(),
-        other,
+        (score.as_ref(), other),
     );
     let left_out = view
         .left_out
@@ -106,7 +105,11 @@ pub async fn report(
 }
 
 /// Refuses two studies of which no cell compares.
-fn shares_cells(trials: &[TrialRow], name: &str, (other, others): (&str, &[TrialRow])) -> Result<(), Failure> {
+fn shares_cells(trials: &[TrialRow], name: &str, other: Other<'_>) -> Result<(), Failure> {
+    let Other {
+        name: other,
+        trials: others,
+    } = other;
     if !beside(trials, others).cells.is_empty() {
         return Ok(());
     }
@@ -235,10 +238,8 @@ fn view(
     trials: &[TrialRow],
     curves: &Curves,
     fitted: &OfSweep,
-    forecast: Option<&Score>,
-    beside: Option<(&str, &[TrialRow])>,
+    (forecast, beside): (Option<&Score>, Option<Other<'_>>),
 ) -> report::ReportView {
-    let beside = beside.map(|(name, trials)| Other { name, trials });
     let laws = &fitted.laws;
     let groups = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
     let of_rate = laws.as_ref().ok().and_then(|laws| laws.of_rate.trials.as_deref());

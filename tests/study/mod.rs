@@ -190,6 +190,7 @@ impl Planted {
                     params: 2166.0,
                     tokens: 2200.0,
                 }),
+                undetermined: None,
                 withheld: None,
                 beyond: false,
             }
@@ -417,6 +418,7 @@ pub(crate) fn whole() -> ReportView {
         laws: &[law],
         recipe: Some(&recipe),
         forecast: Some(&score),
+        beside: None,
     })
 }
 
