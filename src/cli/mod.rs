@@ -47,6 +47,7 @@ use crate::model::config::DeviceKind;
 use crate::protocol::Trainer;
 use crate::run::context::{Context, host_name};
 use crate::run::failure::{Failure, exit};
+use crate::run::train::toy;
 use crate::workdir::Workdir;
 use crate::worker_mailbox::Call;
 
@@ -179,7 +180,16 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Answer jobs from a planted law
     #[command(hide = true)]
-    ToyWorker(Call),
+    ToyWorker(ToyArgs),
+}
+
+#[derive(Debug, Args)]
+struct ToyArgs {
+    #[command(flatten)]
+    call: Call,
+    /// What is planted beside the law of loss, for tests: a JSON object
+    #[arg(long, env = "SANDBOX_TOY", hide = true)]
+    planted: Option<String>,
 }
 
 /// Runs the command line and gives the exit code.
@@ -279,7 +289,9 @@ fn dispatch(cli: Cli, output: &Output) -> Result<u8, Failure> {
         Command::Bench(args) => block_on(bench::bench(&context, &args, output)),
         Command::Doctor(args) => block_on(doctor::doctor(&context, &args, output)),
         Command::Completions(args) => completions::completions(&args),
-        Command::ToyWorker(call) => crate::run::train::toy::serve(&call).map(|()| 0).map_err(Failure::from),
+        Command::ToyWorker(args) => toy::serve(&args.call, args.planted.as_deref())
+            .map(|()| 0)
+            .map_err(Failure::from),
     }
 }
 

@@ -247,7 +247,7 @@
   };
   const showChoices = (chosen, query) => {
     const one = (name, label, all, value) => (all.length < 2 ? [] : [h('label', { class: 'set' }, h('span', {}, label), h('select', { onchange: (event) => change({ [name]: event.target.value }) },
-      h('option', { value: '', selected: !query.get(name) }, `as suits (${count(value)})`),
+      h('option', { value: '', selected: !query.get(name) }, `all (rates: ${count(value)})`),
       ...all.map((it) => h('option', { value: String(it), selected: query.get(name) === String(it) }, count(it)))))]);
     $('choices').replaceChildren(...one('budget', 'budget', chosen.budgets, chosen.budget), ...one('batch', 'batch', chosen.batches, chosen.batch));
   };

@@ -71,7 +71,7 @@ pub async fn report(
         Some(other) => Some((other.name(), other.trials(store).await?)),
         None => None,
     };
-    let other = other.as_ref().map(|(name, trials)| (*name, trials.as_slice()));
+    let other = other.as_ref().map(|(name, trials)| Other { name, trials });
     if let Some(other) = other {
         shares_cells(&trials, sweep, other)?;
     }
@@ -110,7 +110,11 @@ pub async fn report(
 }
 
 /// Refuses two studies of which no cell compares.
-fn shares_cells(trials: &[TrialRow], name: &str, (other, others): (&str, &[TrialRow])) -> Result<(), Failure> {
+fn shares_cells(trials: &[TrialRow], name: &str, other: Other<'_>) -> Result<(), Failure> {
+    let Other {
+        name: other,
+        trials: others,
+    } = other;
     if !beside(trials, others).cells.is_empty() {
         return Ok(());
     }
@@ -250,12 +254,11 @@ struct Shown<'a> {
     curves: &'a Curves,
     forecast: Option<&'a Score>,
     /// Another study and its trials.
-    beside: Option<(&'a str, &'a [TrialRow])>,
+    beside: Option<Other<'a>>,
 }
 
 fn view(shown: &Shown<'_>, fitted: &OfSweep) -> report::ReportView {
     let Shown { trials, .. } = *shown;
-    let beside = shown.beside.map(|(name, trials)| Other { name, trials });
     let laws = &fitted.laws;
     let groups = laws.as_ref().ok().and_then(|laws| laws.lr.as_ref().ok());
     let of_rate = laws.as_ref().ok().and_then(|laws| laws.of_rate.trials.as_deref());
@@ -298,7 +301,7 @@ fn view(shown: &Shown<'_>, fitted: &OfSweep) -> report::ReportView {
         laws: &[law],
         recipe: fitted.recipe.as_ref(),
         forecast: shown.forecast,
-        beside: beside.as_ref(),
+        beside: shown.beside.as_ref(),
     })
 }
 

@@ -92,7 +92,7 @@ fn a_recipe_and_a_page_rest_on_several_sweeps_as_one_study() {
     assert!(
         words
             .iter()
-            .any(|text| text.contains("learning rate rests on 45 of 60 runs (batch 4000) and not on 15")),
+            .any(|text| text.contains("the recipe rests on 45 of 60 runs (batch 4000) and not on 15")),
         "{words:?}"
     );
     let batch = both["items"]["batch_tokens"]["value"].as_f64().expect("a number");

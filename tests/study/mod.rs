@@ -190,6 +190,7 @@ impl Planted {
                     params: 2166.0,
                     tokens: 2200.0,
                 }),
+                undetermined: None,
                 withheld: None,
                 undetermined: None,
                 beyond: false,

@@ -48,10 +48,7 @@ const BATCH_CURVATURE: f64 = 0.005;
 /// Points that a stage records, at most, beside its last.
 const POINTS: u64 = 1000;
 
-/// The variable of the environment that plants more, for tests: a JSON object with some of the fields of [`Planted`].
-pub const VARIABLE: &str = "SANDBOX_TOY";
-
-/// What is planted beside the law of loss; by default nothing.
+/// What is planted beside the law of loss, for tests; by default nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Planted {
@@ -72,12 +69,12 @@ pub struct Planted {
 }
 
 impl Planted {
-    #[expect(clippy::disallowed_methods, reason = "a toy's worker is a program of its own")]
-    fn of_environment() -> std::io::Result<Self> {
-        match std::env::var(VARIABLE) {
-            Ok(text) => serde_json::from_str(&text).map_err(std::io::Error::other),
-            Err(_) => Ok(Self::default()),
-        }
+    /// From a JSON object with some of the fields.
+    fn of(text: Option<&str>) -> std::io::Result<Self> {
+        text.map_or_else(
+            || Ok(Self::default()),
+            |text| serde_json::from_str(text).map_err(std::io::Error::other),
+        )
     }
 
     /// ln of the best learning rate.
@@ -138,26 +135,27 @@ pub fn loss(config: &RunConfig, done: Steps, planted: &Planted) -> f64 {
 }
 
 /// Answers jobs until the orchestrator is gone.
-pub fn serve(call: &Call) -> std::io::Result<()> {
+pub fn serve(call: &Call, planted: Option<&str>) -> std::io::Result<()> {
+    let planted = Planted::of(planted)?;
     if call.is_of_a_pool() {
-        return serve_pool(call);
+        return serve_pool(call, &planted);
     }
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         if line != "stop" {
-            answer(Path::new(&line))?;
+            answer(Path::new(&line), &planted)?;
         }
     }
     Ok(())
 }
 
 /// Answers the jobs of a pool.
-fn serve_pool(call: &Call) -> std::io::Result<()> {
+fn serve_pool(call: &Call, planted: &Planted) -> std::io::Result<()> {
     let Some(mut inbox) = Mailbox::join(call, VERSION, &host_name())? else {
         return Ok(());
     };
     while let Some(path) = inbox.next_job() {
-        if let Err(error) = answer(&path) {
+        if let Err(error) = answer(&path, planted) {
             inbox.leave(Leaving::Failed);
             return Err(error);
         }
@@ -165,10 +163,10 @@ fn serve_pool(call: &Call) -> std::io::Result<()> {
     Ok(())
 }
 
-fn answer(path: &Path) -> std::io::Result<()> {
+fn answer(path: &Path, planted: &Planted) -> std::io::Result<()> {
     let job: Job = serde_json::from_str(&fs::read_to_string(path)?).map_err(std::io::Error::other)?;
     let mut text = Vec::new();
-    for line in lines(&job, path)? {
+    for line in lines(&job, path, planted)? {
         write_line(&mut text, job.attempt, &line)?;
     }
     fs::write(path.with_file_name(LINES_FILE), text)?;
@@ -178,8 +176,7 @@ fn answer(path: &Path) -> std::io::Result<()> {
     stdout.flush()
 }
 
-fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
-    let planted = Planted::of_environment()?;
+fn lines(job: &Job, path: &Path, planted: &Planted) -> std::io::Result<Vec<Line>> {
     let mut lines = vec![Line::Started {
         from: job.from,
         unusable: Vec::new(),
@@ -197,7 +194,7 @@ fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
         lines.push(Line::Point(Point {
             step,
             split: Split::train(),
-            loss: loss(&job.config, Steps(step), &planted),
+            loss: loss(&job.config, Steps(step), planted),
             lr: Some(job.config.lr_at(Steps(step - 1))),
             grad_norm: Some(1.0),
             bits_per_byte: None,
@@ -207,7 +204,7 @@ fn lines(job: &Job, path: &Path) -> std::io::Result<Vec<Line>> {
         .map_err(std::io::Error::other)?
         .info();
     for (name, _) in &info.held_out {
-        let loss = loss(&job.config, job.to, &planted);
+        let loss = loss(&job.config, job.to, planted);
         lines.push(Line::Point(Point {
             step: job.to.0,
             split: Split(name.clone()),
