@@ -217,7 +217,7 @@ fn at_cut(data: &Data, axis: Axis, limit: f64, ask: &Ask<'_>) -> CutAudit {
         runs: seen,
         ..data.clone()
     };
-    let forecasts = fitted(&seen, ask).and_then(|law| Ok((law.about.name, forecasts(&law, held, range)?)));
+    let forecasts = fitted(&seen, ask).and_then(|law| Ok((law.about.name, forecasts(&law, &held, range)?)));
     match forecasts {
         Ok((law, runs)) => {
             cut.law = Some(law);
@@ -281,8 +281,8 @@ fn too_much(law: &Entry, runs: usize, bootstrap: usize) -> Option<String> {
 }
 
 /// What a law says of the best of the hidden runs at each size and number of tokens, beside what came.
-fn forecasts(law: &AnyKept, held: Vec<Observation>, range: Range) -> Result<Vec<Scored>, String> {
-    let (held, _) = best_per_cell(&held);
+fn forecasts(law: &AnyKept, held: &[Observation], range: Range) -> Result<Vec<Scored>, String> {
+    let (held, _) = best_per_cell(held);
     let forecast = |run: &Observation| {
         let place = Place {
             params: run.params,
