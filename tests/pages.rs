@@ -124,8 +124,11 @@ fn unpercent(text: &str) -> String {
     String::from_utf8(bytes).expect("text")
 }
 
-/// Opens a page in both themes at both widths; it must hold `names` and nothing may be wrong.
-fn check(browser: &Browser, html: &str, names: &[&str]) {
+/// What stands under the pointer at the first dot of the page of a study.
+const OF_A_RUN: [&str; 2] = ["tokens", "loss"];
+
+/// Opens a page in both themes at both widths; it must hold `names` and say `hover`, and nothing may be wrong.
+fn check(browser: &Browser, html: &str, names: &[&str], hover: &[&str]) {
     for dark in [false, true] {
         let (all, console) = browser.open(html, dark);
         assert!(console.is_empty(), "{console:?}");
@@ -154,7 +157,7 @@ fn check(browser: &Browser, html: &str, names: &[&str]) {
                 at.figures
             );
             assert!(
-                at.hover.contains("tokens") && at.hover.contains("loss"),
+                hover.iter().all(|word| at.hover.contains(word)),
                 "{place}: `{}`",
                 at.hover
             );
@@ -171,7 +174,7 @@ fn check(browser: &Browser, html: &str, names: &[&str]) {
 fn check_view(browser: &Browser, view: &ReportView) {
     let drawn = figures(view).expect("figures");
     let names: Vec<&str> = drawn.iter().map(|figure| figure.name.as_str()).collect();
-    check(browser, &page(view, &drawn), &names);
+    check(browser, &page(view, &drawn), &names, &OF_A_RUN);
 }
 
 #[test]
@@ -325,5 +328,38 @@ fn the_report_of_a_sweep_is_readable_on_every_screen_and_the_same_twice() {
         .skip(1)
         .filter_map(|rest| rest.split('"').next())
         .collect();
-    check(&browser, &html, &ids);
+    check(&browser, &html, &ids, &OF_A_RUN);
+}
+
+/// A table of runs of an additive law, off by a wave that looks like noise.
+fn table(sizes: i32, phase: f64) -> String {
+    let mut text = String::from("params,tokens,loss\n");
+    for (row, (i, j)) in (0..sizes).flat_map(|i| (0..6).map(move |j| (i, j))).enumerate() {
+        let (params, tokens) = (1e7 * 2f64.powi(i), 2e8 * 2f64.powi(j));
+        let wave = 0.004 * (7.3 * row as f64 + phase).sin();
+        let loss = 1.7 + 90.0 * params.powf(-0.25) + 20_000.0 * tokens.powf(-0.5);
+        text.push_str(&format!("{params},{tokens},{}\n", loss * (1.0 + wave)));
+    }
+    text
+}
+
+#[test]
+fn the_page_of_an_audit_is_readable_on_every_screen() {
+    let test = "the_page_of_an_audit_is_readable_on_every_screen";
+    let Some(browser) = Browser::find(test) else { return };
+    let world = tempfile::tempdir().expect("a folder");
+    let folder = world.path();
+    let names = [
+        "a.csv",
+        "b.csv",
+        "runs-of-somebody-with-a-name-that-is-longer-than-a-panel.csv",
+        "few.csv",
+    ];
+    for (name, (sizes, phase)) in names.iter().zip([(8, 0.0), (7, 1.0), (6, 2.0), (2, 0.0)]) {
+        fs::write(folder.join(name), table(sizes, phase)).expect("written");
+    }
+    let more = ["--law", "chinchilla", "--bootstrap", "100", "--out", "page"];
+    sandbox(folder, &[&["audit"], &names[..], &more[..]].concat());
+    let html = fs::read_to_string(folder.join("page/index.html")).expect("a page");
+    check(&browser, &html, &["calibration", "errors"], &["a.csv", "intervals"]);
 }

@@ -5,6 +5,7 @@
 pub mod context;
 pub mod export;
 pub mod failure;
+pub mod figure_files;
 pub mod fit;
 pub mod home;
 pub mod planning;

@@ -25,6 +25,7 @@ use crate::report::sections::LeftOut;
 use crate::report::study::{BatchMinimum, BatchRule, Other, RateLaw, Study, Transfer};
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit, unless_refused};
+use crate::run::figure_files::{FigureFiles, write_page};
 use crate::run::fit::kept;
 use crate::run::fit::sweep::{self, Laws};
 use crate::run::recipe::advise::{self, Batch};
@@ -34,7 +35,6 @@ use crate::store::Store;
 use crate::study::beside::beside;
 use crate::study::{self, select};
 use crate::units::{human_count, significant};
-use crate::workdir::write_atomic;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Written {
@@ -47,14 +47,6 @@ pub struct Written {
     pub points_shown: u64,
     /// Points that are recorded.
     pub points_total: u64,
-}
-
-/// The files of one figure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FigureFiles {
-    pub name: String,
-    pub svg: String,
-    pub png: String,
 }
 
 /// Writes the report of a sweep, or of several as one study, into a folder.
@@ -221,29 +213,6 @@ fn write(folder: &Path, view: &report::ReportView, left_out: Vec<study::LeftOut>
         points_shown: view.points_shown,
         points_total: view.points_total,
     })
-}
-
-/// Writes a page and the figures beside it; gives where they are.
-pub(in crate::run) fn write_page(
-    folder: &Path,
-    page: &str,
-    figures: &[draw::Figure],
-) -> Result<(String, Vec<FigureFiles>), Failure> {
-    let mut files = Vec::new();
-    for figure in figures {
-        let svg = folder.join(format!("{}.svg", figure.name));
-        let png = folder.join(format!("{}.png", figure.name));
-        write_atomic(&svg, figure.svg.as_bytes())?;
-        write_atomic(&png, &figure.png)?;
-        files.push(FigureFiles {
-            name: figure.name.clone(),
-            svg: svg.display().to_string(),
-            png: png.display().to_string(),
-        });
-    }
-    let html = folder.join("index.html");
-    write_atomic(&html, page.as_bytes())?;
-    Ok((html.display().to_string(), files))
 }
 
 /// What a page shows beside laws and recipe.

@@ -48,15 +48,18 @@ fn calibration(audit: &Audit) -> Option<FigureView> {
     let all = shares(&audit.all)?;
     let mut marks = vec![line(
         &[[45.0, 45.0], [100.0, 100.0]],
-        Ink::Quiet,
-        Stroke::Law,
+        Ink::Plain,
+        Stroke::Beyond,
         Some("as promised"),
         None,
     )];
     for set in audit.sets.iter().filter(|_| audit.sets.len() > 1) {
         let Some(points) = shares(&set.figures) else { continue };
         let [fifty, eighty, most] = points.map(|point| number(point[1], 2));
-        let hover = format!("{}\n{fifty}, {eighty}, {most} % in 50, 80, 95 %", short(&set.source));
+        let hover = format!(
+            "{}\n{fifty}, {eighty}, {most} % lie in their intervals of 50, 80, 95 %",
+            short(&set.source)
+        );
         marks.push(line(&points, Ink::Quiet, Stroke::Thin, None, Some(hover.clone())));
         marks.extend(points.map(|at| Mark::Dot {
             at,
@@ -72,7 +75,7 @@ fn calibration(audit: &Audit) -> Option<FigureView> {
         ink: INSIDE,
         shape: Shape::Disc,
         hover: Some(format!(
-            "{} % lie in their {} % interval",
+            "{} % lie in their intervals of {} %",
             number(at[1], 3),
             number(at[0], 2)
         )),

@@ -36,7 +36,7 @@ const NOTES: [&str; 2] = [
      forecasts are too high. In 50, 80, 95 %: the share of hidden runs inside these intervals of a new run.",
     "Width / error: the mean full width of the 95 % interval over the mean error. With normal errors and a right interval \
      it is 4.9; far above that the interval says little, below it holds too few runs. Forecasts of one cut err together, \
-     and a large run is forecast at several cuts: the rows of a set are fewer trials than they look.",
+     and a large run is forecast at several cuts: the forecasts of a set are not independent.",
 ];
 
 impl AuditView {

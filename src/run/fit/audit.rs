@@ -12,9 +12,9 @@ use crate::fit::law::{Data, Entry, Needs};
 use crate::report::audit::AuditView;
 use crate::run::context::Context;
 use crate::run::failure::{Failure, exit};
+use crate::run::figure_files::{FigureFiles, write_page};
 use crate::run::fit::source::{self, Runs, Source};
 use crate::run::fit::{Request, clock};
-use crate::run::report::{FigureFiles, write_page};
 
 /// An audit and its page.
 #[derive(Debug, Serialize)]
