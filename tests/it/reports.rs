@@ -11,7 +11,7 @@ name: grid
 data: text
 parameters:
   model: [6K, 13K, 24K, 80K, 189K]
-  lr: [2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2]
+  lr: [5e-3, 7e-3, 1e-2, 1.4e-2, 2e-2]
   batch_tokens: [500, 1000, 2000, 4000, 8000, 20000]
   tokens: [200k, 400k, 800k]
   context: 100
