@@ -192,7 +192,6 @@ impl Planted {
                 }),
                 undetermined: None,
                 withheld: None,
-                undetermined: None,
                 beyond: false,
             }
         };
