@@ -197,7 +197,7 @@ mod tests {
             (json!(200.0), None, Some([160.0, 4000.0]))
         );
         assert!(
-            flops.law.ends_with("not determined by this study: 160 to 4K"),
+            flops.law.ends_with("not determined by this study: 160 to 4000"),
             "{}",
             flops.law
         );

@@ -8,6 +8,7 @@ pub mod failure;
 pub mod figure_files;
 pub mod fit;
 pub mod home;
+mod page_laws;
 pub mod planning;
 pub mod recipe;
 pub mod report;
