@@ -83,7 +83,6 @@ pub struct Summary {
     pub documents: u64,
     /// Documents left out because their equal is in.
     pub duplicates_dropped: u64,
-    /// Records that were left out because they cannot be read.
     pub bad_records: BadRecords,
     pub tokenizer: String,
     /// The loss that no model can beat, in nats per token, where it is known.
@@ -279,10 +278,9 @@ fn prepare_text(request: &Request, target: &Target, progress: &mut dyn FnMut(Pro
     let inputs_hash = text_inputs_hash(request, &known_by, &corpus);
     let (outcome, there) = target.compare(request, &inputs_hash)?;
     if let Some(there) = there {
-        return Ok(Summary {
-            bad_records: corpus.bad_records().clone(),
-            ..summary(&there, outcome)
-        });
+        let bad_records = corpus.bad_records().clone();
+        let there = summary(&there, outcome);
+        return Ok(Summary { bad_records, ..there });
     }
     let tokenizer = match (loaded, &request.tokenizer) {
         (None, TokenizerSpec::Bpe(vocab)) => {
